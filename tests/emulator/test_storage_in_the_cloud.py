@@ -9,8 +9,8 @@ import pytest
 import requests
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
-from google.api_core.exceptions import PreconditionFailed
-from google.auth.transport.requests import AuthorizedSession
+from google.api_core.exceptions import Forbidden, PreconditionFailed
+from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Client
 from pytest_django import Settings
 
@@ -144,3 +144,37 @@ def test_public_media_are_read_by_name_without_an_account(
     assert requests.get(bucket, timeout=30).status_code in (401, 403)
     media.delete("featured/a.webp")
     assert requests.get(address, timeout=30).status_code in (401, 403)
+
+
+def test_access_control_lists_of_client_decide(act_as: ActAs, config: CloudConfig) -> None:
+    act_as("web")
+    credentials, _ = google.auth.default(scopes=Client.SCOPE)
+    credentials.refresh(Request())  # now, since the variables tell whose token it is
+    theirs = Client(project=config.project, credentials=credentials)
+    act_as("admin")
+    with Client(project=config.project) as client, theirs:
+        bucket = client.bucket(f"lists-{os.urandom(4).hex()}")
+        bucket.iam_configuration.uniform_bucket_level_access_enabled = False
+        bucket.create()
+        blob, link = bucket.blob("a"), f"https://storage.googleapis.com/{bucket.name}/a"
+        blob.upload_from_string(b"data")
+        with pytest.raises(Forbidden):
+            theirs.bucket(bucket.name).blob("a").download_as_bytes()
+        blob.acl.user(config.email("web")).grant_read()
+        blob.acl.save()
+        assert theirs.bucket(bucket.name).blob("a").download_as_bytes() == b"data"
+
+        blob.make_public()
+        assert requests.get(link, timeout=30).content == b"data"
+        blob.make_private()
+        assert requests.get(link, timeout=30).status_code == 401
+
+        bucket.default_object_acl.all_authenticated().grant_read()
+        bucket.default_object_acl.save()
+        bucket.blob("b").upload_from_string(b"b")
+        bucket.blob("c").upload_from_string(b"c", predefined_acl="private")
+        assert theirs.bucket(bucket.name).blob("b").download_as_bytes() == b"b"
+        with pytest.raises(Forbidden):
+            theirs.bucket(bucket.name).blob("c").download_as_bytes()
+        assert {"entity": "allAuthenticatedUsers", "role": "READER"} in list(bucket.blob("b").acl)
+        bucket.delete(force=True)

@@ -63,7 +63,7 @@ class Iam:
         # Here the token is limited, not the account: no mode lifts that.
         if _is_bounded(caller, permission):
             raise PermissionDenied(_BOUNDED.format(permission=permission))
-        if not _is_in_scope(caller, permission):
+        if not is_in_scope(caller, permission):
             reason = ErrorInfo(reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", domain="googleapis.com")
             raise PermissionDenied("Request had insufficient authentication scopes.", (reason,))
         if self._mode == "off" or self.allows(caller, permission, resource):
@@ -79,10 +79,10 @@ class Iam:
         """Return whether a binding grants `permission`, whatever the mode."""
         if caller.is_operator:
             return True
-        if _is_bounded(caller, permission) or not _is_in_scope(caller, permission):
+        if _is_bounded(caller, permission) or not is_in_scope(caller, permission):
             return False
         name = self._canonical(resource)
-        members = _members(caller)
+        members = members_of(caller)
         return any(
             permission in self._policies.roles.permissions(granted.role)
             and not members.isdisjoint(granted.members)
@@ -139,7 +139,7 @@ def _is_agent(email: str) -> bool:
     return email.partition("@")[2].startswith(("gcp-sa-", "gs-project-accounts."))
 
 
-def _members(caller: ApiCaller) -> frozenset[str]:
+def members_of(caller: ApiCaller) -> frozenset[str]:
     """Return the members of policies that a caller is; without an address it is anonymous."""
     email = caller.email
     if not email:
@@ -158,7 +158,7 @@ def _is_bounded(caller: ApiCaller, permission: str) -> bool:
     return caller.boundary is not None and not permission.startswith("storage.")
 
 
-def _is_in_scope(caller: ApiCaller, permission: str) -> bool:
+def is_in_scope(caller: ApiCaller, permission: str) -> bool:
     """Return whether one of the token's scopes covers the permission's service.
 
     https://developers.google.com/identity/protocols/oauth2/scopes

@@ -257,7 +257,15 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/storage.legacyBucketWriter": _BUCKET_READ
     | _each(_OBJECTS, "create delete list")
     | _each(_UPLOADS, "abort create list listParts"),
+    "roles/storage.legacyBucketOwner": _each(
+        "storage.buckets", "get getIamPolicy setIamPolicy update"
+    )
+    | _each(_OBJECTS, "create delete list restore")
+    | _each(_UPLOADS, "abort create list listParts"),
     "roles/storage.legacyObjectReader": _each(_OBJECTS, "get"),
+    "roles/storage.legacyObjectOwner": _each(
+        _OBJECTS, "get getIamPolicy overrideUnlockedRetention setIamPolicy update"
+    ),
     "roles/storage.bucketViewer": _each("storage.buckets", "get list"),
     "roles/storage.admin": _STORAGE_ADMIN,
     "roles/storage.hmacKeyAdmin": _HMAC_ADMIN,

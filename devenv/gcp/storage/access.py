@@ -1,8 +1,8 @@
-"""Access decisions: the caller's roles first, then the boundary of a downscoped token.
+"""Access decisions: lists and roles of the caller first, then the boundary of a downscoped token.
 
-A request needs a permission on a bucket or object. The guard decides by the bindings of
-`devenv.toml`; `require` raises Google's refusal, which does not reveal whether the resource exists.
-A token with a Credential Access Boundary additionally needs one rule of the boundary that makes the
+A request needs a permission on a bucket or object. Where uniform access is off, an access control
+list may allow it; else the guard decides by the bindings of `devenv.toml`. `require` raises Google's
+refusal, which does not reveal whether the resource exists. A token with a Credential Access Boundary additionally needs one rule of the boundary that makes the
 permission available there. A rule's condition sees the object, and the prefix of a listing.
 
 See https://cloud.google.com/iam/docs/downscoping-short-lived-credentials.
@@ -15,6 +15,7 @@ from typing import Any
 from devenv.gcp.caller import AccessBoundary, ApiCaller, Guard
 from devenv.gcp.errors import CloudError, PermissionDenied, Unauthenticated
 from devenv.gcp.iam.conditions import condition_holds
+from devenv.gcp.journal import note_decision
 
 _SERVICE = "storage.googleapis.com"
 _LIST_PREFIX = f"{_SERVICE}/objectListPrefix"
@@ -64,13 +65,15 @@ class StorageTarget:
 class Access:
     """The rights of one caller in the buckets of `project`.
 
-    `private` tells of a bucket whether its public access prevention is enforced.
+    `private` tells of a bucket whether its public access prevention is enforced, `listed` whether
+    an access control list of a bucket or object allows a caller a permission.
     """
 
     guard: Guard
     caller: ApiCaller
     project: str
     private: Callable[[str], bool] = lambda _: False
+    listed: Callable[[ApiCaller, str, StorageTarget], bool] = lambda *_: False
 
     def require(self, permission: str, bucket: str = "", name: str = "", prefix: str = "") -> None:
         """Return if the caller has the permission, else raise what `denial` returns."""
@@ -100,9 +103,12 @@ class Access:
 
     def _decide(self, permission: str, target: StorageTarget) -> None:
         bucket, boundary = target.bucket, self.caller.boundary
-        self.guard.require(
-            self.caller, permission, target.full_name if bucket else f"projects/{self.project}"
-        )
+        if bucket and self.listed(self.caller, permission, target):
+            note_decision(permission, target.full_name, allowed=True)
+        else:
+            self.guard.require(
+                self.caller, permission, target.full_name if bucket else f"projects/{self.project}"
+            )
         if boundary is not None and not permits(boundary, permission, target):
             raise PermissionDenied(f"The token's access boundary does not allow {permission}.")
         if bucket and self.caller.anonymous and self.private(bucket):

@@ -25,11 +25,13 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, NotFound
 from devenv.gcp.journal import note_caller
 from devenv.gcp.rpc.rest import gunzipped
-from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.access import Access, StorageTarget
+from devenv.gcp.storage.acl import AccessLists
+from devenv.gcp.storage.acl_api import AclMethods
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.cross_origin import allow_any_origin, cross_origin_headers, preflight
-from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UniformAccess, as_json, as_xml
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
 from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.json_api import JsonApi
@@ -55,7 +57,6 @@ _NOT_EMULATED = re.compile(
     r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/iam(?:/.*)?)"
     r"|channels/stop)"
 )
-_ACL = re.compile(r"/storage/v1/b/[^/]+/(o/[^/]+/acl|acl|defaultObjectAcl)(?:/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Trust:
     signatures: Signatures
     guard: Guard
     clock: Clock
+    lists: AccessLists
 
 
 class StorageApp:
@@ -78,6 +80,7 @@ class StorageApp:
         trust: Trust,
         catalogue: Catalogue,
         json_api: JsonApi,
+        acl_methods: Mapping[str, AclMethods],
         hmac_keys: HmacKeys,
         xml_api: XmlApi,
         media: Media,
@@ -90,6 +93,7 @@ class StorageApp:
         self._xml_api = xml_api
         self._media = media
         self._json_api = json_api
+        self._acl_methods = acl_methods
         self._hmac_keys = hmac_keys
         self._routes = self._table()
 
@@ -148,9 +152,6 @@ class StorageApp:
                 if handler := handlers.get(method):
                     return handler, [decode(name) for name in match.groups()]
                 found = True
-        if acl := _ACL.fullmatch(path):
-            kind = "an object" if acl[1].startswith("o/") else "a bucket"
-            raise UniformAccess("get" if method == "GET" else "update", kind)
         if _NOT_EMULATED.fullmatch(path):
             raise NotEmulated(f"The resource {path[:200]}")
         if found:
@@ -183,7 +184,13 @@ class StorageApp:
             query=query,
             headers=headers,
             access=self._access(caller, find),
-            shapes=Shapes(base_of(request), self._config.number, self._config.region, find),
+            shapes=Shapes(
+                base_of(request),
+                self._config.number,
+                self._config.region,
+                find,
+                self._trust.lists if query.get("projection") == "full" else None,
+            ),
         )
 
     def _caller(self, signed: SignedRequest | None, headers: Mapping[str, str]) -> ApiCaller:
@@ -200,7 +207,14 @@ class StorageApp:
             bucket = find(name) if self._config.iam != "off" else None
             return bucket is not None and bucket.private
 
-        return Access(self._trust.guard, caller, self._config.project, private)
+        def listed(caller: ApiCaller, permission: str, target: StorageTarget) -> bool:
+            if not self._catalogue.may_have_lists(target.bucket):
+                return False
+            bucket = find(target.bucket)
+            item = self._catalogue.live(target.bucket, target.name) if target.name else None
+            return bucket is not None and self._trust.lists.allow(caller, permission, bucket, item)
+
+        return Access(self._trust.guard, caller, self._config.project, private, listed)
 
     async def _object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         if exchange.query.get("alt") == "media":
@@ -253,6 +267,11 @@ class StorageApp:
             },
             "/batch/storage/v1": {"POST": self._batch},
         }
+        for place, methods in self._acl_methods.items():
+            table[f"/storage/v1/b/{place}"] = {"GET": methods.listing, "POST": methods.insert}
+            table[f"/storage/v1/b/{place}/*"] = _resource(
+                methods.get, methods.change, methods.delete
+            )
         return [(re.compile(path.replace("*", "([^/]+)")), table[path]) for path in table]
 
 

@@ -9,12 +9,13 @@ https://cloud.google.com/storage/docs/bucket-lock.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from devenv.gcp.storage.access import Access, StorageTarget
+from devenv.gcp.storage.acl import AccessLists
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.errors import NoSuchBucket, PreconditionFailed
 from devenv.gcp.storage.fields import bucket_fields, merged
@@ -24,19 +25,50 @@ from devenv.gcp.storage.resources import timestamp
 
 POLICY = "retentionPolicy"
 SOFT_DELETE = "softDeletePolicy"
+IAM, UNIFORM = "iamConfiguration", "uniformBucketLevelAccess"
+_UNTIL_LOCKED = 90 * 86_400  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLists:
+    """The access control lists that a request sets: entries, or names of predefined lists."""
+
+    entries: object = None
+    predefined: str = ""
+    default_entries: object = None
+    predefined_default: str = ""
+
+    @classmethod
+    def of(cls, resource: Mapping[str, Any], query: Mapping[str, str]) -> Self:
+        """Read them; a predefined list goes before an empty one, which Google's client adds."""
+        return cls(
+            resource.get("acl") or None,
+            query.get("predefinedAcl", ""),
+            resource.get("defaultObjectAcl") or None,
+            query.get("predefinedDefaultObjectAcl", ""),
+        )
+
+
+NO_LISTS = WantedLists()
 
 
 class Buckets:
     """Creates, finds, changes and deletes buckets."""
 
     def __init__(
-        self, catalogue: Catalogue, clock: Clock, region: str, *, forget: Callable[[str], None]
+        self,
+        catalogue: Catalogue,
+        clock: Clock,
+        region: str,
+        lists: AccessLists,
+        forget: Callable[[str], None],
     ) -> None:
         """`region` is the location of buckets that were created without one.
 
         `forget` removes the IAM policy of a resource.
         """
         self._forget = forget
+        self._lists = lists
         self._region = region.upper()
         self._catalogue = catalogue
         self._clock = clock
@@ -46,9 +78,11 @@ class Buckets:
         for name in names:
             check_bucket_name(name)
             if not self._catalogue.has_bucket(name):
-                self._save(name, {})
+                self._catalogue.save_bucket(self._new(name, {}))
 
-    def create(self, access: Access, resource: Mapping[str, Any]) -> BucketRecord:
+    def create(
+        self, access: Access, resource: Mapping[str, Any], wanted: WantedLists = NO_LISTS
+    ) -> BucketRecord:
         access.require("storage.buckets.create")
         name = str(resource.get("name", ""))
         check_bucket_name(name)
@@ -56,7 +90,10 @@ class Buckets:
             raise AlreadyExists(
                 "Your previous request to create the named bucket succeeded and you already own it."
             )
-        return self._save(name, self._with_policies({}, bucket_fields(resource), name))
+        bucket = self._new(name, self._with_policies({}, bucket_fields(resource), name))
+        bucket = self._with_lists(bucket, wanted)
+        self._catalogue.save_bucket(bucket)
+        return bucket
 
     def get(
         self,
@@ -68,14 +105,14 @@ class Buckets:
         access.require("storage.buckets.get", name)
         return self._find(name, metageneration)
 
-    def check_exists(self, name: str) -> None:
-        """Raise NoSuchBucket if there is no such bucket."""
-        self._find(name, (None, None))
+    def find(self, name: str) -> BucketRecord:
+        """Return a bucket to a caller whose rights are checked. Raises NoSuchBucket."""
+        return self._find(name, (None, None))
 
     def layout(self, access: Access, name: str, prefix: str) -> BucketRecord:
         """Return a bucket to a caller who may list its objects."""
         access.require("storage.objects.list", name, prefix=prefix)
-        return self._find(name, (None, None))
+        return self.find(name)
 
     def listing(
         self, access: Access, *, start: str, prefix: str, limit: int
@@ -94,15 +131,25 @@ class Buckets:
         *,
         whole: bool,
         metageneration: tuple[int | None, int | None],
+        wanted: WantedLists = NO_LISTS,
     ) -> BucketRecord:
         """Change settings by a merge patch, or replace all of them when `whole`."""
         access.require("storage.buckets.update", name)
+        if wanted != NO_LISTS:
+            access.require("storage.buckets.setIamPolicy", name)
         before = self._find(name, metageneration)
         location = before.location or self._region
         fields = bucket_fields(resource if whole else merged(before.fields, resource))
         if fields.setdefault("location", location) != location:
             raise InvalidArgument("The location of a bucket cannot be changed.")
-        return self._change(before, self._with_policies(before.fields, fields, name))
+        fields = self._with_policies(before.fields, fields, name)
+        return self._change(self._with_lists(replace(before, fields=fields), wanted), fields)
+
+    def set_lists(self, access: Access, name: str, wanted: WantedLists) -> BucketRecord:
+        """Change the access control lists of a bucket alone."""
+        access.require("storage.buckets.setIamPolicy", name)
+        before = self.find(name)
+        return self._change(self._with_lists(before, wanted), before.fields)
 
     def lock(self, access: Access, name: str, metageneration: int) -> BucketRecord:
         """Make the retention policy permanent."""
@@ -131,7 +178,7 @@ class Buckets:
         self, before: Mapping[str, Any], fields: dict[str, Any], name: str
     ) -> dict[str, Any]:
         """Return `fields` with the parts of the policies that the service decides."""
-        fields = self._with_retention(before, fields, name)
+        fields = self._with_uniform_access(before, self._with_retention(before, fields, name))
         new = fields.get(SOFT_DELETE)
         if new is None:
             return fields
@@ -140,6 +187,36 @@ class Buckets:
         effective = old["effectiveTime"] if same else timestamp(self._clock.now())
         policy = {"retentionDurationSeconds": duration, "effectiveTime": effective}
         return {**fields, SOFT_DELETE: policy}
+
+    def _with_uniform_access(
+        self, before: Mapping[str, Any], fields: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return `fields` with the moment from which uniform access cannot be switched off."""
+        if IAM not in fields:
+            return fields
+        now = self._clock.now()
+        old = before.get(IAM, {}).get(UNIFORM, {})
+        locked = old.get("lockedTime", "")
+        is_uniform = fields[IAM][UNIFORM]["enabled"]
+        if locked and not is_uniform and locked < timestamp(now):
+            raise InvalidArgument(
+                f"Uniform bucket-level access cannot be switched off: it is locked since {locked}."
+            )
+        uniform: dict[str, Any] = {"enabled": is_uniform}
+        if is_uniform:
+            uniform["lockedTime"] = locked or timestamp(now + _UNTIL_LOCKED)
+        return {**fields, IAM: {**fields[IAM], UNIFORM: uniform}}
+
+    def _with_lists(self, bucket: BucketRecord, wanted: WantedLists) -> BucketRecord:
+        """Return a bucket with the access control lists that a request sets."""
+        lists = self._lists
+        if wanted.entries is not None or wanted.predefined:
+            acl = lists.for_bucket(bucket, wanted.entries, wanted.predefined)
+            bucket = replace(bucket, acl=acl)
+        if wanted.default_entries is not None or wanted.predefined_default:
+            acl = lists.for_objects(bucket, wanted.default_entries, wanted.predefined_default)
+            bucket = replace(bucket, default_acl=acl)
+        return bucket
 
     def _with_retention(
         self, before: Mapping[str, Any], fields: dict[str, Any], name: str
@@ -169,11 +246,9 @@ class Buckets:
             raise PreconditionFailed
         return bucket
 
-    def _save(self, name: str, fields: Mapping[str, Any]) -> BucketRecord:
+    def _new(self, name: str, fields: Mapping[str, Any]) -> BucketRecord:
         now = self._clock.now()
-        bucket = BucketRecord(name, now, now, fields=fields)
-        self._catalogue.save_bucket(bucket)
-        return bucket
+        return BucketRecord(name, now, now, fields=fields)
 
     def _change(self, before: BucketRecord, fields: Mapping[str, Any]) -> BucketRecord:
         after = replace(

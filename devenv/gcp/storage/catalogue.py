@@ -75,6 +75,10 @@ class Catalogue:
         self._store = store
         self._run = store.connection.execute
         store.connection.executescript(_SCHEMA)
+        # Names of buckets with access control lists: their decisions take a look-up more.
+        self._with_lists = {
+            each.name for each in self.buckets(start="", prefix="", limit=-1) if not each.uniform
+        }
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._store.transaction()
@@ -86,6 +90,10 @@ class Catalogue:
     def has_bucket(self, name: str) -> bool:
         return self._one("SELECT 1 FROM storage_buckets WHERE name = ?", name) is not None
 
+    def may_have_lists(self, name: str) -> bool:
+        """Return whether a bucket has had uniform access off since the start."""
+        return name in self._with_lists
+
     def buckets(self, *, start: str, prefix: str, limit: int) -> list[BucketRecord]:
         rows = self._run(
             "SELECT value FROM storage_buckets WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",
@@ -94,6 +102,8 @@ class Catalogue:
         return [BucketRecord.load(value) for (value,) in rows]
 
     def save_bucket(self, bucket: BucketRecord) -> None:
+        if not bucket.uniform:
+            self._with_lists.add(bucket.name)
         self._run(
             "INSERT OR REPLACE INTO storage_buckets VALUES (?, ?)", (bucket.name, bucket.dump())
         )

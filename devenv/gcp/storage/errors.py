@@ -4,6 +4,7 @@ CloudError
 ├── NotEmulated          400  invalid              (XML: InvalidArgument)
 ├── UniformAccess        400  invalid              (XML: InvalidArgument)
 ├── PreconditionFailed   412  conditionNotMet
+├── PublicAccessPrevented  412  conditionNotMet
 ├── NotModified          304
 ├── RangeNotSatisfiable  416  requestedRangeNotSatisfiable
 ├── TooLarge             413  uploadTooLarge
@@ -19,6 +20,7 @@ https://cloud.google.com/storage/docs/xml-api/reference-status.
 """
 
 import json
+import re
 from typing import Any, ClassVar
 from xml.sax.saxutils import escape
 
@@ -49,6 +51,7 @@ _XML_CODES = {
     413: "EntityTooLarge",
     416: "InvalidRange",
 }
+NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOCATIONS = {401: "Authorization", 412: "If-Match", 416: "Range"}
 
 
@@ -70,12 +73,24 @@ class NotEmulated(InvalidArgument):
 
 
 class UniformAccess(InvalidArgument):
-    """A refusal of access control lists, which no bucket here has."""
+    """A refusal of access control lists where the bucket has uniform access."""
 
     def __init__(self, action: str = "insert", kind: str = "an object") -> None:
         super().__init__(
             f"Cannot {action} legacy ACL for {kind} when uniform bucket-level access is enabled. "
             "Read more at https://cloud.google.com/storage/docs/uniform-bucket-level-access"
+        )
+
+
+class PublicAccessPrevented(StorageApiError):
+    """A refusal of a public entity where the bucket enforces public access prevention."""
+
+    http = 412
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The member bindings allUsers and allAuthenticatedUsers are not allowed since public "
+            "access prevention is enforced."
         )
 
 
@@ -153,6 +168,11 @@ class SignatureMismatch(StorageApiError):
     http, xml_code = 403, "SignatureDoesNotMatch"
 
 
+def xml_text(text: str) -> str:
+    """Return escaped text for XML, which has no form for most control characters: they become U+FFFD."""
+    return escape(NOT_IN_XML.sub("\ufffd", text))
+
+
 def as_json(error: CloudError) -> Response:
     """Return `error` in the shape of the JSON API."""
     if error.http == 304:
@@ -181,7 +201,7 @@ def as_xml(error: CloudError) -> Response:
     code = own or _XML_CODES.get(error.http, "InternalError")
     body = (
         f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code>"
-        f"<Message>{escape(error.message)}</Message></Error>"
+        f"<Message>{xml_text(error.message)}</Message></Error>"
     )
     return Response(
         body.encode("utf-8", "replace"),

@@ -2,7 +2,8 @@
 
 Every field of Google's resources is in exactly one of three groups. A *setting* has a function that
 validates its value; what it returns is kept, shown and acted upon. An *output* is computed by the
-service, and ignored when a client sends it back, as Google does. An *unsupported* field has an
+service, or a list of access control that `acl.py` reads, and ignored here when a client sends it
+back, as Google does. An *unsupported* field has an
 effect that is not emulated: it is refused by name unless its value says that it is switched off.
 Names that are in no group are refused too, so that nothing is accepted without an effect.
 
@@ -185,16 +186,18 @@ def _enabled(key: str, value: Any) -> dict[str, bool]:
 
 
 def _iam(key: str, value: Any) -> dict[str, Any]:
-    uniform = ("uniformBucketLevelAccess", "bucketPolicyOnly")
-    found = _mapping(key, value, (*uniform, "publicAccessPrevention"))
-    for name in uniform:
-        switch = _mapping(name, found.get(name, {}), ("enabled", "lockedTime"))
-        if switch.get("enabled", True) is not True:
-            raise NotEmulated("Access control by lists (uniformBucketLevelAccess off)")
+    name, older = "uniformBucketLevelAccess", "bucketPolicyOnly"
+    found = _mapping(key, value, (name, older, "publicAccessPrevention"))
+    # Clients send both names; the older one is never stored, so it is of the request.
+    switch = _mapping(name, found.get(older, found.get(name, {})), ("enabled", "lockedTime"))
+    enabled = _boolean(f"{name}.enabled", switch.get("enabled", True))
     prevention = found.get("publicAccessPrevention", "inherited")
     choose = _choice("inherited", "enforced", "unspecified")
     chosen = choose("publicAccessPrevention", prevention)
-    return {"publicAccessPrevention": "enforced" if chosen == "enforced" else "inherited"}
+    return {
+        name: {"enabled": enabled},
+        "publicAccessPrevention": "enforced" if chosen == "enforced" else "inherited",
+    }
 
 
 def _retention_policy(key: str, value: Any) -> dict[str, Any] | None:
@@ -257,14 +260,24 @@ _OBJECT: Settings = {
 }
 _OBJECT_OUTPUTS = frozenset(
     {
-        *("bucket", "componentCount", "crc32c", "etag", "generation", "id", "kind", "md5Hash"),
+        *(
+            "acl",
+            "bucket",
+            "componentCount",
+            "crc32c",
+            "etag",
+            "generation",
+            "id",
+            "kind",
+            "md5Hash",
+        ),
         *("mediaLink", "metageneration", "name", "owner", "retentionExpirationTime", "selfLink"),
         *("size", "timeCreated", "timeDeleted", "timeFinalized", "timeStorageClassUpdated"),
         *("updated", "hardDeleteTime", "softDeleteTime"),
     }
 )
 _OBJECT_UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = dict.fromkeys(
-    ("acl", "contexts", "customerEncryption", "kmsKeyName", "retention"), _empty
+    ("contexts", "customerEncryption", "kmsKeyName", "retention"), _empty
 )
 _BUCKET: Settings = {
     "cors": _cors,
@@ -281,17 +294,16 @@ _BUCKET: Settings = {
 }
 _BUCKET_OUTPUTS = frozenset(
     {
-        *("etag", "generation", "hardDeleteTime", "id", "kind", "locationType"),
+        *("acl", "defaultObjectAcl", "etag", "generation", "hardDeleteTime", "id", "kind"),
+        "locationType",
         *("metageneration", "name", "owner", "projectNumber", "satisfiesPZI", "satisfiesPZS"),
         *("selfLink", "softDeleteTime", "timeCreated", "updated"),
     }
 )
 _BUCKET_UNSUPPORTED: Mapping[str, Callable[[Any], bool]] = {
-    "acl": _empty,
     "autoclass": _off("enabled"),
     "billing": _off("requesterPays"),
     "customPlacementConfig": _off("dataLocations"),
-    "defaultObjectAcl": _empty,
     "encryption": _empty,
     "hierarchicalNamespace": _off("enabled"),
     "ipFilter": lambda value: value in ({}, {"mode": "Disabled"}),

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
-from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
@@ -25,17 +24,18 @@ from devenv.gcp.caller import ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.journal import note_caller
+from devenv.gcp.storage.acl import predefined_name
+from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.errors import (
     ExpiredToken,
-    UniformAccess,
     UploadProblem,
+    xml_text,
 )
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.media import Media, limited
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.multipart import FormBody
-from devenv.gcp.storage.objects import ObjectDraft
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import fields_of_headers, sums_of_headers
 from devenv.gcp.storage.signed import Signatures
@@ -135,8 +135,6 @@ class XmlForms:
             policy.check({**fields, "bucket": bucket})
             exchange = replace(exchange, access=replace(exchange.access, caller=caller))
             sizes = policy.sizes
-        if fields.get("acl"):
-            raise UniformAccess
         least = max((low for low, _ in sizes), default=0)
         most = min((high for _, high in sizes), default=_UNBOUNDED)
         draft = _draft(bucket, fields, body.content_type)
@@ -161,7 +159,14 @@ def _draft(bucket: str, fields: Mapping[str, str], content_type: str) -> ObjectD
     """Return the object of a form; a field for its type goes before that of the file."""
     headers = {"content-type": content_type, **fields}
     settings = object_fields(fields_of_headers(headers))
-    return ObjectDraft(bucket, fields["key"], settings, Preconditions(), **sums_of_headers(headers))
+    return ObjectDraft(
+        bucket,
+        fields["key"],
+        settings,
+        Preconditions(),
+        predefined=predefined_name(fields.get("acl", "")),
+        **sums_of_headers(headers),
+    )
 
 
 def _answer(exchange: Exchange, fields: Mapping[str, str], item: ObjectRecord) -> Response:
@@ -178,7 +183,7 @@ def _answer(exchange: Exchange, fields: Mapping[str, str], item: ObjectRecord) -
         return Response(status_code=int(wanted) if wanted in _STATUSES else 204, headers=headers)
     text = (
         "<?xml version='1.0' encoding='UTF-8'?><PostResponse>"
-        f"<Location>{escape(place)}</Location><Bucket>{escape(item.bucket)}</Bucket>"
-        f"<Key>{escape(item.name)}</Key><ETag>&quot;{item.etag}&quot;</ETag></PostResponse>"
+        f"<Location>{xml_text(place)}</Location><Bucket>{xml_text(item.bucket)}</Bucket>"
+        f"<Key>{xml_text(item.name)}</Key><ETag>&quot;{item.etag}&quot;</ETag></PostResponse>"
     )
     return Response(text, status_code=201, headers=headers, media_type=XML_TYPE)

@@ -15,16 +15,17 @@ from starlette.responses import Response
 
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Aborted, InvalidArgument, NotFound
-from devenv.gcp.iam.policies import Policies, Policy
+from devenv.gcp.iam.policies import EVERY_ACCOUNT, EVERYBODY, Policies, Policy
 from devenv.gcp.storage.access import StorageTarget
-from devenv.gcp.storage.buckets import Buckets
-from devenv.gcp.storage.errors import NotEmulated, PreconditionFailed
+from devenv.gcp.storage.buckets import Buckets, WantedLists
+from devenv.gcp.storage.drafts import ObjectDraft, ObjectRef
+from devenv.gcp.storage.errors import NotEmulated, PreconditionFailed, PublicAccessPrevented
 from devenv.gcp.storage.exchange import Exchange, answer, answer_page
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.listing import page_size, parse as parse_listing, read_token
-from devenv.gcp.storage.model import check_object_name
+from devenv.gcp.storage.model import BucketRecord, check_object_name
 from devenv.gcp.storage.notifications import Notifications
-from devenv.gcp.storage.objects import ObjectDraft, ObjectRef, Objects
+from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions, flag, number, parse, parse_source
 
 
@@ -56,7 +57,9 @@ class JsonApi:
 
     async def insert_bucket(self, exchange: Exchange) -> Response:
         self._check_project(exchange.query.get("project", ""))
-        bucket = self._buckets.create(exchange.access, await exchange.json())
+        sent = await exchange.json()
+        wanted = WantedLists.of(sent, exchange.query)
+        bucket = self._buckets.create(exchange.access, sent, wanted)
         return answer(exchange.shapes.bucket(bucket))
 
     async def list_buckets(self, exchange: Exchange) -> Response:
@@ -68,11 +71,14 @@ class JsonApi:
             prefix=query.get("prefix", ""),
             limit=page_size(query),
         )
+        for bucket in found:
+            self._check_projection(exchange, bucket)
         items = [exchange.shapes.bucket(bucket) for bucket in found]
         return answer(_page("storage#buckets", items=items, nextPageToken=token))
 
     async def get_bucket(self, exchange: Exchange, name: str) -> Response:
         bucket = self._buckets.get(exchange.access, name, _metageneration(exchange))
+        self._check_projection(exchange, bucket)
         return answer(exchange.shapes.bucket(bucket))
 
     async def get_layout(self, exchange: Exchange, name: str) -> Response:
@@ -82,17 +88,20 @@ class JsonApi:
     async def list_managed_folders(self, exchange: Exchange, name: str) -> Response:
         """Answer with an empty list: none can be created, and gcloud asks before it deletes."""
         exchange.access.require("storage.managedFolders.list", name)
-        self._buckets.check_exists(name)
+        self._buckets.find(name)
         return answer({"kind": "storage#managedFolders"})
 
     async def update_bucket(self, exchange: Exchange, name: str) -> Response:
+        sent = await exchange.json()
         bucket = self._buckets.update(
             exchange.access,
             name,
-            await exchange.json(),
+            sent,
             whole=exchange.request.method == "PUT",
             metageneration=_metageneration(exchange),
+            wanted=WantedLists.of(sent, exchange.query),
         )
+        self._check_projection(exchange, bucket)
         return answer(exchange.shapes.bucket(bucket))
 
     async def lock_bucket(self, exchange: Exchange, name: str) -> Response:
@@ -114,7 +123,7 @@ class JsonApi:
 
     async def get_policy(self, exchange: Exchange, name: str) -> Response:
         exchange.access.require("storage.buckets.getIamPolicy", name)
-        self._buckets.check_exists(name)
+        self._buckets.find(name)
         asked = exchange.query.get("optionsRequestedPolicyVersion", "1")
         version = number(asked, "optionsRequestedPolicyVersion")
         resource = StorageTarget(name).full_name
@@ -122,7 +131,7 @@ class JsonApi:
 
     async def set_policy(self, exchange: Exchange, name: str) -> Response:
         exchange.access.require("storage.buckets.setIamPolicy", name)
-        self._buckets.check_exists(name)
+        bucket = self._buckets.find(name)
         body = await exchange.json()
         resource = StorageTarget(name).full_name
         wanted = {key: value for key, value in body.items() if key not in ("kind", "resourceId")}
@@ -130,6 +139,9 @@ class JsonApi:
             policy = json_format.ParseDict(wanted, Policy())
         except json_format.ParseError as error:
             raise InvalidArgument(f"Invalid policy: {error}") from error
+        members = {member for binding in policy.bindings for member in binding.members}
+        if bucket.private and members & {EVERYBODY, EVERY_ACCOUNT}:
+            raise PublicAccessPrevented
         try:
             written = self._policies.write(resource, policy)
         except Aborted as error:  # of which Cloud Storage makes a precondition
@@ -153,6 +165,8 @@ class JsonApi:
 
     async def list_objects(self, exchange: Exchange, bucket: str) -> Response:
         page = self._objects.listing(exchange.access, bucket, parse_listing(exchange.query))
+        for item in page.items if exchange.shapes.lists else ():
+            self._check_projection(exchange, self._buckets.find(bucket), item.name)
         items = [exchange.shapes.object_text(item) for item in page.items]
         return answer_page(
             _page("storage#objects", prefixes=page.prefixes, nextPageToken=page.token), items
@@ -161,18 +175,23 @@ class JsonApi:
     async def get_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         is_deleted = flag(exchange.query, "softDeleted")
         get = self._objects.get_soft_deleted if is_deleted else self._objects.get
-        return answer(exchange.shapes.object(get(exchange.access, ref_of(exchange, bucket, name))))
+        item = get(exchange.access, ref_of(exchange, bucket, name))
+        if exchange.shapes.lists:
+            self._check_projection(exchange, self._buckets.find(bucket), name)
+        return answer(exchange.shapes.object(item))
 
     async def restore_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         item = self._objects.restore(exchange.access, ref_of(exchange, bucket, name))
         return answer(exchange.shapes.object(item))
 
     async def update_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
+        sent = await exchange.json()
         item = self._objects.patch(
             exchange.access,
             ref_of(exchange, bucket, name),
-            await exchange.json(),
+            sent,
             whole=exchange.request.method == "PUT",
+            wanted=(sent.get("acl") or None, exchange.query.get("predefinedAcl", "")),
         )
         return answer(exchange.shapes.object(item))
 
@@ -212,6 +231,12 @@ class JsonApi:
             exchange.access, _source(exchange, bucket, name), draft, move=True
         )
         return answer(exchange.shapes.object(item))
+
+    def _check_projection(self, exchange: Exchange, bucket: BucketRecord, name: str = "") -> None:
+        """Refuse `projection=full` to callers who may not see access control lists."""
+        if exchange.shapes.lists and not bucket.uniform:
+            kind = "objects" if name else "buckets"
+            exchange.access.require(f"storage.{kind}.getIamPolicy", bucket.name, name)
 
     def _check_project(self, project: str) -> None:
         if not project:
@@ -265,8 +290,15 @@ def _component(bucket: str, source: Mapping[str, Any]) -> ObjectRef:
 
 
 def _draft(exchange: Exchange, bucket: str, name: str, resource: Mapping[str, Any]) -> ObjectDraft:
-    conditions = parse(exchange.query, exchange.headers)
-    return ObjectDraft(bucket, name, object_fields(resource), conditions)
+    query = exchange.query
+    return ObjectDraft(
+        bucket,
+        name,
+        object_fields(resource),
+        parse(query, exchange.headers),
+        entries=resource.get("acl") or None,
+        predefined=query.get("destinationPredefinedAcl", ""),
+    )
 
 
 def _members(value: object, *names: str) -> Mapping[str, Any]:

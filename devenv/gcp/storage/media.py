@@ -20,13 +20,14 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.catalogue import CHUNK, Blobs, Digest
+from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.errors import RangeNotSatisfiable, UploadProblem
 from devenv.gcp.storage.exchange import Exchange, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.multipart import RelatedBody
-from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import number, parse
 from devenv.gcp.storage.resources import media_headers, sums_of_headers
 from devenv.gcp.storage.uploads import UploadProgress, Uploads, parse_content_range
@@ -281,5 +282,7 @@ def _draft(exchange: Exchange, bucket: str, resource: dict[str, Any]) -> ObjectD
         name,
         object_fields(resource),
         parse(query, exchange.headers),
+        entries=resource.get("acl") or None,
+        predefined=query.get("predefinedAcl", ""),
         **(sums | sums_of_headers(exchange.headers)),
     )

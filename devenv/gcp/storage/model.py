@@ -40,7 +40,8 @@ class ObjectRecord:
     `retained_from` is the moment from which the bucket's retention period counts, if that is not
     its creation: the release of its event-based hold. `reclassed` is the moment of the latest
     change of its storage class, 0 before any. A soft-deleted object has the moments of its deletion
-    and of its end, `soft_deleted` and `hard_deleted`.
+    and of its end, `soft_deleted` and `hard_deleted`. `owner` is the address of its maker, and `acl`
+    its access control list, where uniform access was off when it was made.
     """
 
     bucket: str
@@ -56,6 +57,8 @@ class ObjectRecord:
     soft_deleted: float = 0.0
     hard_deleted: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)
+    owner: str = ""
+    acl: Mapping[str, str] | None = None
 
     def __hash__(self) -> int:
         return hash((self.bucket, self.name, self.generation, self.metageneration))
@@ -76,13 +79,21 @@ class ObjectRecord:
 
 @dataclass(frozen=True, slots=True)
 class BucketRecord:
-    """A bucket and its settings."""
+    """A bucket and its settings; a list of access control that is None was never set."""
 
     name: str
     created: float
     updated: float
     metageneration: int = 1
     fields: Mapping[str, Any] = field(default_factory=dict)
+    acl: Mapping[str, str] | None = None
+    default_acl: Mapping[str, str] | None = None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether IAM alone decides, and lists of access control do not."""
+        iam = self.fields.get("iamConfiguration", {})
+        return bool(iam.get("uniformBucketLevelAccess", {}).get("enabled", True))
 
     @property
     def versioned(self) -> bool:

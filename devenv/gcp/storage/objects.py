@@ -15,16 +15,27 @@ https://cloud.google.com/storage/docs/soft-delete.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.acl import OWNER, AccessLists, Acl
 from devenv.gcp.storage.catalogue import Blobs, Catalogue
-from devenv.gcp.storage.errors import NoSuchBucket
+from devenv.gcp.storage.drafts import (
+    ANY,
+    NO_LIST,
+    ObjectDraft,
+    ObjectRef,
+    WantedList,
+    check_protection,
+    check_sums,
+    check_update,
+)
+from devenv.gcp.storage.errors import NoSuchBucket, UniformAccess
 from devenv.gcp.storage.fields import merged, object_fields
 from devenv.gcp.storage.listing import ListRequest, ObjectPage, page
 from devenv.gcp.storage.model import (
@@ -34,33 +45,8 @@ from devenv.gcp.storage.model import (
     check_object_name,
 )
 from devenv.gcp.storage.notifications import Notifications, ObjectEvent
-from devenv.gcp.storage.parameters import Preconditions
-from devenv.gcp.storage.resources import timestamp
 
-ANY = Preconditions()
 _NOT_COPIED = ("eventBasedHold", "storageClass", "temporaryHold")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """The object that a request names; without a generation the live one."""
-
-    bucket: str
-    name: str
-    generation: int | None = None
-    conditions: Preconditions = ANY
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectDraft:
-    """An object about to be written; `crc32c` and `md5` are checksums that its bytes must match."""
-
-    bucket: str
-    name: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    conditions: Preconditions = ANY
-    crc32c: str = ""
-    md5: str = ""
 
 
 class Objects:
@@ -72,8 +58,10 @@ class Objects:
         blobs: Blobs,
         clock: Clock,
         *,
+        lists: AccessLists,
         notifications: Notifications,
     ) -> None:
+        self._lists = lists
         self._catalogue = catalogue
         self._blobs = blobs
         self._clock = clock
@@ -84,8 +72,10 @@ class Objects:
         """Refuse before any bytes arrive what `place` would refuse now."""
         check_object_name(draft.name)
         access.require("storage.objects.create", draft.bucket, draft.name)
-        if not self._catalogue.has_bucket(draft.bucket):
+        bucket = self._catalogue.bucket(draft.bucket)
+        if bucket is None:
             raise NoSuchBucket
+        self._acl_of(draft, bucket)
         self._check_overwrite(access, draft)
 
     def insert(self, access: Access, draft: ObjectDraft, content: ObjectContent) -> ObjectRecord:
@@ -135,6 +125,8 @@ class Objects:
             created=now,
             updated=now,
             fields={**defaults, **draft.fields},
+            owner="" if bucket.uniform else access.caller.email,
+            acl=self._acl_of(draft, bucket),
         )
         self._catalogue.save(after)
         replaced = {"overwroteGeneration": str(before.generation)} if before else {}
@@ -189,15 +181,25 @@ class Objects:
         return page(self._catalogue, bucket, request, now=self._clock.now())
 
     def patch(
-        self, access: Access, ref: ObjectRef, resource: Mapping[str, Any], *, whole: bool = False
+        self,
+        access: Access,
+        ref: ObjectRef,
+        resource: Mapping[str, Any],
+        *,
+        whole: bool = False,
+        wanted: WantedList = NO_LIST,
     ) -> ObjectRecord:
-        """Change metadata by a merge patch, or replace all of it when `whole`."""
+        """Change metadata by a merge patch, or replace all of it when `whole`.
+
+        `wanted` is the access control list to set.
+        """
         access.require("storage.objects.update", ref.bucket, ref.name)
         with self.change():
             before = self._find(ref)
             ref.conditions.check(before)
             fields = object_fields(resource if whole else merged(before.fields, resource))
-            _check_update(before.fields, fields)
+            check_update(before.fields, fields)
+            acl = before.acl if wanted == NO_LIST else self._new_acl(access, ref, wanted)
             fields.setdefault("storageClass", before.fields.get("storageClass", "STANDARD"))
             released = before.fields.get("eventBasedHold") and not fields.get("eventBasedHold")
             now = self._clock.now()
@@ -207,6 +209,41 @@ class Objects:
                 metageneration=before.metageneration + 1,
                 updated=now,
                 retained_from=now if released else before.retained_from,
+                acl=acl,
+            )
+            self._catalogue.save(after)
+            self._events.append(ObjectEvent("OBJECT_METADATA_UPDATE", after))
+            return after
+
+    def read_acl(self, access: Access, ref: ObjectRef) -> tuple[ObjectRecord, Acl]:
+        """Return an object and its access control list. Raises UniformAccess."""
+        access.require("storage.objects.getIamPolicy", ref.bucket, ref.name)
+        bucket = self._with_lists(ref, "get")
+        found = self._find(ref)
+        ref.conditions.check_read(found)
+        return found, self._lists.of_object(bucket, found)
+
+    def set_acl(
+        self, access: Access, ref: ObjectRef, change: Callable[[dict[str, str]], object]
+    ) -> ObjectRecord:
+        """Let `change` change the access control list of an object; it counts a metageneration."""
+        access.require("storage.objects.setIamPolicy", ref.bucket, ref.name)
+        with self.change():
+            bucket = self._with_lists(ref, "update")
+            before = self._find(ref)
+            ref.conditions.check(before)
+            acl = dict(self._lists.of_object(bucket, before))
+            change(acl)
+            owner = self._lists.owner_of(before)
+            if acl.get(owner) != OWNER:
+                raise InvalidArgument(
+                    f"The owner of the object, {owner}, must keep the role OWNER."
+                )
+            after = replace(
+                before,
+                acl=self._lists.checked(bucket, acl),
+                metageneration=before.metageneration + 1,
+                updated=self._clock.now(),
             )
             self._catalogue.save(after)
             self._events.append(ObjectEvent("OBJECT_METADATA_UPDATE", after))
@@ -218,7 +255,7 @@ class Objects:
             found = self._find(ref)
             ref.conditions.check(found)
             bucket = self._catalogue.bucket(ref.bucket)
-            self._check_protection(found, bucket)
+            check_protection(found, bucket, self._clock.now())
             versioned = bucket is not None and bucket.versioned
             self._retire(found, displaced, keep=versioned and ref.generation is None)
 
@@ -230,7 +267,7 @@ class Objects:
         with self.change() as displaced:
             bucket = self._catalogue.bucket(item.bucket)
             try:
-                self._check_protection(item, bucket)
+                check_protection(item, bucket, self._clock.now())
             except PermissionDenied:
                 return False
             self._retire(item, displaced, keep=bucket is not None and bucket.versioned)
@@ -263,7 +300,7 @@ class Objects:
             fields = draft.fields or inherited
             copied = self.place(access, replace(draft, fields=fields), content, displaced)
             if move and (source.bucket, source.name) != (draft.bucket, draft.name):
-                self._check_protection(found, self._catalogue.bucket(source.bucket))
+                check_protection(found, self._catalogue.bucket(source.bucket), self._clock.now())
                 self._retire(found, displaced, keep=False)
             return copied
 
@@ -289,6 +326,25 @@ class Objects:
             for blob in held:
                 self._blobs.delete(blob)
         return self.insert(access, draft, content)
+
+    def _acl_of(self, draft: ObjectDraft, bucket: BucketRecord) -> Acl | None:
+        """Return the list of a new object; None under uniform access."""
+        if draft.entries is None and not draft.predefined:
+            return None if bucket.uniform else self._lists.default_of(bucket)
+        return self._lists.for_objects(bucket, draft.entries, draft.predefined)
+
+    def _with_lists(self, ref: ObjectRef, action: str) -> BucketRecord:
+        bucket = self._catalogue.bucket(ref.bucket)
+        if bucket is None:
+            raise NoSuchBucket
+        if bucket.uniform:
+            raise UniformAccess(action)
+        return bucket
+
+    def _new_acl(self, access: Access, ref: ObjectRef, wanted: WantedList) -> Acl:
+        access.require("storage.objects.setIamPolicy", ref.bucket, ref.name)
+        bucket = self._with_lists(ref, "update")
+        return self._lists.for_objects(bucket, *wanted)
 
     def _find(self, ref: ObjectRef) -> ObjectRecord:
         if ref.generation is None:
@@ -320,23 +376,8 @@ class Objects:
         draft.conditions.check(before)
         if before:
             access.require("storage.objects.delete", draft.bucket, draft.name)
-            self._check_protection(before, self._catalogue.bucket(draft.bucket))
+            check_protection(before, self._catalogue.bucket(draft.bucket), self._clock.now())
         return before
-
-    def _check_protection(self, item: ObjectRecord, bucket: BucketRecord | None) -> None:
-        """Raise PermissionDenied if a hold or the retention policy protects `item`."""
-        name = f"Object '{item.bucket}/{item.name}'"
-        kept = "cannot be deleted, overwritten or archived until"
-        for field_name, hold in (("eventBasedHold", "Event-Based"), ("temporaryHold", "Temporary")):
-            if item.fields.get(field_name):
-                raise PermissionDenied(
-                    f"{name} is under active {hold} hold and {kept} hold is removed."
-                )
-        until = bucket.retained_until(item) if bucket else 0.0
-        if self._clock.now() < until:
-            raise PermissionDenied(
-                f"{name} is subject to bucket's retention policy and {kept} {timestamp(until)}"
-            )
 
     def _retire(
         self, item: ObjectRecord, displaced: list[str], *, keep: bool, successor: int = 0
@@ -357,24 +398,3 @@ class Objects:
         else:
             displaced.append(item.content.blob)
         self._events.append(ObjectEvent("OBJECT_DELETE", item, replaced))
-
-
-def check_sums(draft: ObjectDraft, content: ObjectContent) -> None:
-    """Raise InvalidArgument if the bytes that arrived are not those that were sent."""
-    for name, given, found in (
-        ("CRC32C", draft.crc32c, content.crc32c),
-        ("MD5 hash", draft.md5, content.md5),
-    ):
-        if given and found and given != found:
-            raise InvalidArgument(
-                f'Provided {name} "{given[:64]}" doesn\'t match calculated {name} "{found}".'
-            )
-
-
-def _check_update(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Refuse changes of metadata that Google refuses. Raises InvalidArgument."""
-    known = before.get("storageClass", "STANDARD")
-    if after.get("storageClass", known) != known:
-        raise InvalidArgument("The storage class of an object can be changed by a rewrite only.")
-    if "customTime" in before and after.get("customTime", "") < before["customTime"]:
-        raise InvalidArgument("Custom time cannot be removed or set to an earlier time.")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed, UniformAccess
+from devenv.gcp.storage.errors import NotEmulated, NotModified, PreconditionFailed
 from devenv.gcp.storage.model import ObjectRecord
 
 _MAX_NUMBER = 2**63
@@ -31,7 +31,6 @@ _UNSUPPORTED_TEXTS = (
     *("rewriteToken", "uploadProtocol"),
 )
 _UNSUPPORTED_FLAGS = ("enableObjectRetention", "overrideUnlockedRetention")
-_ACL_PARAMETERS = ("destinationPredefinedAcl", "predefinedAcl", "predefinedDefaultObjectAcl")
 _CUSTOMER_KEYS = ("x-goog-encryption-algorithm", "x-goog-copy-source-encryption-algorithm")
 
 
@@ -123,8 +122,6 @@ def check_supported(query: Mapping[str, str], headers: Mapping[str, str]) -> Non
     for name in _UNSUPPORTED_FLAGS:
         if flag(query, name):
             raise NotEmulated(f"The parameter '{name}'")
-    if any(query.get(name) for name in _ACL_PARAMETERS):
-        raise UniformAccess
     if any(name in headers for name in _CUSTOMER_KEYS):
         raise NotEmulated("Encryption with customer-supplied keys")
 

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from devenv.gcp.storage.acl import AccessLists, bucket_entry, default_entry, object_entry
 from devenv.gcp.storage.fields import location_type
 from devenv.gcp.storage.model import BucketRecord, ObjectRecord
 
@@ -33,18 +34,30 @@ _SETTINGS = {"customTime": "x-goog-custom-time", "storageClass": "x-goog-storage
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """Builder of resources whose links lead to `base`, the scheme and host of the request."""
+    """Builder of resources whose links lead to `base`, the scheme and host of the request.
+
+    With `lists` the resources show their access control lists (`projection=full`).
+    """
 
     base: str
     number: str
     region: str
     find: Callable[[str], BucketRecord | None]
+    lists: AccessLists | None = None
 
     def object(self, item: ObjectRecord) -> dict[str, Any]:
-        return _object(self.base, item, self._retained(item))
+        resource = _object(self.base, item, self._retained(item))
+        bucket = self.find(item.bucket) if self.lists else None
+        if self.lists and bucket and not bucket.uniform:
+            acl = self.lists.of_object(bucket, item)
+            resource["acl"] = [object_entry(self.base, item, *entry) for entry in acl.items()]
+            resource["owner"] = {"entity": self.lists.owner_of(item)}
+        return resource
 
     def object_text(self, item: ObjectRecord) -> str:
         """Return the resource as JSON."""
+        if self.lists:
+            return json.dumps(self.object(item))
         return _object_text(self.base, item, self._retained(item))
 
     def _retained(self, item: ObjectRecord) -> float:
@@ -72,9 +85,16 @@ class Shapes:
             **bucket.fields,
             "iamConfiguration": {
                 "uniformBucketLevelAccess": {"enabled": True},
-                "publicAccessPrevention": "enforced" if bucket.private else "inherited",
+                "publicAccessPrevention": "inherited",
+                **bucket.fields.get("iamConfiguration", {}),
             },
         }
+        if self.lists and not bucket.uniform:
+            entries = self.lists.of_bucket(bucket).items()
+            resource["acl"] = [bucket_entry(self.base, bucket, *entry) for entry in entries]
+            defaults = self.lists.default_of(bucket).items()
+            resource["defaultObjectAcl"] = [default_entry(*entry) for entry in defaults]
+            resource["owner"] = {"entity": self.lists.bucket_owner()}
         if layout["locationType"] != "region":
             resource.setdefault("rpo", "DEFAULT")
         return resource

@@ -21,27 +21,30 @@ from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.acl import AccessLists
+from devenv.gcp.storage.acl_api import acl_methods
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.catalogue import Blobs, Catalogue, Digest
+from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
 from devenv.gcp.storage.notifications import Notifications
-from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions
 from devenv.gcp.storage.signed import Signatures, Verifier
 from devenv.gcp.storage.uploads import Uploads
 from devenv.gcp.storage.xml_api import XmlApi
-from devenv.gcp.storage.xml_lists import XmlLists
 from devenv.gcp.storage.xml_uploads import XmlMultipart
 from devenv.gcp.store import DeclaredNames, Store
 
 _BUCKET, _OBJECT = r"/storage/v1/b/[^/]+", r"/storage/v1/b/[^/]+/o/.+"
 _ITEM = {"GET": "get", "HEAD": "get", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+_ENTRIES = {"GET": "list", "POST": "insert"}
 _XML = {"GET": "get", "HEAD": "get", "PUT": "insert", "POST": "insert", "DELETE": "delete"}
 _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
@@ -70,6 +73,12 @@ _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (rf"{_OBJECT}/copyTo/.+", "objects", {"POST": "copy"}),
     (rf"{_OBJECT}/rewriteTo/.+", "objects", {"POST": "rewrite"}),
     (rf"{_OBJECT}/moveTo/.+", "objects", {"POST": "move"}),
+    (rf"{_BUCKET}/acl", "bucketAccessControls", _ENTRIES),
+    (rf"{_BUCKET}/acl/[^/]+", "bucketAccessControls", _ITEM),
+    (rf"{_BUCKET}/defaultObjectAcl", "defaultObjectAccessControls", _ENTRIES),
+    (rf"{_BUCKET}/defaultObjectAcl/[^/]+", "defaultObjectAccessControls", _ITEM),
+    (rf"{_BUCKET}/o/[^/]+/acl", "objectAccessControls", _ENTRIES),
+    (rf"{_BUCKET}/o/[^/]+/acl/[^/]+", "objectAccessControls", _ITEM),
     (_OBJECT, "objects", _ITEM),
     (
         r"/storage/v1/projects/[^/]+/hmacKeys",
@@ -120,35 +129,37 @@ class StorageService:
         faults: Faults,
         who: Callable[[str], str],
     ) -> None:
-        self._config = config
-        self._catalogue = Catalogue(store)
+        self._config, self._guard = config, guard
+        self._catalogue = catalogue = Catalogue(store)
         self._blobs = Blobs(data)
         self._declared_names = DeclaredNames(store.table("storage_declared"))
-        self._guard = guard
         self._notifications = notifications = Notifications(
-            config, self._catalogue, store=store, clock=clock, guard=guard, topics=topics
+            config, catalogue, store=store, clock=clock, guard=guard, topics=topics
         )
-        self._buckets = Buckets(self._catalogue, clock, config.region, forget=self._forget)
+        lists = AccessLists(config, policies)
+        self._buckets = buckets = Buckets(catalogue, clock, config.region, lists, self._forget)
         self._objects = objects = Objects(
-            self._catalogue, self._blobs, clock, notifications=notifications
+            catalogue, self._blobs, clock, lists=lists, notifications=notifications
         )
-        self._housekeeping = StorageHousekeeping(self._catalogue, self._blobs, objects, clock)
-        self._uploads = Uploads(self._catalogue, self._blobs, objects, clock)
+        self._housekeeping = StorageHousekeeping(catalogue, self._blobs, objects, clock)
+        self._uploads = Uploads(catalogue, self._blobs, objects, clock)
         media = Media(objects, self._uploads, self._blobs)
-        parts = XmlMultipart(self._catalogue, self._blobs, objects, clock)
+        parts = XmlMultipart(catalogue, self._blobs, objects, clock)
         keys = HmacKeys(config, store.table("storage_hmac_keys"), verifier, clock)
         signatures = Signatures(verifier, keys)
         forms = XmlForms(media, signatures, clock)
+        methods = acl_methods(lists, buckets, objects)
         json_api = JsonApi(
-            self._buckets, objects, notifications=notifications, policies=policies, config=config
+            buckets, objects, notifications=notifications, policies=policies, config=config
         )
         self.app = StorageApp(
             config,
-            trust=Trust(authenticator, signatures, guard, clock),
-            catalogue=self._catalogue,
+            trust=Trust(authenticator, signatures, guard, clock, lists),
+            catalogue=catalogue,
             json_api=json_api,
+            acl_methods=methods,
             hmac_keys=keys,
-            xml_api=XmlApi(objects, media, parts, forms, XmlLists(self._buckets, objects)),
+            xml_api=XmlApi(buckets, objects, media, parts, forms, methods),
             media=media,
             batch_calls=BatchCalls(journal, faults, who, method_id),
         )

@@ -24,8 +24,9 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Blobs, Catalogue, Digest
+from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.model import ObjectRecord
-from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions
 
 LIFETIME = 7 * 24 * 3600.0  # a session URI expires after one week

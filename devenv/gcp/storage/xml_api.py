@@ -2,8 +2,8 @@
 
 GET, HEAD, PUT and DELETE act on the object that the path names, POST begins resumable and multipart
 uploads. Settings of an object arrive as headers. A form is posted to a bucket. GET of a bucket lists
-its objects, GET of `/` the buckets. Everything else that the XML API has (making buckets, access
-control lists, copies by header) is refused by name: a subresource such as `?acl` must not be answered
+its objects, GET of `/` the buckets. Everything else that the XML API has (making buckets,
+copies by header) is refused by name: a subresource such as `?cors` must not be answered
 with the object.
 
 See https://cloud.google.com/storage/docs/xml-api/reference-methods.
@@ -11,18 +11,21 @@ See https://cloud.google.com/storage/docs/xml-api/reference-methods.
 
 from collections.abc import Mapping
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UniformAccess
+from devenv.gcp.storage.acl import predefined_name
+from devenv.gcp.storage.acl_api import AclMethods
+from devenv.gcp.storage.buckets import Buckets
+from devenv.gcp.storage.drafts import ObjectDraft
+from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, xml_text
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.media import Media, incomplete, limited
 from devenv.gcp.storage.model import ObjectRecord
-from devenv.gcp.storage.objects import ObjectDraft, Objects
+from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import number, parse
 from devenv.gcp.storage.resources import (
     fields_of_headers,
@@ -30,6 +33,7 @@ from devenv.gcp.storage.resources import (
     metadata_headers,
     sums_of_headers,
 )
+from devenv.gcp.storage.xml_acl import XmlAcl
 from devenv.gcp.storage.xml_lists import XmlLists
 from devenv.gcp.storage.xml_uploads import XML_TYPE, XmlMultipart
 
@@ -57,29 +61,31 @@ class XmlApi:
 
     def __init__(
         self,
+        buckets: Buckets,
         objects: Objects,
         media: Media,
         multipart: XmlMultipart,
         forms: XmlForms,
-        lists: XmlLists,
+        acl_methods: Mapping[str, AclMethods],
     ) -> None:
+        self._acl = XmlAcl(buckets, objects, acl_methods)
         self._objects = objects
         self._media = media
         self._multipart = multipart
         self._forms = forms
-        self._lists = lists
+        self._lists = XmlLists(buckets, objects)
 
     async def handle(self, exchange: Exchange, bucket: str, name: str) -> Response:
         """Answer a request for an object, for a bucket without `name`, or for all buckets."""
         _check_supported(exchange)
         method = exchange.request.method
+        if "acl" in exchange.query or "defaultObjectAcl" in exchange.query:
+            return await self._acl.handle(exchange, bucket, name)
         if not name:
             return await self._bucket(exchange, method, bucket)
         if "uploadId" in exchange.query or "uploads" in exchange.query:
             return await self._multipart_upload(exchange, method, bucket, name)
-        if "upload_id" in exchange.query:
-            return await self._session(exchange, method)
-        if method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD") and "upload_id" not in exchange.query:
             return self._get(exchange, bucket, name)
         return await self._change(exchange, method, bucket, name)
 
@@ -94,6 +100,8 @@ class XmlApi:
         raise NotEmulated("The XML API for making, changing and deleting buckets")
 
     async def _change(self, exchange: Exchange, method: str, bucket: str, name: str) -> Response:
+        if "upload_id" in exchange.query:
+            return await self._session(exchange, method)
         match method:
             case "PUT":
                 return await self._put(exchange, bucket, name)
@@ -128,6 +136,8 @@ class XmlApi:
         uploads = self._multipart
         match method, "uploadId" in exchange.query:
             case "POST", False:
+                if "x-goog-acl" in exchange.headers:
+                    raise NotEmulated("The header 'x-goog-acl' of an upload in parts")
                 return uploads.begin(exchange, _draft(exchange, bucket, name))
             case "PUT", True:
                 return await uploads.put_part(exchange, bucket, name)
@@ -160,6 +170,7 @@ def _draft(exchange: Exchange, bucket: str, name: str) -> ObjectDraft:
         name,
         object_fields(fields_of_headers(headers)),
         parse(exchange.query, headers),
+        predefined=predefined_name(headers.get("x-goog-acl", "")),
         **sums_of_headers(headers),
     )
 
@@ -182,8 +193,8 @@ def _completed(exchange: Exchange, item: ObjectRecord) -> Response:
     place = f"{exchange.shapes.base}/{item.bucket}/{quote(item.name)}"
     text = (
         "<?xml version='1.0' encoding='UTF-8'?><CompleteMultipartUploadResult>"
-        f"<Location>{escape(place)}</Location><Bucket>{escape(item.bucket)}</Bucket>"
-        f"<Key>{escape(item.name)}</Key><ETag>&quot;{item.etag}&quot;</ETag>"
+        f"<Location>{xml_text(place)}</Location><Bucket>{xml_text(item.bucket)}</Bucket>"
+        f"<Key>{xml_text(item.name)}</Key><ETag>&quot;{item.etag}&quot;</ETag>"
         "</CompleteMultipartUploadResult>"
     )
     headers = dict(_stored(item).headers) | {"content-length": str(len(text.encode()))}
@@ -191,14 +202,7 @@ def _completed(exchange: Exchange, item: ObjectRecord) -> Response:
 
 
 def _check_supported(exchange: Exchange) -> None:
-    """Refuse subresources and headers whose effect is not emulated.
-
-    Raises NotEmulated, or UniformAccess for those of access control lists.
-    """
-    if "acl" in exchange.query or "defaultObjectAcl" in exchange.query:
-        raise UniformAccess("get" if exchange.request.method == "GET" else "update")
-    if "x-goog-acl" in exchange.headers:
-        raise UniformAccess
+    """Refuse subresources and headers whose effect is not emulated. Raises NotEmulated."""
     for name in _SUBRESOURCES:
         if name in exchange.query:
             raise NotEmulated(f"The subresource '{name}' of the XML API")

@@ -7,12 +7,12 @@ https://cloud.google.com/storage/docs/xml-api/get-service.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import quote
-from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.buckets import Buckets
+from devenv.gcp.storage.errors import NOT_IN_XML, xml_text
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.listing import LAST, ListRequest, ObjectPage, parse
 from devenv.gcp.storage.model import ObjectRecord
@@ -54,14 +54,15 @@ class XmlLists:
     def list_objects(self, exchange: Exchange, bucket: str) -> Response:
         """Answer with a page of objects; `list-type=2` is the version with tokens."""
         query = exchange.query
-        encode = _encoding(query)
         is_second = query.get("list-type") == "2"
         request = _request(query, is_second=is_second)
         page = self._objects.listing(exchange.access, bucket, request)
+        is_encoded = _is_encoded(query, page)
+        encode = quote if is_encoded else str
         head = _text("Name", bucket) + _text("Prefix", encode(request.prefix))
         if request.delimiter:
             head += _text("Delimiter", encode(request.delimiter))
-        if "encoding-type" in query:
+        if is_encoded:
             head += _text("EncodingType", "url")
         head += _text("MaxKeys", str(request.limit))
         head += _text("IsTruncated", "true" if page.token else "false")
@@ -118,18 +119,17 @@ def _contents(item: ObjectRecord, encode: Callable[[str], str]) -> str:
     )
 
 
-def _encoding(query: Mapping[str, str]) -> Callable[[str], str]:
-    """Return how names are written: percent-encoded where the client asks for it."""
-    match query.get("encoding-type", ""):
-        case "":
-            return str
-        case "url":
-            return quote
-    raise InvalidArgument(f"encoding-type is {query['encoding-type'][:40]!r}; it must be url.")
+def _is_encoded(query: Mapping[str, str], page: ObjectPage) -> bool:
+    """Return whether names are percent-encoded: if the client asks for it, or XML has no other form."""
+    wanted = query.get("encoding-type", "")
+    if wanted not in ("", "url"):
+        raise InvalidArgument(f"encoding-type is {wanted[:40]!r}; it must be url.")
+    names = (*(item.name for item in page.items), *page.prefixes, *query.values())
+    return wanted == "url" or any(map(NOT_IN_XML.search, names))
 
 
 def _text(name: str, text: str) -> str:
-    return _element(name, escape(text))
+    return _element(name, xml_text(text))
 
 
 def _element(name: str, content: str) -> str:

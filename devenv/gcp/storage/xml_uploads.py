@@ -16,16 +16,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
-from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Blobs, Catalogue, Digest, UploadPart
-from devenv.gcp.storage.errors import NoSuchUpload, UploadProblem
+from devenv.gcp.storage.drafts import ObjectDraft, check_sums
+from devenv.gcp.storage.errors import NoSuchUpload, UploadProblem, xml_text
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.model import ObjectContent, ObjectRecord
-from devenv.gcp.storage.objects import ObjectDraft, Objects, check_sums
+from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import sums_of_headers, timestamp
 
@@ -60,7 +60,7 @@ class XmlMultipart:
         self._catalogue.save_session(upload_id, self._clock.now(), json.dumps(values))
         return _document(
             "InitiateMultipartUploadResult",
-            f"<Bucket>{escape(draft.bucket)}</Bucket><Key>{escape(draft.name)}</Key>"
+            f"<Bucket>{xml_text(draft.bucket)}</Bucket><Key>{xml_text(draft.name)}</Key>"
             f"<UploadId>{upload_id}</UploadId>",
         )
 
@@ -128,7 +128,7 @@ class XmlMultipart:
         )
         return _document(
             "ListPartsResult",
-            f"<Bucket>{escape(bucket)}</Bucket><Key>{escape(name)}</Key>"
+            f"<Bucket>{xml_text(bucket)}</Bucket><Key>{xml_text(name)}</Key>"
             f"<UploadId>{upload.id}</UploadId><IsTruncated>false</IsTruncated>{items}",
         )
 

@@ -27,11 +27,15 @@ KIB256 = 256 * 1024
 
 
 class Guard(FakeGuard):
-    """Also refuses callers without an account, unless the bucket is public."""
+    """Also refuses strangers, and callers without an account unless the bucket is public."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strangers: set[str] = set()
 
     def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         super().require(caller, permission, resource)
-        if caller.anonymous and not self.public:
+        if (caller.anonymous and not self.public) or caller.email in self.strangers:
             raise PermissionDenied(permission)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from devenv.gcp.caller import ApiCaller
 from tests.unit.devenv.gcp.storage.cloud import (
     BUCKET,
     BUCKET_PATH,
@@ -162,3 +163,155 @@ async def test_public_access_prevention_refuses_anonymous_callers(cloud: Cloud) 
     assert changed.json()["iamConfiguration"]["publicAccessPrevention"] == "enforced"
     assert (await cloud.without_token("GET", f"/{BUCKET}/a")).status_code == 401
     assert (await cloud.get("a")).status_code == 200
+
+
+LISTED = "/storage/v1/b/listed"
+LISTED_UPLOAD = "/upload/storage/v1/b/listed/o?uploadType=media&name="
+WEB, OTHER = "user-web@p.iam.gserviceaccount.com", "user-other@p.iam.gserviceaccount.com"
+_NOT_UNIFORM = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": False}}}
+
+
+@pytest.fixture
+async def listed(cloud: Cloud) -> Cloud:
+    """Return the cloud with a bucket whose lists decide, and a caller without any role."""
+    made = await cloud.client.post(BUCKETS, json={"name": "listed", **_NOT_UNIFORM})
+    assert made.status_code == 200, made.text
+    cloud.tokens.callers["other"] = ApiCaller("other@p.iam.gserviceaccount.com")
+    cloud.guard.strangers.add("other@p.iam.gserviceaccount.com")
+    await cloud.client.post(f"{LISTED_UPLOAD}a", content=b"data")
+    return cloud
+
+
+async def _status(cloud: Cloud, method: str, url: str) -> int:
+    headers = {"authorization": "Bearer other"}
+    return (await cloud.client.request(method, url, headers=headers)).status_code
+
+
+async def test_public_entry_lets_everybody_read_one_object(listed: Cloud) -> None:
+    await listed.client.post(f"{LISTED_UPLOAD}b", content=b"data")
+    entry = {"entity": "allUsers", "role": "READER"}
+    made = await listed.client.post(f"{LISTED}/o/a/acl", json=entry)
+
+    assert made.json()["kind"] == "storage#objectAccessControl"
+    assert (await listed.without_token("GET", "/listed/a")).content == b"data"
+    assert (await listed.without_token("GET", "/listed/b")).status_code == 401
+    assert (await listed.without_token("DELETE", "/listed/a")).status_code == 401
+    assert (await listed.client.delete(f"{LISTED}/o/a/acl/allUsers")).status_code == 204
+    assert (await listed.without_token("GET", "/listed/a")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("READER", {"list", "bucket"}),
+        ("WRITER", {"list", "bucket", "create", "delete"}),
+        ("OWNER", {"list", "bucket", "create", "delete", "acl", "update"}),
+    ],
+)
+async def test_role_in_bucket_list_allows_its_methods(
+    listed: Cloud, role: str, allowed: set[str]
+) -> None:
+    await listed.client.post(f"{LISTED}/acl", json={"entity": OTHER, "role": role})
+    calls = {
+        "list": ("GET", f"{LISTED}/o"),
+        "bucket": ("GET", LISTED),
+        "create": ("POST", f"{LISTED_UPLOAD}new"),
+        "delete": ("DELETE", f"{LISTED}/o/a"),
+        "acl": ("GET", f"{LISTED}/acl"),
+        "update": ("PATCH", LISTED),
+        "drop": ("DELETE", LISTED),
+    }
+    answers = {name: await _status(listed, *call) for name, call in calls.items()}
+    assert {name for name, status in answers.items() if status < 300} == allowed
+
+
+async def test_default_list_and_predefined_list_apply_to_new_objects(listed: Cloud) -> None:
+    await listed.client.put(f"{LISTED}/defaultObjectAcl/{OTHER}", json={"role": "READER"})
+    await listed.client.post(f"{LISTED_UPLOAD}b", content=b"x")
+    await listed.client.post(f"{LISTED_UPLOAD}c&predefinedAcl=private", content=b"x")
+    entries = (await listed.client.get(f"{LISTED}/o/c/acl")).json()["items"]
+
+    assert [await _status(listed, "GET", f"{LISTED}/o/{name}") for name in "abc"] == [403, 200, 403]
+    assert [(entry["entity"], entry["role"]) for entry in entries] == [(WEB, "OWNER")]
+    copied = await listed.client.post(f"{LISTED}/o/c/copyTo/b/listed/o/d", json={})
+    assert (copied.status_code, await _status(listed, "GET", f"{LISTED}/o/d")) == (200, 200)
+
+
+async def test_projection_full_shows_lists_to_those_who_may_see_them(listed: Cloud) -> None:
+    await listed.client.post(f"{LISTED}/acl", json={"entity": OTHER, "role": "READER"})
+    bucket = (await listed.client.get(f"{LISTED}?projection=full")).json()
+    item = (await listed.client.get(f"{LISTED}/o/a?projection=full")).json()
+
+    assert bucket["owner"] == {"entity": "project-owners-123456789012"}
+    assert {entry["role"] for entry in bucket["acl"]} == {"OWNER", "READER"}
+    assert [entry["projectTeam"]["team"] for entry in bucket["defaultObjectAcl"]] == [
+        *("owners", "editors", "viewers")
+    ]
+    assert (item["owner"], item["acl"][-1]["entity"]) == ({"entity": WEB}, WEB)
+    assert "acl" not in (await listed.client.get(f"{LISTED}/o/a")).json()
+    assert await _status(listed, "GET", f"{LISTED}?projection=full") == 403
+
+
+async def test_public_access_prevention_refuses_and_ignores_public_entries(listed: Cloud) -> None:
+    entry = {"entity": "allUsers", "role": "READER"}
+    await listed.client.post(f"{LISTED}/o/a/acl", json=entry)
+    enforced = {"iamConfiguration": {"publicAccessPrevention": "enforced"}}
+    await listed.client.patch(LISTED, json=enforced)
+
+    assert (await listed.without_token("GET", "/listed/a")).status_code == 401
+    refused = await listed.client.post(f"{LISTED}/acl", json=entry)
+    assert (refused.status_code, reason(refused)) == (412, "conditionNotMet")
+    policy = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}
+    assert (await listed.client.put(f"{LISTED}/iam", json=policy)).status_code == 412
+
+
+async def test_uniform_access_suspends_lists_and_is_locked_after_90_days(listed: Cloud) -> None:
+    await listed.client.post(f"{LISTED}/o/a/acl", json={"entity": OTHER, "role": "READER"})
+    on = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
+    uniform = (await listed.client.patch(LISTED, json=on)).json()["iamConfiguration"]
+    assert "lockedTime" in uniform["uniformBucketLevelAccess"]
+    assert await _status(listed, "GET", f"{LISTED}/o/a") == 403
+
+    assert (await listed.client.patch(LISTED, json=_NOT_UNIFORM)).status_code == 200
+    assert await _status(listed, "GET", f"{LISTED}/o/a") == 200
+    await listed.client.patch(LISTED, json=on)
+    await listed.clock.turn(91 * 86_400)
+    refused = await listed.client.patch(LISTED, json=_NOT_UNIFORM)
+    assert (refused.status_code, "locked since" in refused.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "text"),
+    [
+        ("/acl", {"entity": "somebody", "role": "READER"}, "Invalid entity 'somebody'"),
+        ("/acl", {"entity": "allUsers", "role": "READ"}, "one of OWNER, WRITER, READER"),
+        ("/o/a/acl", {"entity": "allUsers", "role": "WRITER"}, "one of OWNER, READER"),
+        ("/acl", {"entity": "allUsers", "role": "READER", "x": 1}, "The field 'x'"),
+        ("/o/a/acl", {"entity": WEB, "role": "READER"}, "must keep the role OWNER"),
+    ],
+)
+async def test_wrong_entry_is_refused_by_name(
+    listed: Cloud, url: str, body: dict[str, object], text: str
+) -> None:
+    refused = await listed.client.post(LISTED + url, json=body)
+    assert (refused.status_code, text in refused.text) == (400, True), refused.text
+
+
+async def test_xml_api_reads_and_writes_lists(listed: Cloud) -> None:
+    document = (
+        "<AccessControlList><Entries><Entry><Scope type='UserByEmail'><EmailAddress>"
+        "other@p.iam.gserviceaccount.com</EmailAddress></Scope><Permission>READ</Permission>"
+        "</Entry></Entries></AccessControlList>"
+    )
+    put = await listed.client.put("/listed/a?acl", content=document)
+    found = (await listed.client.get("/listed/a?acl")).text
+
+    assert (put.status_code, await _status(listed, "GET", f"{LISTED}/o/a")) == (200, 200)
+    assert "<Permission>FULL_CONTROL</Permission>" in found
+    assert (await listed.client.put("/listed/a?acl", content="<")).status_code == 400
+    headers = {"x-goog-acl": "public-read"}
+    assert (await listed.client.put("/listed/new", content=b"x", headers=headers)).is_success
+    assert (await listed.without_token("GET", "/listed/new")).content == b"x"
+    assert (await listed.client.put("/listed?defaultObjectAcl", headers=headers)).is_success
+    await listed.client.post(f"{LISTED_UPLOAD}after", content=b"x")
+    assert (await listed.without_token("GET", "/listed/after")).content == b"x"

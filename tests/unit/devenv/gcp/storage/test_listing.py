@@ -266,6 +266,15 @@ async def test_pages_of_an_xml_list_together_have_everything(
     assert sorted(found) == ["a", "d/", "d0", "z", "ä"]
 
 
+async def test_name_that_xml_cannot_carry_is_percent_encoded(cloud: Cloud) -> None:
+    await cloud.put("a\x01")
+    found = await xml(cloud)
+
+    assert (_texts(found, "Contents/Key"), _texts(found, "EncodingType")) == (["a%01"], ["url"])
+    missing = (await cloud.client.get(f"/{BUCKET}/b%01")).content
+    assert "b\ufffd" in (etree.fromstring(missing).findtext("Message") or "")
+
+
 async def test_xml_list_of_buckets_names_them_and_needs_the_right(cloud: Cloud) -> None:
     answer = await cloud.client.get("/")
     cloud.guard.denied = {"storage.buckets.list"}

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
         ("PUT", "/storage/v1/b/x/iam", "storage.buckets.setIamPolicy"),
         ("GET", "/bucket/object", "storage.objects.get"),
         ("PUT", "/bucket/object", "storage.objects.insert"),
-        ("GET", "/storage/v1/b/x/acl", "storage GET /storage/v1/b/x/acl"),
+        ("GET", "/storage/v1/b/x/folders", "storage GET /storage/v1/b/x/folders"),
     ],
 )
 def test_request_has_the_name_of_its_method(verb: str, path: str, expected: str) -> None:

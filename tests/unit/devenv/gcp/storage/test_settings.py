@@ -36,14 +36,11 @@ async def change(cloud: Cloud, **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("acl", [{"entity": "allUsers"}]),
         ("autoclass", {"enabled": True}),
         ("billing", {"requesterPays": True}),
         ("customPlacementConfig", {"dataLocations": ["US-EAST1", "US-WEST1"]}),
-        ("defaultObjectAcl", [{"entity": "allUsers"}]),
         ("encryption", {"defaultKmsKeyName": "projects/p/key"}),
         ("hierarchicalNamespace", {"enabled": True}),
-        ("iamConfiguration", {"uniformBucketLevelAccess": {"enabled": False}}),
         ("ipFilter", {"mode": "Enabled"}),
         ("logging", {"logBucket": "logs"}),
         ("objectRetention", {"mode": "Enabled"}),
@@ -166,7 +163,6 @@ async def test_storage_class_changes_by_rewrite_only(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("acl", [{"entity": "allUsers"}]),
         ("contexts", {"custom": {"a": {"value": "b"}}}),
         ("kmsKeyName", "projects/p/key"),
         ("retention", {"mode": "Locked", "retainUntilTime": "2030-01-01T00:00:00Z"}),
@@ -351,9 +347,8 @@ async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: Clou
     ("method", "url", "text"),
     [
         ("POST", f"{UPLOAD}?uploadType=media&name=a&predefinedAcl=publicRead", "insert"),
-        ("POST", f"{BUCKETS}&predefinedDefaultObjectAcl=private", "insert"),
         ("GET", f"{BUCKET_PATH}/acl", "get legacy ACL for a bucket"),
-        ("POST", f"{BUCKET_PATH}/defaultObjectAcl", "update legacy ACL for a bucket"),
+        ("DELETE", f"{BUCKET_PATH}/defaultObjectAcl/allUsers", "update legacy ACL for a bucket"),
         ("GET", f"{OBJECTS}/a%2Fb/acl/allUsers", "get legacy ACL for an object"),
         ("DELETE", f"{OBJECTS}/a/acl/allUsers", "update legacy ACL for an object"),
     ],
