@@ -1,7 +1,8 @@
 """A receiver of webhooks on this machine: it takes every message, and a page lists them.
 
-`POST /hooks/<name>` keeps headers and body of the newest messages in memory and answers 204, or the
-status in `?status=`, to try what the sender does then. The page verifies signatures of Standard
+`POST /hooks/<name>` keeps headers and body of the newest messages in the file of the mails and answers
+204, or the status in `?status=`, to try what the sender does then. The page shows the beginning of each,
+and verifies signatures of Standard
 Webhooks (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
 with the secret that is typed there.
 """
@@ -11,8 +12,9 @@ import datetime as dt
 import hashlib
 import hmac
 import json
+import sqlite3
 import time
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import parse_qs
@@ -23,6 +25,28 @@ from starlette.routing import Route
 
 MAX_MESSAGES = 200
 MAX_BODY_BYTES = 1024 * 1024
+MAX_TOTAL_BYTES = 20 * 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024  # of one message
+MAX_SHOWN = 64 * 1024  # characters of one body on the page
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hook (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL,
+    received TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    body BLOB NOT NULL,
+    status INTEGER NOT NULL
+)
+"""
+_TRIM = """
+DELETE FROM hook WHERE place IN (
+    SELECT place FROM (
+        SELECT place, row_number() OVER newest AS number,
+            sum(length(body) + length(headers)) OVER newest AS bytes
+        FROM hook WINDOW newest AS (ORDER BY place DESC)
+    ) WHERE number > ? OR bytes > ?
+)
+"""
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Webhooks</title>
@@ -79,11 +103,39 @@ class HookMessage:
         return "verified" if is_known else "wrong"
 
 
+class HookMessages:
+    """The newest messages, in a table of bounded size."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._db.execute(_SCHEMA)
+
+    def add(self, message: HookMessage) -> None:
+        """Store a message; the oldest are dropped when there are too many, or too many bytes."""
+        headers = json.dumps(message.headers)
+        self._db.execute(
+            "INSERT INTO hook (path, received, headers, body, status) VALUES (?, ?, ?, ?, ?)",
+            (message.path, message.received, headers, message.body, message.status),
+        )
+        self._db.execute(_TRIM, (MAX_MESSAGES, MAX_TOTAL_BYTES))
+
+    def newest(self) -> Iterator[HookMessage]:
+        rows = self._db.execute(
+            "SELECT path, received, headers, body, status FROM hook ORDER BY place DESC"
+        )
+        for path, received, headers, body, status in rows:
+            pairs = tuple((name, value) for name, value in json.loads(headers))
+            yield HookMessage(path, received, pairs, body, status)
+
+    def clear(self) -> None:
+        self._db.execute("DELETE FROM hook")
+
+
 class HookReceiver:
     """Routes of the receiver and of its page, which runs no script."""
 
-    def __init__(self) -> None:
-        self._messages: deque[HookMessage] = deque(maxlen=MAX_MESSAGES)
+    def __init__(self, messages: HookMessages) -> None:
+        self._messages = messages
         self._secret = ""
 
     def routes(self) -> list[Route]:
@@ -102,8 +154,12 @@ class HookReceiver:
         if not 200 <= status <= 599:
             return PlainTextResponse("status must be a number from 200 to 599", status_code=400)
         headers = tuple(request.headers.items())
+        if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+            return PlainTextResponse(
+                f"at most {MAX_HEADER_BYTES} bytes of headers", status_code=431
+            )
         path = request.url.path
-        self._messages.appendleft(HookMessage(path, _now(), headers, body, status))
+        self._messages.add(HookMessage(path, _now(), headers, body, status))
         return Response(status_code=status)
 
     async def act(self, request: Request) -> Response:
@@ -114,7 +170,7 @@ class HookReceiver:
         return RedirectResponse("/hooks", status_code=303)
 
     async def page(self, request: Request) -> Response:
-        shown = "\n".join(_shown(each, self._secret) for each in self._messages)
+        shown = "\n".join(_shown(each, self._secret) for each in self._messages.newest())
         text = _PAGE.format(
             address=escape(f"{request.base_url}hooks/try"),
             secret=escape(self._secret),
@@ -153,6 +209,8 @@ def _shown(message: HookMessage, secret: str) -> str:
         kind = str(document.get("type", "")) if isinstance(document, dict) else ""
     except (ValueError, RecursionError):
         pass
+    if len(text) > MAX_SHOWN:
+        text = f"{text[:MAX_SHOWN]}\n… and {len(text) - MAX_SHOWN:,} more characters"
     headers = "\n".join(f"{name}: {value}" for name, value in message.headers)
     return (
         f"<details><summary><strong>{escape(message.path)}</strong> {escape(kind)}"

@@ -204,11 +204,16 @@ class Mailbox:
 
     def __init__(self, path: Path | str = ":memory:", *, most: int = MOST_MAILS) -> None:
         self._most = most
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(_SCHEMA)
         self._listeners: set[asyncio.Event] = set()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The file of the mails, for other messages of the same catcher."""
+        return self._db
 
     def add(self, raw: bytes, *, sender: str, recipients: Sequence[str]) -> str:
         """Store a mail and return its id; the oldest mails are dropped when there are too many."""

@@ -23,7 +23,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from devenv.local_only import LocalOnly
-from devenv.mail.hooks import HookReceiver
+from devenv.mail.hooks import HookMessages, HookReceiver
 from devenv.mail.mailbox import Mail, Mailbox, MailPart
 
 _MOST_BODY = 64 * 1024
@@ -42,7 +42,7 @@ def app(mailbox: Mailbox, *, hosts: Iterable[str] = ()) -> Starlette:
         routes=[
             *MailPage(mailbox).routes(),
             *MailApi(mailbox).routes(),
-            *HookReceiver().routes(),
+            *HookReceiver(HookMessages(mailbox.connection)).routes(),
         ],
         middleware=[Middleware(LocalOnly, hosts=hosts)],
     )

@@ -1,8 +1,8 @@
 """The public keys of other issuers, as their discovery documents name them.
 
-Keys are kept for five minutes. A token with an unknown key may be the first one after a rotation, so
-the issuer is asked again, but not more than once in ten seconds: anybody can send such tokens. One that
-does not answer has no keys until then.
+Keys are kept for five minutes, whatever the issuer answers meanwhile. A token with an unknown key may
+be the first one after a rotation, so the issuer is asked again, but not more than once in ten seconds:
+anybody can send such tokens.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ class KeysUnavailable(Exception):
 class _Issuer:
     keys: list[jwt.PyJWK] = field(default_factory=list)
     asked_at: float | None = None
+    fetched_at: float | None = None
     problem: str = ""
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -48,7 +49,11 @@ class IssuerKeys:
         known = self._issuers.setdefault(issuer, _Issuer())
         async with known.asking:
             found = key_of(known.keys, kid)
-            if self._passed(known, _PAUSE if found is None else _KEPT_FOR):
+            if found is None:
+                is_due = self._passed(known.asked_at, _PAUSE)
+            else:
+                is_due = self._passed(known.fetched_at, _KEPT_FOR)
+            if is_due:
                 await self._ask(known, issuer)
                 found = key_of(known.keys, kid)
         if found is None:
@@ -62,13 +67,16 @@ class IssuerKeys:
     async def _ask(self, known: _Issuer, issuer: str) -> None:
         try:
             known.keys, known.problem = await asyncio.to_thread(self._fetch, issuer), ""
+            known.fetched_at = self._clock.now()
         except KeysUnavailable as error:
-            known.keys, known.problem = [], str(error)
+            known.problem = str(error)
+            if self._passed(known.fetched_at, _KEPT_FOR):
+                known.keys = []
         known.asked_at = self._clock.now()
 
-    def _passed(self, issuer: _Issuer, seconds: float) -> bool:
-        """Return whether the issuer was last asked so long ago, or later than it is now."""
-        return issuer.asked_at is None or not 0 <= self._clock.now() - issuer.asked_at <= seconds
+    def _passed(self, moment: float | None, seconds: float) -> bool:
+        """Return whether a moment is so long ago, or later than it is now."""
+        return moment is None or not 0 <= self._clock.now() - moment <= seconds
 
     def _fetch(self, issuer: str) -> list[jwt.PyJWK]:
         """Return the keys that an issuer publishes. Slow: call it in a thread."""

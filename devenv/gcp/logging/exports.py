@@ -37,6 +37,7 @@ TOPICS = "pubsub.googleapis.com/"
 BUCKETS = "storage.googleapis.com/"
 LOG_BUCKETS = "logging.googleapis.com/"
 _HOUR = 3600.0
+MOST_SHARD = 8 << 20  # bytes of entries from which an object of Cloud Storage is written
 log = logging.getLogger(__name__)
 
 
@@ -147,31 +148,43 @@ class SinkExports:
                     log.exception("Sink %s was not carried", followed.sink.name)
 
     async def _end_hour(self, followed: _Followed) -> None:
-        """Write the objects of what has waited; entries are read by pieces between other calls."""
-        bucket = followed.sink.destination.removeprefix(BUCKETS)
-        lines: dict[str, list[str]] = {}
-        reached = 0
+        """Write the objects of what has waited; entries are read by pieces between other calls.
+
+        Many entries are written as several objects ("shards"), so that few are in memory.
+        """
+        lines: dict[str, bytearray] = {}
+        shard = reached = 0
         for entries, position in self._waiting(followed):
             for entry in entries:
-                lines.setdefault(_name(entry), []).append(_line(entry))
+                lines.setdefault(_name(entry), bytearray()).extend(f"{_line(entry)}\n".encode())
             reached = position
+            if sum(map(len, lines.values())) >= MOST_SHARD:
+                self._write_all(followed, lines, shard, reached)
+                lines, shard = {}, shard + 1
             await asyncio.sleep(0)
-        for name, texts in lines.items():
-            data = "".join(f"{text}\n" for text in texts).encode()
-            self._try(followed, self._write, bucket, name, data)
-        if reached and followed.sink.name in self._followed:
+        if reached:
+            self._write_all(followed, lines, shard, reached)
+
+    def _write_all(
+        self, followed: _Followed, lines: dict[str, bytearray], shard: int, reached: int
+    ) -> None:
+        """Write the objects of one shard; the entries up to `reached` have left with it."""
+        bucket = followed.sink.destination.removeprefix(BUCKETS)
+        for name, data in lines.items():
+            self._try(followed, self._write, bucket, name, shard, bytes(data))
+        if followed.sink.name in self._followed:
             self._move(followed.sink.name, reached)
 
-    def _write(self, writer: ApiCaller, bucket: str, name: str, data: bytes) -> None:
+    def _write(self, writer: ApiCaller, bucket: str, name: str, shard: int, data: bytes) -> None:
         """Write an object, under the name of a late one if the hour has its object already."""
         if self.objects is None:
             return
         try:
-            self.objects.write(writer, bucket, f"{name}_S0.json", data)
+            self.objects.write(writer, bucket, f"{name}_S{shard}.json", data)
         except CloudError as error:
             if error.http != 412:
                 raise
-            late = f"{name}_A0:{int(self._clock.now())}.json"
+            late = f"{name}_A{shard}:{int(self._clock.now())}.json"
             self.objects.write(writer, bucket, late, data)
 
     def _leading_to(self, service: str) -> Iterator[_Followed]:

@@ -35,6 +35,7 @@ _MINIMAL, _ROOTSPAN, _COMPLETE = 1, 2, 3
 _KINDS = {"server": 1, "client": 2}
 _KINDS_V2 = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _PAGE, _MOST_PAGE, _MOST_SPANS = 100, 1000, 25_000
+_MOST_EXAMINED = 1000  # traces that one call looks at; its page may then be short, or empty
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _SPAN_NAME = re.compile(r"projects/([^/]+)/traces/([0-9a-f]{32})/spans/([0-9a-f]{16})")
 _TERM = re.compile(r'(\+?)([\w./-]+):(?:"([^"]*)"|(\S+))')
@@ -80,18 +81,17 @@ class CloudTraceApi:
             raise InvalidArgument("page_token is not valid; use the next_page_token of a page.")
         matches, answer = _filter(request.filter), Listed()
         before = int(request.page_token or 0)
-        for row in self._rows(before):
+        for examined, row in enumerate(self._rows(before)):
+            if examined == _MOST_EXAMINED or len(answer.traces) == (request.page_size or _PAGE):
+                answer.next_page_token = str(before)
+                break
+            before = row["id"]
             if not _is_within(row, request):
                 continue
             await asyncio.sleep(0)  # other calls have their turn
             spans = self._spans.of(row["trace"])
-            if not matches(spans):
-                continue
-            if len(answer.traces) == (request.page_size or _PAGE):
-                answer.next_page_token = str(before)
-                break
-            before = row["id"]
-            answer.traces.append(self._trace(row["trace"], spans, request.view or _MINIMAL))
+            if matches(spans):
+                answer.traces.append(self._trace(row["trace"], spans, request.view or _MINIMAL))
         return answer
 
     async def get(self, request: Any, call: ApiCall) -> Any:

@@ -3,12 +3,13 @@
 import datetime as dt
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from standardwebhooks import Webhook
 from starlette.testclient import TestClient
 
-from devenv.mail.hooks import MAX_BODY_BYTES, MAX_MESSAGES
+from devenv.mail.hooks import MAX_BODY_BYTES, MAX_MESSAGES, MAX_TOTAL_BYTES
 from devenv.mail.mailbox import Mailbox
 from devenv.mail.web import app
 
@@ -71,6 +72,27 @@ def test_status_of_the_answer_is_chosen(client: TestClient, wanted: str, answer:
 
 def test_too_large_message_returns_413(client: TestClient) -> None:
     assert client.post("/hooks/try", content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
+
+
+def test_bytes_of_all_messages_are_bounded_and_long_bodies_are_cut(client: TestClient) -> None:
+    for number in range(MAX_TOTAL_BYTES // MAX_BODY_BYTES + 2):
+        client.post(f"/hooks/n{number}.", content=b"x" * MAX_BODY_BYTES)
+
+    page = client.get("/hooks").text
+
+    assert "/hooks/n2." not in page
+    assert "/hooks/n3." in page
+    assert "… and 983,040 more characters" in page
+
+
+def test_messages_survive_a_restart(tmp_path: Path) -> None:
+    for _ in range(2):
+        mailbox = Mailbox(tmp_path / "mails.db")
+        with TestClient(app(mailbox), base_url="http://localhost") as client:
+            client.post("/hooks/try", content=b"{}")
+            found = client.get("/hooks").text.count("/hooks/try</strong>")
+        mailbox.close()
+    assert found == 2
 
 
 def test_message_cannot_put_markup_into_the_page(client: TestClient) -> None:

@@ -16,7 +16,7 @@ from devenv.stack.snapshot import BEFORE_LOAD, Snapshot, SnapshotStore
 KEEP = Snapshot(name=BEFORE_LOAD, created="now", mode="emulated")
 
 
-class Messages:
+class SnapshotMessages:
     """Pub/Sub over the database in the folder of a stack."""
 
     def __init__(self, state: Path) -> None:
@@ -202,15 +202,15 @@ def test_missing_data_is_not_saved(tmp_path: Path) -> None:
 
 def test_messages_of_the_emulated_cloud_come_back(state: Path) -> None:
     """Save while the database has its write-ahead log, as after `kill -9` of the cloud."""
-    with closing(Messages(state)) as held:
+    with closing(SnapshotMessages(state)) as held:
         held.publish("first")
         store = save(state)
         held.publish("second")
         store.load("monday", keep=KEEP)
-    with closing(Messages(state)) as loaded:
+    with closing(SnapshotMessages(state)) as loaded:
         texts = loaded.texts()
     store.load(BEFORE_LOAD, keep=None)
 
     assert texts == ["first"]
-    with closing(Messages(state)) as undone:
+    with closing(SnapshotMessages(state)) as undone:
         assert undone.texts() == ["first", "second"]

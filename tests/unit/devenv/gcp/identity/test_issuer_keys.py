@@ -64,6 +64,19 @@ async def test_unknown_keys_ask_the_issuer_once_in_ten_seconds(
     assert await find(keys, "k2") == ["k2"]
 
 
+async def test_known_keys_outlive_a_failed_question_until_they_expire(
+    keys: Rotated, clock: ManualClock
+) -> None:
+    await find(keys, "k1")
+    keys.published = ()
+    await clock.turn(11)
+    refused = await find(keys, "k2", "k1")
+    assert (str(refused[0]), refused[1]) == ("the issuer gives no JSON", "k1")
+
+    await clock.turn(300)
+    assert isinstance((await find(keys, "k1"))[0], KeysUnavailable)
+
+
 async def test_clock_turned_back_asks_the_issuer_again(keys: Rotated, clock: ManualClock) -> None:
     await find(keys, "k1")
     keys.published = ("k2",)

@@ -11,6 +11,7 @@ from devenv.gcp.caller import ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, PermissionDenied
+from devenv.gcp.logging import exports
 from devenv.gcp.logging.entries import LogEntry, complete, new_resource
 from devenv.gcp.logging.exports import SinkExports
 from devenv.gcp.logging.service import LoggingService
@@ -182,6 +183,20 @@ async def test_bucket_gets_an_object_for_each_hour_of_a_log(bench: SinkBench) ->
         "logs-archive/app/2027/01/15/08:00:00_08:59:59_S0.json": ["one", "two"],
         "logs-archive/app/2027/01/15/09:00:00_09:59:59_S0.json": ["three"],
     }
+
+
+async def test_many_entries_of_an_hour_get_several_objects(
+    bench: SinkBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "MOST_SHARD", 1)
+    await bench.make_sink(ARCHIVE)
+    for number in range(501):  # a piece more than is read at once
+        bench.write(str(number))
+    await bench.clock.turn(3600)
+
+    place = "logs-archive/app/2027/01/15/08:00:00_08:59:59"
+    sizes = {name: len(lines) for name, lines in bench.objects.found.items()}
+    assert sizes == {f"{place}_S0.json": 500, f"{place}_S1.json": 1}
 
 
 async def test_late_entry_gets_an_object_of_its_own(bench: SinkBench) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 OUT, ERR, OWN = OutputStream
 
 
-class Output:
+class ProcessOutput:
     """Runs Python source as a task; `lines` are what those who keep lines get."""
 
     def __init__(self, runtime: ProcessRuntime) -> None:
@@ -36,14 +36,14 @@ class Output:
 
 
 @pytest.fixture
-async def output(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Output]:
+async def output(tmp_path: Path, anyio_backend: str) -> AsyncIterator[ProcessOutput]:
     runtime = make_runtime(tmp_path)
     await runtime.open(set())
-    yield Output(runtime)
+    yield ProcessOutput(runtime)
     await runtime.close()
 
 
-async def test_long_line_is_whole_although_the_other_stream_writes(output: Output) -> None:
+async def test_long_line_is_whole_although_the_other_stream_writes(output: ProcessOutput) -> None:
     source = """
     import os
     os.write(1, b"x" * 100_000)
@@ -54,20 +54,20 @@ async def test_long_line_is_whole_although_the_other_stream_writes(output: Outpu
     assert set(await output.of(source)) == {(ERR, "error"), (OUT, "x" * 200_000)}
 
 
-async def test_huge_line_comes_in_pieces_without_loss(output: Output) -> None:
+async def test_huge_line_comes_in_pieces_without_loss(output: ProcessOutput) -> None:
     lines = await output.of("import os; os.write(1, b'x' * 700_000 + b'\\nnext')")
 
     assert [len(text) for _, text in lines] == [LONGEST_LINE, LONGEST_LINE, 208_480, 4]
     assert lines[-1] == (OUT, "next")
 
 
-async def test_binary_and_missing_line_end_are_kept(output: Output) -> None:
+async def test_binary_and_missing_line_end_are_kept(output: ProcessOutput) -> None:
     lines = await output.of("import os; os.write(2, bytes(range(9)) + b'\\xff\\n\\n\\nend')")
 
     assert lines == [(ERR, "\0\1\2\3\4\5\6\7\b\ufffd"), (ERR, "end")]
 
 
-async def test_streams_closed_early_do_not_end_the_task(output: Output) -> None:
+async def test_streams_closed_early_do_not_end_the_task(output: ProcessOutput) -> None:
     source = (
         "import os, time; os.write(1, b'a'); os.close(1); os.close(2); time.sleep(.1); os._exit(3)"
     )
@@ -79,7 +79,7 @@ async def test_streams_closed_early_do_not_end_the_task(output: Output) -> None:
 
 @pytest.mark.parametrize("session", ["False", "True"])
 async def test_child_that_floods_the_pipe_does_not_hold_up_the_end(
-    output: Output, tmp_path: Path, session: str
+    output: ProcessOutput, tmp_path: Path, session: str
 ) -> None:
     flood = "import os\nwhile True: os.write(1, b'y' * 4000 + b'\\\\n')"
     source = f"""
@@ -91,7 +91,7 @@ async def test_child_that_floods_the_pipe_does_not_hold_up_the_end(
     assert await running.wait() == AttemptExit()
 
 
-async def test_end_is_told_after_the_log_is_full(output: Output) -> None:
+async def test_end_is_told_after_the_log_is_full(output: ProcessOutput) -> None:
     source = "import os; [os.write(1, b'x' * 65535 + b'\\n') for _ in range(170)]; os._exit(4)"
     lines = await output.of(source, ends=AttemptExit(code=4))
 
@@ -99,7 +99,7 @@ async def test_end_is_told_after_the_log_is_full(output: Output) -> None:
     assert lines[-1] == (OWN, "Container called exit(4).")
 
 
-async def test_lines_in_turn_keep_their_streams(output: Output) -> None:
+async def test_lines_in_turn_keep_their_streams(output: ProcessOutput) -> None:
     source = """
     import os
     for number in range(3000):

@@ -8,6 +8,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.telemetry import trace_api
 from devenv.gcp.telemetry.span_store import SpanStore
 from devenv.gcp.telemetry.spans import SpanRecord
 from devenv.gcp.telemetry.trace_api import CloudTraceApi
@@ -90,6 +91,18 @@ def test_list_has_the_latest_traces_first_by_pages(web: Web) -> None:
     assert listed(web, f"pageSize=1&pageToken={first['nextPageToken']}") == [FIRST]
     root = web.get(f"{TRACES}?view=ROOTSPAN&pageSize=1").json()["traces"][0]
     assert [each["name"] for each in root["spans"]] == ["checkout"]
+
+
+@pytest.mark.usefixtures("two")
+def test_list_call_looks_at_bounded_number_of_traces(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_api, "_MOST_EXAMINED", 1)
+    first = web.get(f"{TRACES}?filter=root:none").json()
+
+    assert first.keys() == {"nextPageToken"}
+    token = first["nextPageToken"]
+    assert web.get(f"{TRACES}?filter=root:none&pageToken={token}").json() == {}
 
 
 @pytest.mark.usefixtures("two")

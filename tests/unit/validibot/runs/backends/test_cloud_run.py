@@ -131,7 +131,7 @@ def test_launch_asks_for_job_with_time_limit_and_capability(
     }
 
 
-class Executions:
+class FakeExecutions:
     """Client that knows some executions and raises what a test wants."""
 
     def __init__(self, *found: run_v2.Execution, error: Exception | None = None) -> None:
@@ -157,7 +157,7 @@ class Executions:
         self._called("cancel", name, timeout)
 
 
-def backend_with(monkeypatch: pytest.MonkeyPatch, executions: Executions) -> CloudRunBackend:
+def backend_with(monkeypatch: pytest.MonkeyPatch, executions: FakeExecutions) -> CloudRunBackend:
     def connect(client: object) -> None:
         assert client is executions
 
@@ -175,7 +175,7 @@ def named(name: str, input_uri: str) -> run_v2.Execution:
 
 
 def test_state_is_that_of_the_execution(monkeypatch: pytest.MonkeyPatch) -> None:
-    executions = Executions(named("execution-1", "gs://b/1"))
+    executions = FakeExecutions(named("execution-1", "gs://b/1"))
 
     state = backend_with(monkeypatch, executions).state("execution-1")
 
@@ -186,7 +186,7 @@ def test_state_is_that_of_the_execution(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_execution_is_found_by_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    executions = Executions(named("execution-1", "gs://b/1"), named("execution-2", "gs://b/2"))
+    executions = FakeExecutions(named("execution-1", "gs://b/1"), named("execution-2", "gs://b/2"))
     backend = backend_with(monkeypatch, executions)
 
     assert backend.find(job="job", input_uri="gs://b/2").execution == "execution-2"
@@ -198,7 +198,7 @@ def test_execution_is_found_by_its_input(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_deleted_execution_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = backend_with(monkeypatch, Executions(error=exceptions.NotFound("deleted")))
+    backend = backend_with(monkeypatch, FakeExecutions(error=exceptions.NotFound("deleted")))
 
     assert backend.state("execution-1") == ExecutionState(
         phase=Phase.FAILED, execution="execution-1", message="deleted"
@@ -217,7 +217,7 @@ def test_deleted_execution_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_cancel_tells_whether_execution_went_on(
     monkeypatch: pytest.MonkeyPatch, error: Exception | None, cancelled: bool
 ) -> None:
-    executions = Executions(error=error)
+    executions = FakeExecutions(error=error)
 
     assert backend_with(monkeypatch, executions).cancel("execution-1") is cancelled
     assert executions.calls == [("cancel", "execution-1")]
@@ -234,7 +234,7 @@ def test_cancel_tells_whether_execution_went_on(
 def test_outage_of_cloud_run_makes_state_unavailable(
     monkeypatch: pytest.MonkeyPatch, call: str, arguments: dict[str, str]
 ) -> None:
-    backend = backend_with(monkeypatch, Executions(error=exceptions.ServiceUnavailable("away")))
+    backend = backend_with(monkeypatch, FakeExecutions(error=exceptions.ServiceUnavailable("away")))
 
     with pytest.raises(StateUnavailable, match=r"/job: .*away|execution-1: .*away"):
         getattr(backend, call)(**arguments)
