@@ -17,10 +17,10 @@ from docker.types import Mount
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests import engine as engines, guardian
+from tests.containers import free_port
 from tests.waiting import until
 
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
-_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _HEALTHY_WITHIN = 60.0
 _RESTRICTED: Mapping[str, Any] = {
     # The emulated cloud listens on this machine's loopback interface.
@@ -36,24 +36,6 @@ _RESTRICTED: Mapping[str, Any] = {
 def build() -> str:
     """Run `make image` and return the image's name."""
     return engines.build("make", "--no-print-directory", "image").split()[0]
-
-
-def planted_secrets(engine: DockerClient, folder: Path) -> list[str]:
-    """Build the stage that uses the builder's settings; return the places that reveal them."""
-    planted = b"planted-5b1e77"
-    certificates, settings = folder / "ca.crt", folder / "pip.conf"
-    certificates.write_bytes(b"# " + planted + b"\n" + _CERTIFICATES.read_bytes())
-    settings.write_bytes(b"[global]\n# " + planted + b"\ntimeout = 60\n")
-    tag = "validibot-planted:production"
-    engines.build(
-        "env", f"SSL_CERT_FILE={certificates}", f"PIP_CONFIG_FILE={settings}",
-        "compose/build.sh", "--tag", tag, "--no-cache", "--target", "packages",
-        "--file", "compose/production/django/Dockerfile", ".",
-    )  # fmt: skip
-    stage = engine.images.get(tag)
-    places = {"layers": b"".join(stage.save()), "history": str(stage.history()).encode()}
-    engine.images.remove(tag)
-    return [place for place, content in places.items() if planted in content]
 
 
 def variables(config: CloudConfig, database: str) -> dict[str, str]:
@@ -139,10 +121,11 @@ class Deployment:
             container.remove(force=True)
 
     @contextmanager
-    def serve(self, role: str, **more: str) -> Iterator[Server]:
-        """Start web or worker on the port to which the emulated cloud forwards."""
+    def serve(self, role: str, *, apart: bool = False, **more: str) -> Iterator[Server]:
+        """Start web or worker on the port to which the emulated cloud forwards, or apart from it."""
         service = f"validibot-{role}"
         (port,) = [one.port for one in self.config.services if one.name == service]
+        port = free_port() if apart else port
         options = self._options(role, PORT=str(port), **more)
         container = self.engine.containers.run(
             self.image, detach=True, labels=guardian.labels(), **options

@@ -1,6 +1,7 @@
 """Images of the validators: real engines, unprivileged user, small size."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,19 +97,36 @@ def test_image_size_is_below_limit(
     assert image(engine, manifests[slug])["Size"] / 1e6 <= MOST_MEGABYTES
 
 
+@pytest.mark.parametrize(
+    ("recipe", "lock", "options"),
+    [
+        ("validator", "validators/small/requirements.txt", ("--build-arg", "VALIDATOR=small")),
+        ("django", "requirements/product.txt", ("--target", "packages")),
+    ],
+)
 def test_layers_contain_no_build_secrets(
-    engine: DockerClient, manifests: dict[str, ValidatorManifest], tmp_path: Path
+    engine: DockerClient, tmp_path: Path, recipe: str, lock: str, options: tuple[str, ...]
 ) -> None:
+    """The recipes, with a lock of one package: how many there are changes nothing."""
     planted = b"planted-3f9c1d"
     bundle_of_this_machine = Path("/etc/ssl/certs/ca-certificates.crt")
-    certificates, settings = tmp_path / "ca.crt", tmp_path / "pip.conf"
+    certificates, settings, context = (
+        tmp_path / name for name in ("ca.crt", "pip.conf", "context")
+    )
     certificates.write_bytes(b"# " + planted + b"\n" + bundle_of_this_machine.read_bytes())
     settings.write_bytes(b"[global]\n# " + planted + b"\ntimeout = 60\n")
-    tag = "validibot-planted:test"
+    shutil.copytree("validators/sdk", context / "validators/sdk")
+    shutil.copy("validators/__init__.py", context / "validators")
+    (context / lock).parent.mkdir(exist_ok=True)
+    packages = re.split(
+        r"^(?=\w)", Path("requirements/product.txt").read_text(), flags=re.MULTILINE
+    )
+    (context / lock).write_text(packages[1])
+    tag = f"validibot-planted:{recipe}"
     engines.build(
         "env", f"SSL_CERT_FILE={certificates}", f"PIP_CONFIG_FILE={settings}",
-        "compose/build.sh", "--tag", tag, "--no-cache", "--build-arg", "VALIDATOR=fmu",
-        "--file", "compose/production/validator/Dockerfile", ".",
+        "compose/build.sh", "--tag", tag, "--no-cache", *options,
+        "--file", f"compose/production/{recipe}/Dockerfile", str(context),
     )  # fmt: skip
 
     assert [chunk for chunk in _saved(engine, tag) if planted in chunk] == []

@@ -65,15 +65,9 @@ def released(deployment: Deployment) -> str:
     return ended.log
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def web(deployment: Deployment, released: str) -> Iterator[Server]:
     with deployment.serve("web") as server:
-        yield server
-
-
-@pytest.fixture
-def worker(deployment: Deployment, released: str) -> Iterator[Server]:
-    with deployment.serve("worker") as server:
         yield server
 
 
@@ -115,10 +109,6 @@ def test_image_contains_no_compiler_tests_devenv_or_validator_code(
     assert not names & {"cc", "gcc", "git", "make", "devenv", "tests", "samples", "validate.py"}
 
 
-def test_layers_hold_no_build_settings(engine: DockerClient, tmp_path: Path) -> None:
-    assert production.planted_secrets(engine, tmp_path) == []
-
-
 @pytest.mark.parametrize("role", ["web", "worker"])
 def test_django_deployment_checks_pass(deployment: Deployment, role: str) -> None:
     ended = deployment.command("check", "--deploy", "--fail-level", "WARNING", role=role)
@@ -149,7 +139,7 @@ def test_release_can_be_repeated(released: str) -> None:
 
 @pytest.mark.parametrize("role", ["web", "worker"])
 def test_start_is_quick_and_memory_small(deployment: Deployment, released: str, role: str) -> None:
-    with deployment.serve(role) as server:
+    with deployment.serve(role, apart=True) as server:
         anybody = httpx.get(f"{server.url}/health/ready/", headers={"Host": "10.0.0.7"})
 
         assert anybody.status_code == 200
@@ -168,25 +158,9 @@ def test_pages_are_https_and_static_files_cached(web: Server) -> None:
     assert page.headers["Strict-Transport-Security"]
 
 
-@pytest.mark.parametrize(
-    ("workflow", "sample", "result"),
-    [
-        ("meter-readings-schema", SAMPLES / "pass.json", "PASS"),
-        ("meter-readings-schema", SAMPLES / "fail.json", "FAIL"),
-        ("fmu-decay", ROOT / "validators/fmu/samples/decay.fmu", "PASS"),
-    ],
-)
-def test_run_succeeds_with_image(
-    web: Server, worker: Server, workflow: str, sample: Path, result: str
-) -> None:
-    with production.api(web) as client:
-        run = launch(client, workflow, sample, Prefer="wait=50")
-
-    assert (run["state"], run["result"]) == ("COMPLETED", result), run
-
-
-def test_stopping_web_finishes_request(deployment: Deployment, web: Server) -> None:
+def test_stopping_web_finishes_request(deployment: Deployment, released: str) -> None:
     with (
+        deployment.serve("web", apart=True) as web,
         ThreadPoolExecutor() as threads,
         production.api(web) as client,
         deployment.locked("workflows_workflow") as lock,
@@ -203,23 +177,28 @@ def test_stopping_web_finishes_request(deployment: Deployment, web: Server) -> N
         assert (code, seconds < STOP_SECONDS * slowdown()) == (0, True)
 
 
-def test_stopping_worker_finishes_run(deployment: Deployment, web: Server, worker: Server) -> None:
-    with (
-        production.api(web) as client,
-        deployment.locked("runs_finding IN SHARE MODE") as lock,
-    ):
-        run = launch(client, "meter-readings-schema", SAMPLES / "fail.json")
-        deployment.until_somebody_waits(lock)
-        moment = worker.terminate()
-        lock.rollback()
-        code, seconds = worker.ended(since=moment)
+def test_worker_ends_runs_and_stopping_finishes_the_last(
+    deployment: Deployment, web: Server
+) -> None:
+    model = ROOT / "validators/fmu/samples/decay.fmu"
+    with deployment.serve("worker") as worker, production.api(web) as client:
+        passing = launch(client, "meter-readings-schema", SAMPLES / "pass.json", Prefer="wait=50")
+        simulated = launch(client, "fmu-decay", model, Prefer="wait=50")
+        with deployment.locked("runs_finding IN SHARE MODE") as lock:
+            last = launch(client, "meter-readings-schema", SAMPLES / "fail.json")
+            deployment.until_somebody_waits(lock)
+            moment = worker.terminate()
+            lock.rollback()
+            code, seconds = worker.ended(since=moment)
         assert (code, seconds < STOP_SECONDS * slowdown()) == (0, True)
 
-        assert client.get(f"runs/{run['id']}/").json()["result"] == "FAIL"
+        assert [run["result"] for run in (passing, simulated)] == ["PASS", "PASS"]
+        assert client.get(f"runs/{last['id']}/").json()["result"] == "FAIL"
 
 
-def test_slow_request_is_ended_within_ten_seconds(deployment: Deployment, web: Server) -> None:
+def test_slow_request_is_ended_within_ten_seconds(deployment: Deployment, released: str) -> None:
     with (
+        deployment.serve("web", apart=True) as web,
         ThreadPoolExecutor() as threads,
         production.api(web) as client,
         deployment.locked("workflows_workflow") as lock,
