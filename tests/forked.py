@@ -1,11 +1,13 @@
-"""Python processes of the product and of devenv that start in milliseconds: forks of one with its packages loaded.
+"""Python processes that start in milliseconds: forks of one with its packages loaded.
 
 Settings are read once in the life of a process, so that a test of them needs a process for each set of
 variables; most of its time would go into the imports of Django and of Google's clients. Tests of the command line
-call it hundreds of times.
+call it hundreds of times. The server imports nothing of this repository itself, so that other programs in Python,
+like gcloud, are started in the same way.
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -15,7 +17,6 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -30,52 +31,73 @@ _LOADED = (
     *("google.cloud.run_v2", "google.cloud.storage", "google.cloud.tasks_v2"),
     *("pydantic", "sentry_sdk", "validibot_shared.energyplus.envelopes"),
 )
-_one_at_a_time = threading.Lock()
+
+
+class ForkServer:
+    """A process of an interpreter with packages loaded, and its forks, one at a time."""
+
+    def __init__(self, interpreter: str, loaded: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._command = [interpreter, "-P", __file__, *loaded]
+        self._environ = environ
+        self._one_at_a_time = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(
+        self, *arguments: str, environ: Mapping[str, str], folder: Path, text: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `-c CODE`, `-m MODULE …` or `SCRIPT …` with `text` to read and these variables only."""
+        with self._one_at_a_time:
+            server = self._process = self._process or self._start()
+            assert server.stdin
+            assert server.stdout
+            try:
+                asked = json.dumps([arguments, dict(environ), str(folder), text])
+                server.stdin.write(f"{asked}\n")
+                server.stdin.flush()
+                code, out, errors = json.loads(server.stdout.readline())
+            except BaseException:  # a late answer must not be taken for that of the next call
+                server.kill()
+                self._process = None
+                raise
+        return subprocess.CompletedProcess(arguments, code, out, errors)
+
+    def _start(self) -> "subprocess.Popen[str]":
+        """Start the process that the others are forks of; it ends when its standard input is closed."""
+        server = subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env=self._environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(server.communicate)
+        return server
+
+
+_ours = ForkServer(sys.executable, _LOADED, {"PATH": os.defpath, "PYTHONPATH": str(ROOT)})
 
 
 def python(
     *arguments: str, environ: Mapping[str, str], folder: Path = ROOT
 ) -> "subprocess.CompletedProcess[str]":
     """Run `python -c CODE`, `-m MODULE …` or `SCRIPT …` in a folder with these variables only."""
-    with _one_at_a_time:
-        server = _server()
-        assert server.stdin
-        assert server.stdout
-        try:
-            server.stdin.write(json.dumps([arguments, dict(environ), str(folder)]) + "\n")
-            server.stdin.flush()
-            code, out, errors = json.loads(server.stdout.readline())
-        except BaseException:  # a late answer must not be taken for that of the next call
-            server.kill()
-            _server.cache_clear()
-            raise
-    return subprocess.CompletedProcess(arguments, code, out, errors)
+    return _ours.run(*arguments, environ=environ, folder=folder)
 
 
-@cache
-def _server() -> "subprocess.Popen[str]":
-    """Start the process that the others are forks of; it ends when its standard input is closed."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.forked"],
-        cwd=ROOT,
-        env={"PATH": os.defpath},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    atexit.register(server.communicate)
-    return server
-
-
-def _serve() -> None:
-    for name in _LOADED:
+def _serve(loaded: Sequence[str]) -> None:
+    for name in loaded:
         import_module(name)
+    gc.freeze()  # a collection would copy to each fork the memory that they share
     for line in sys.stdin:
-        arguments, environ, folder = json.loads(line)
-        with TemporaryFile() as out, TemporaryFile() as errors:
+        arguments, environ, folder, text = json.loads(line)
+        with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as errors:
+            given.write(text.encode())
+            given.seek(0)
             child = os.fork()
             if not child:
-                _become(arguments, environ, folder, out.fileno(), errors.fileno())
+                files = (given.fileno(), out.fileno(), errors.fileno())
+                _become(arguments, environ, folder, files)
             _, status = os.waitpid(child, 0)
             told = [_read(out), _read(errors)]
         sys.stdout.write(json.dumps([os.waitstatus_to_exitcode(status), *told]) + "\n")
@@ -88,11 +110,10 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _become(
-    arguments: Sequence[str], environ: Mapping[str, str], folder: str, out: int, errors: int
+    arguments: Sequence[str], environ: Mapping[str, str], folder: str, files: Sequence[int]
 ) -> NoReturn:
-    """Run with nothing to read and both outputs in files, which programs that it starts inherit."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, file in enumerate((nothing, out, errors)):
+    """Run with what it reads and both outputs in files, which programs that it starts inherit."""
+    for number, file in enumerate(files):
         os.dup2(file, number)
     os.chdir(folder)
     os.environ.clear()  # noqa: TID251 - a process of its own
@@ -127,4 +148,4 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1:])

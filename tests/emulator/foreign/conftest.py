@@ -1,8 +1,9 @@
-"""Google's Node and Go clients, each command of them run as a program of its own.
+"""Google's Node and Go clients: a program for each account, or for each command.
 
 `make foreign` installs both. Without them the tests are skipped; in CI that is a failure.
 """
 
+import atexit
 import base64
 import json
 import re
@@ -10,7 +11,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +23,35 @@ from devenv.environment import machine
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.cloud import ROOT
+from tests.forked import ForkServer
 
 NODE = Path(__file__).parent / "node"
 GO_PROGRAM = ROOT / ".tools" / "go-clients"
 TIMEOUT = 60
+
+# The imports of most commands; the first one has the others found.
+_GCLOUD_LOADED = (
+    *("gcloud", "googlecloudsdk.gcloud_main"),
+    *(
+        f"googlecloudsdk.{name}"
+        for name in (
+            "api_lib.logging.common",
+            "api_lib.run.container_resource",
+            "api_lib.storage.storage_util",
+            "calliope.concepts.multitype",
+            "command_lib.iam.iam_util",
+            "command_lib.projects.util",
+            "command_lib.pubsub.util",
+            "command_lib.run.serverless_operations",
+            "command_lib.storage.tasks.cp.copy_task_factory",
+            "command_lib.util.concepts.presentation_specs",
+            "core.credentials.transports",
+            "core.document_renderers.render_document",
+            "core.updater.update_manager",
+            "generated_clients.apis.iam.v1.iam_v1_messages",
+        )
+    ),
+)
 
 type Client = Callable[..., Any]
 type Gcloud = Callable[..., str]
@@ -33,12 +59,23 @@ type Gcloud = Callable[..., str]
 
 @pytest.fixture
 def node(cloud: Cloud) -> Client:
-    """Run a command of `node/client.mjs` as an account and return what it prints."""
+    """Run a command of `node/client.mjs` as an account and return its answer."""
     if not shutil.which("node"):
         _skip("node is not installed")
     if not (NODE / "node_modules").is_dir():
         _skip("Google's Node clients are not installed: run `make foreign`")
-    return partial(_run, cloud, ["node", str(NODE / "client.mjs")])
+
+    def ask(account: str, *asked: str) -> Any:
+        program = _node_program(tuple((dict(machine()) | cloud.environ(account)).items()))
+        assert program.stdin
+        assert program.stdout
+        program.stdin.write(json.dumps(asked) + "\n")
+        program.stdin.flush()
+        told = json.loads(program.stdout.readline())
+        assert "error" not in told, told["error"]
+        return told["answer"]
+
+    return ask
 
 
 @pytest.fixture
@@ -54,21 +91,40 @@ def gcloud(cloud: Cloud) -> Gcloud:
     """Run gcloud as the administrator, with text as its input, and return what it prints."""
     if not shutil.which("gcloud"):
         pytest.skip("gcloud is not installed")
-    environ = dict(machine()) | cloud.environ("admin")
+    environ = dict(machine()) | cloud.environ("admin") | {"CLOUDSDK_STORAGE_PROCESS_COUNT": "1"}
+    server = _gcloud_server(tuple(environ.items()))
 
     def run(*arguments: str, text: str = "") -> str:
-        done = subprocess.run(
-            ["gcloud", *arguments],
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            input=text,
-        )
+        done = server.run("-m", "gcloud", *arguments, environ=environ, folder=ROOT, text=text)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     return run
+
+
+@cache
+def _node_program(environ: tuple[tuple[str, str], ...]) -> "subprocess.Popen[str]":
+    """Start the program that answers all commands of an account, until this process ends."""
+    command = ["node", str(NODE / "client.mjs")]
+    program = subprocess.Popen(
+        command, env=dict(environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(program.communicate)
+    return program
+
+
+@cache
+def _gcloud_server(environ: tuple[tuple[str, str], ...]) -> ForkServer:
+    """Return a server that has gcloud's packages loaded, which each call would do for most of a second."""
+    found = shutil.which("gcloud")
+    assert found
+    sdk = Path(found).resolve().parents[1]
+    own = sdk / "platform/bundledpythonunix/bin/python3"
+    interpreter = str(own) if own.exists() else "python3"
+    # Some of its modules read the variables while they are imported.
+    return ForkServer(
+        interpreter, _GCLOUD_LOADED, {**dict(environ), "PYTHONPATH": str(sdk / "lib")}
+    )
 
 
 @pytest.fixture

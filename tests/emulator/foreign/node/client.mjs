@@ -1,8 +1,10 @@
-// Google's Node clients as a program would use them: `node client.mjs COMMAND [ARGUMENT...]`.
+// Google's Node clients as a program would use them, for one account: to load them takes most of a second.
 //
-// Each command prints one JSON value. Nothing here knows of an emulator: endpoints, identity and
+// Each line that it reads is a JSON array of a command and its arguments; it prints a line of JSON with
+// what the command returned or why it failed. Nothing here knows of an emulator: endpoints, identity and
 // trust come from the environment.
 import { createHash, randomBytes } from 'node:crypto';
+import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 
@@ -290,7 +292,10 @@ const commands = {
   },
 };
 
-const [command, ...rest] = process.argv.slice(2);
-const answer = await commands[command](...rest);
-process.stdout.write(JSON.stringify(answer));
+for await (const line of createInterface({ input: process.stdin })) {
+  const [command, ...rest] = JSON.parse(line);
+  const told = await commands[command](...rest).then(
+    answer => ({ answer }), error => ({ error: String(error.stack ?? error) }));
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}
 process.exit(0);
