@@ -121,14 +121,7 @@ class CloudServices:
             send=self._run.send,
             here=f"{LOOPBACK}:{port(parts.ports.plain)}",
         ).deliver
-        self._jobs = RunJobsService(
-            config=parts.config,
-            store=parts.store,
-            clock=parts.clock,
-            guard=parts.guard,
-            runtime=FaultyRuntime(self.runtime, parts.journal, parts.faults),
-            sources=self._sources,
-        )
+        self._jobs = self._make_jobs()
         self._jobs.settled.append(self._run.settled)
         self._tasks = TasksService(
             config=parts.config,
@@ -250,6 +243,17 @@ class CloudServices:
             send=self._send,
             topics=self._pubsub,
             ready=self._run.ready,
+        )
+
+    def _make_jobs(self) -> RunJobsService:
+        parts = self._parts
+        return RunJobsService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            runtime=FaultyRuntime(self.runtime, parts.journal, parts.faults),
+            sources=self._sources,
         )
 
     def _make_telemetry(self) -> TelemetryService:
