@@ -1,16 +1,20 @@
 """Fixtures and options of all tests."""
 
+import gc
 import logging
 from collections.abc import Iterator
 
 import pytest
 from django.db import connection, connections
+from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from tests import database
 from tests.flows.host import host  # noqa: F401 - a fixture, of tests/docker, too
 from tests.guardian import Guarded
+
+gc.disable()  # while tests are collected: hardly any of what they import becomes garbage
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,6 +40,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         mark = item.get_closest_marker("xdist_group")
         if mark and not item.nodeid.endswith(suffix := f"@{mark.args[0]}"):
             item._id = item.id.parse(item.nodeid + suffix)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage look at what tests make, not at all that was loaded before them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,7 +89,9 @@ def django_db_setup(
 ) -> Iterator[None]:
     """Point Django at that database, which is ready; pytest-django would migrate one."""
     connection.settings_dict.update(database_server)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: database.empty())
+        yield
     with django_db_blocker.unblock():
         connections.close_all()
 

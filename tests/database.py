@@ -26,7 +26,7 @@ from pathlib import Path
 from signal import SIGINT, SIGQUIT, Signals
 
 import psycopg
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -39,6 +39,7 @@ NAME = "test_validibot"
 PRISTINE = "test_validibot_pristine"
 """A migrated and empty copy of `NAME` to which nobody can connect: a template of further ones."""
 SHARED = "VALIDIBOT_TEST_DATABASE_SERVER"
+_KEPT = ("auth_permission", "django_content_type")
 _PREFIX = "validibot-tests-"
 _MEMORY_WANTED = 2 << 30
 _INPUTS = (
@@ -99,6 +100,30 @@ def create(server: Address) -> None:
         statement = "CREATE DATABASE {} TEMPLATE {} ALLOW_CONNECTIONS false"
         copy, original = sql.Identifier(PRISTINE), sql.Identifier(NAME)
         admin.execute(sql.SQL(statement).format(copy, original))
+
+
+def empty() -> None:
+    """Delete all rows that a test has committed. Django has to be set up.
+
+    Django's own flush truncates every table and fills those of content types and permissions anew,
+    which takes twenty times as long; here those two stay, as no test changes them.
+    """
+    tables = [
+        name
+        for name in connection.introspection.django_table_names(include_views=False)
+        if name not in _KEPT
+    ]
+    filled = sql.SQL(" UNION ALL ").join(
+        sql.SQL("(SELECT {} FROM {} LIMIT 1)").format(sql.Literal(name), sql.Identifier(name))
+        for name in tables
+    )
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(filled.as_string())
+        written = [name for (name,) in cursor.fetchall()]
+        # Rows go in any order, and no trigger of ours keeps any.
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for name in written:
+            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)).as_string())
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 A route that has no entry here fails `tests/house/test_routes.py`, and a route that answers otherwise
 fails `tests/unit/validibot/test_policy.py`. To add a route, write a line into the part of `POLICY` that
 it belongs to: the methods it takes, each with the permission of `accounts.scope` that it needs (or one
-of the words below). Where the route holds a new kind of id, `World.ids` in that test needs one, too.
+of the words below). Where the route holds a new kind of id, `PolicyWorld.ids` needs one, too.
 """
 
 from collections.abc import Iterator
