@@ -75,7 +75,8 @@ def revision_checks(role: str, url: str) -> Iterator[StageCheck]:
         return
     yield StageCheck("web is healthy", partial(expect, url, "/health/", 200))
     yield StageCheck("web reaches the database", partial(expect, url, "/health/ready/", 200))
-    inside = "/internal/schedules/reconcile/"
+    # Open under maintenance at the worker, so that 404 says that `web` has none of them.
+    inside = "/internal/capabilities/"
     yield StageCheck("web has no internal endpoints", partial(expect, url, inside, 404))
 
 

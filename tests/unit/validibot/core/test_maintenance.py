@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -9,6 +10,7 @@ from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
+from deploy.verify import revision_checks
 from validibot.core.maintenance import Switch
 from validibot.core.models import Maintenance
 
@@ -34,6 +36,22 @@ def test_browser_gets_maintenance_page_with_retry_time(client: Client, path: str
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
     assert b"Back in a moment" in answer.content
+
+
+@pytest.mark.usefixtures("_closed")
+def test_checks_of_a_release_pass_during_maintenance(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A point-in-time restore deploys while the site is closed."""
+    settings.ROOT_URLCONF = "config.urls_web"
+
+    def get(url: str, **options: object) -> Any:
+        return client.get(url.removeprefix("https://web.example"))
+
+    monkeypatch.setattr("deploy.verify.requests.get", get)
+    for check in revision_checks("web", "https://web.example"):
+        if check.name != "web reaches the database":
+            check.run()
 
 
 @pytest.mark.usefixtures("_closed")
