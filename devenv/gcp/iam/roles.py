@@ -114,7 +114,7 @@ _PUBSUB_EDIT = (
     | _each("pubsub.topics", "create delete detachSubscription publish update")
     | _each("pubsub.subscriptions", "create delete update")
     | _each("pubsub.snapshots", "create delete update")
-    | _each("pubsub.schemas", "attach commit create delete")
+    | _each("pubsub.schemas", "attach commit create delete rollback")
 )
 _PUBSUB_ADMIN = _PUBSUB_EDIT | frozenset(
     f"pubsub.{kind}.{verb}"

@@ -1,6 +1,6 @@
 """google.pubsub.v1.SchemaService: schemas with their revisions, and the messages that they admit.
 
-Schemas are Avro; protocol buffers are refused, because no maintained package reads their source. See
+Schemas are Avro or protocol buffers. See
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#schemaservice.
 """
 
@@ -19,10 +19,9 @@ from devenv.gcp.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    Unimplemented,
 )
 from devenv.gcp.messages import page, page_in_order, set_moment
-from devenv.gcp.pubsub.avro import check_binary, check_json, parse_definition
+from devenv.gcp.pubsub import avro
 from devenv.gcp.pubsub.rules import PubsubMessage, PubSubNames
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
@@ -73,6 +72,11 @@ class PubSubSchemas:
                 HttpRule("GET", f"{_ONE}:listRevisions"),
             ),
             ("CommitSchema", Schema, self.commit, HttpRule("POST", f"{_ONE}:commit", "*")),
+            ("RollbackSchema", Schema, self.rollback, HttpRule("POST", f"{_ONE}:rollback", "*")),
+            (
+                *("DeleteSchemaRevision", Schema, self.delete_revision),
+                HttpRule("DELETE", f"{_ONE}:deleteRevision"),
+            ),
             ("DeleteSchema", empty_pb2.Empty, self.delete, HttpRule("DELETE", _ONE)),
             (
                 *("ValidateSchema", types.ValidateSchemaResponse.pb(), self.validate),
@@ -101,10 +105,8 @@ class PubSubSchemas:
         """Return the latest revision, or that of `NAME@REVISION`."""
         name, _, revision = request.name.partition("@")
         found = self._existing(name, call, "get")
-        chosen = [each for each in found if revision in ("", each.revision_id)]
-        if not chosen:
-            raise NotFound(f"Resource not found (resource={request.name.rpartition('/')[2]}).")
-        return _shown(chosen[-1], request.view or _FULL)
+        chosen = _revision(found, revision) if revision else found[-1]
+        return _shown(chosen, request.view or _FULL)
 
     async def list_schemas(self, request: Any, call: ApiCall) -> Any:
         project = self._names.project(request.parent)
@@ -129,9 +131,33 @@ class PubSubSchemas:
     async def commit(self, request: Any, call: ApiCall) -> Any:
         found = self._existing(request.name, call, "commit")
         _check(request.schema)
+        if request.schema.type_ != found[-1].type_:
+            raise InvalidArgument("schema.type must be that of the revisions before.")
         if len(found) >= _MOST_REVISIONS:
             raise FailedPrecondition(f"A schema has at most {_MOST_REVISIONS} revisions.")
         return self._add(found[0].name, request.schema)
+
+    async def rollback(self, request: Any, call: ApiCall) -> Any:
+        """Make a new revision with the definition of an earlier one."""
+        found = self._existing(request.name, call, "rollback")
+        chosen = _revision(found, request.revision_id)
+        if len(found) >= _MOST_REVISIONS:
+            raise FailedPrecondition(f"A schema has at most {_MOST_REVISIONS} revisions.")
+        return self._add(found[0].name, chosen)
+
+    async def delete_revision(self, request: Any, call: ApiCall) -> Any:
+        """Delete one revision, `NAME@REVISION`, but not the last; return the schema as it is then."""
+        name, _, revision = request.name.partition("@")
+        found = self._existing(name, call, "delete")
+        chosen = _revision(found, revision)
+        if len(found) == 1:
+            raise FailedPrecondition(
+                f"{revision} is the only revision of the schema; delete the schema itself."
+            )
+        for key, value in list(self._table.scan(f"{found[0].name}@")):
+            if Schema.FromString(value).revision_id == chosen.revision_id:
+                self._table.delete(key)
+        return self._revisions(found[0].name)[-1]
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
         """Delete a schema; its topics refuse messages from then on."""
@@ -188,7 +214,8 @@ class PubSubSchemas:
         made = Schema(name=name, type_=given.type_, definition=given.definition)
         made.revision_id = secrets.token_hex(4)
         set_moment(made.revision_create_time, self._clock.now())
-        number = len(self._revisions(name))
+        keys = [key for key, _ in self._table.scan(f"{name}@")]
+        number = int(keys[-1].rpartition("@")[2]) + 1 if keys else 0
         self._table.put(f"{name}@{number:04d}", made.SerializeToString())
         return made
 
@@ -209,23 +236,32 @@ class PubSubSchemas:
 
 def _check(given: Any) -> None:
     """Refuse a schema that is not valid. Raises CloudError."""
-    if given.type_ == _PROTOBUF:
-        raise Unimplemented("schema.type PROTOCOL_BUFFER is not emulated; AVRO is.")
-    if given.type_ != _AVRO:
-        raise InvalidArgument("schema.type must be AVRO.")
-    _parsed(given.definition)
+    if given.type_ not in (_AVRO, _PROTOBUF):
+        raise InvalidArgument("schema.type must be AVRO or PROTOCOL_BUFFER.")
+    _parsed(given.type_, given.definition)
 
 
 @lru_cache(maxsize=64)
-def _parsed(definition: str) -> Any:
-    return parse_definition(definition)
+def _parsed(kind: int, definition: str) -> Any:
+    return _language(kind).parse_definition(definition)
+
+
+def _language(kind: int) -> Any:
+    """Return the module for schemas of a type."""
+    if kind == _AVRO:
+        return avro
+    # The parser takes longer to import than most programs need it.
+    from devenv.gcp.pubsub import protobuf_schema  # noqa: PLC0415
+
+    return protobuf_schema
 
 
 def _check_data(schema: Any, encoding: int, data: bytes) -> None:
     if encoding not in _ENCODINGS:
         raise InvalidArgument("encoding must be JSON or BINARY.")
-    check = check_json if encoding == _JSON else check_binary
-    check(_parsed(schema.definition), data)
+    language = _language(schema.type_)
+    check = language.check_json if encoding == _JSON else language.check_binary
+    check(_parsed(schema.type_, schema.definition), data)
 
 
 def _within(revisions: list[Any], settings: Any) -> list[Any]:
@@ -253,6 +289,15 @@ def _admitted(message: Any, settings: Any, revisions: list[Any]) -> Any:
         return full
     assert problem is not None
     raise problem
+
+
+def _revision(found: list[Any], revision_id: str) -> Any:
+    """Return the revision with this id. Raises NotFound."""
+    for each in found:
+        if each.revision_id == revision_id:
+            return each
+    short = found[0].name.rpartition("/")[2]
+    raise NotFound(f"Resource not found (resource={short}@{revision_id[:40]}).")
 
 
 def _shown(schema: Any, view: int) -> Any:

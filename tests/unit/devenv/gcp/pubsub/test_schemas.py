@@ -40,6 +40,29 @@ LINKED = {
     "fields": [{"name": "next", "type": ["null", "Linked"]}],
 }
 DEEP = '{"type":"array","items":' * 300 + '"int"' + "}" * 300
+PROTO3 = 'syntax = "proto3";'
+PROTO = f"""{PROTO3}
+package shop; // of orders
+message Order {{
+  enum Kind {{ NONE = 0; GIFT = 1; }}
+  string id = 1;
+  Kind kind = 2 [deprecated = true];
+  repeated Item items = 3;
+  map<string, Item> item_names = 4;
+  oneof payment {{ int32 cash = 5; string card = 6; }}
+  optional int64 total = 7;
+  reserved 9, 10 to 12;
+  message Item {{ string name = 1; }}
+}}"""
+PROTO2 = "message Order { required string id = 1; optional int32 count = 2 [default = 4]; }"
+PROTO_GOOD = {
+    "id": "a",
+    "kind": "GIFT",
+    "items": [{"name": "b"}],
+    "itemNames": {"c": {"name": "d"}},
+    "card": "e",
+    "total": "7",
+}
 GOOD = {"id": "a", "count": {"int": 3}}
 SETTINGS = {"schemaSettings": {"schema": "projects/p/schemas/order", "encoding": "JSON"}}
 
@@ -183,6 +206,73 @@ def test_message_is_validated_by_its_encoding(
 
 
 @pytest.mark.parametrize(
+    ("definition", "encoding", "data", "fits"),
+    [
+        (PROTO, "JSON", PROTO_GOOD, True),
+        (PROTO, "JSON", {}, True),
+        (PROTO, "JSON", {"id": 1}, False),
+        (PROTO, "JSON", {"none": 1}, False),
+        (PROTO, "JSON", {"cash": 1, "card": "e"}, False),
+        (PROTO, "JSON", [], False),
+        (PROTO, "JSON", b"{", False),
+        (PROTO, "JSON", b"\xff", False),
+        (PROTO, "JSON", b'{"items":[' * 50_000, False),
+        (PROTO, "BINARY", b"\x0a\x01a\x38\x07", True),
+        (PROTO, "BINARY", b"", True),
+        (PROTO, "BINARY", b"\x0a\x05a", False),
+        (PROTO, "BINARY", b"\xa2\x06\x01a", False),
+        (PROTO2, "JSON", {"id": "a"}, True),
+        (PROTO2, "JSON", {"count": 1}, False),
+        (PROTO2, "BINARY", b"\x0a\x01a", True),
+        (PROTO2, "BINARY", b"", False),
+    ],
+)
+def test_message_is_validated_by_a_protocol_buffer(
+    pubsub: PubSub, definition: str, encoding: str, data: Any, fits: bool
+) -> None:
+    sent = message(data)["messages"][0]["data"]
+    schema = {"type": "PROTOCOL_BUFFER", "definition": definition}
+    body = {"schema": schema, "message": sent, "encoding": encoding}
+    answer = pubsub.web.post(f"{SCHEMAS}:validateMessage", json=body)
+
+    assert answer.status_code == (200 if fits else 400), answer.text
+    assert fits or "failed schema validation" in answer.json()["error"]["message"]
+
+
+def test_topic_with_a_protocol_buffer_admits_its_messages(pubsub: PubSub) -> None:
+    schema = {"type": "PROTOCOL_BUFFER", "definition": PROTO}
+    pubsub.ask("POST", f"{SCHEMAS}?schemaId=order", schema)
+    pubsub.ask("PUT", TOPIC, SETTINGS)
+    pubsub.ask("POST", f"{TOPIC}:publish", message(PROTO_GOOD))
+    other = pubsub.refusal("POST", f"{SCHEMAS}/order:commit", {"schema": avro(ORDER)})
+
+    assert pubsub.refusal("POST", f"{TOPIC}:publish", message({"id": 1}))[0] == 400
+    assert other == (400, "schema.type must be that of the revisions before.")
+
+
+def test_revision_is_rolled_back_and_deleted(pubsub: PubSub) -> None:
+    first = pubsub.ask("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
+    second = pubsub.ask("POST", f"{SCHEMAS}/order:commit", {"schema": avro(NEXT)})
+    back = {"revisionId": first["revisionId"]}
+    third = pubsub.ask("POST", f"{SCHEMAS}/order:rollback", back)
+    named = f"{SCHEMAS}/order@{{}}:deleteRevision".format
+    latest = pubsub.ask("DELETE", named(first["revisionId"]))
+    fourth = pubsub.ask("POST", f"{SCHEMAS}/order:commit", {"schema": avro(NEXT)})
+    revisions = pubsub.ask("GET", f"{SCHEMAS}/order:listRevisions")["schemas"]
+    for each in (second, third):
+        pubsub.ask("DELETE", named(each["revisionId"]))
+
+    assert third["definition"] == first["definition"]
+    assert third["revisionId"] != first["revisionId"]
+    assert latest == third
+    assert [each["revisionId"] for each in revisions] == [
+        each["revisionId"] for each in (fourth, third, second)
+    ]
+    assert pubsub.refusal("POST", f"{SCHEMAS}/order:rollback", back)[0] == 404
+    assert pubsub.refusal("DELETE", named(fourth["revisionId"]))[0] == 400
+
+
+@pytest.mark.parametrize(
     ("schema", "status", "text"),
     [
         ({"type": "AVRO", "definition": "{"}, 400, "not a valid Avro schema"),
@@ -197,7 +287,22 @@ def test_message_is_validated_by_its_encoding(
         ({"type": "AVRO", "definition": DEEP}, 400, "more than 200 levels"),
         ({"type": "AVRO"}, 400, "schema.definition must have"),
         ({"definition": "{}"}, 400, "schema.type must be AVRO"),
-        ({"type": "PROTOCOL_BUFFER", "definition": "x"}, 501, "PROTOCOL_BUFFER is not emulated"),
+        *(
+            ({"type": "PROTOCOL_BUFFER", "definition": definition}, 400, text)
+            for definition, text in (
+                ("", "schema.definition must have"),
+                ("x" * 60_000, "schema.definition must have"),
+                ("message {", "line 1, column 9"),
+                (f"{PROTO3} message A {{}} message B {{}}", "2 top-level messages"),
+                ('import "b.proto"; message A {}', "import is not possible"),
+                (f"{PROTO3} message A {{ B b = 1; }}", "couldn't resolve name 'B'"),
+                (f"{PROTO3} message A {{ int32 a = 1; int32 b = 1; }}", "duplicate field number"),
+                (f"{PROTO3} message A {{ enum E {{ X = 1; }} }}", "first value must be zero"),
+                ("message A { int32 a = 1; }", "needs optional, required or repeated"),
+                (PROTO3 + "message A {" * 200 + "}" * 200, "too many levels"),
+                ('edition = "2023"; message A {}', "editions are not emulated"),
+            )
+        ),
     ],
 )
 def test_invalid_schema_is_refused(
