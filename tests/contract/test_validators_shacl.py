@@ -102,6 +102,7 @@ def test_too_many_triples_are_refused(tmp_path: Path) -> None:
         ("no turtle", False, "SHACL_SHAPES_INVALID"),
         (SHAPE + "sh:property [ sh:minCount 1 ] .", False, "SHACL_SHAPES_INVALID"),
         (SHAPE + QUERY % "$this ex:area ?value", False, "SHACL_SPARQL_REFUSED"),
+        (SHAPE + 'sh:js [ sh:jsFunctionName "isRoom" ] .', True, "SHACL_JS_REFUSED"),
         (
             SHAPE + QUERY % "SERVICE <http://127.0.0.1:9/> { $this ?p ?value }",
             True,

@@ -21,6 +21,8 @@ from rdflib.plugins.shared.jsonld import context
 
 _SEVERITIES: dict[Any, str] = {SH.Violation: "ERROR", SH.Warning: "WARNING", SH.Info: "INFO"}
 _SPARQL = (SH.sparql, SH.select, SH.ask, SH.construct, SH.rule, SH.expression)
+# https://www.w3.org/TR/shacl-js/: each of its constraints, rules, functions and targets has one of them.
+_SCRIPTS = tuple(SH[name] for name in ("js", "jsFunctionName", "jsLibrary"))
 _PATHS = {
     SH.inversePath: "^{}",
     SH.zeroOrMorePath: "{}*",
@@ -65,6 +67,8 @@ def _forbid_addresses() -> None:
 
 def _check(folder: Path, data_format: str, options: dict[str, Any]) -> dict[str, Any]:
     shapes = _graph(folder / "shapes.ttl", "turtle", "shapes", options["max_shape_triples"])
+    if script := next((each for each in _SCRIPTS if (None, each, None) in shapes), None):
+        raise GraphRefused("script", f"sh:{script.fragment}")
     uses_sparql = any((None, each, None) in shapes for each in _SPARQL)
     if uses_sparql and not options["sparql"]:
         raise GraphRefused("sparql", "")

@@ -102,6 +102,12 @@ def _refused(part: str, reason: str, *, form: str) -> ValidationResult:
             "The shapes have SPARQL or rules. Allow `advanced_shacl` in the step, or remove them."
         )
         return failed(text, code="SHACL_SPARQL_REFUSED")
+    if part == "script":
+        text = (
+            f"The shapes have SHACL-JS ({reason}), which is not available. Write it in SPARQL and allow"
+            " `advanced_shacl` in the step, or remove it."
+        )
+        return failed(text, code="SHACL_JS_REFUSED")
     text = f"The {part} of the step cannot be used: {reason}"
     return failed(text, code="SHACL_SHAPES_INVALID")
 
