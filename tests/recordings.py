@@ -62,6 +62,7 @@ def _template(slug: str, validator: str) -> dict[str, Any]:
 
 _INVOICE = _template("invoice-schematron", "schematron")
 _GRAPH = _template("equipment-graph", "shacl")
+_ROOM = _template("fmu-room", "fmu")
 
 SOURCES = (
     Source("energyplus", "annual", f"{_OFFICES}/small_office.idf"),
@@ -73,7 +74,9 @@ SOURCES = (
     Source("energyplus", "review-wasteful", f"{_REVIEW}/fail.epJSON"),
     Source("fmu", "decay", "validators/fmu/samples/decay.fmu", _TWO_SECONDS),
     Source("fmu", "failing", "validators/fmu/samples/failing.fmu", _TWO_SECONDS),
+    Source("fmu", "leaky-room", f"{_GALLERY}/fmu-room/leaky-room.fmu", _ROOM),
     Source("fmu", "native-crash", "validators/fmu/samples/crashing.fmu", _TWO_SECONDS),
+    Source("fmu", "room", f"{_GALLERY}/fmu-room/room.fmu", _ROOM),
     Source(
         "schematron", "failing", "validators/schematron/samples/invoice_wrong_date.xml", _INVOICE
     ),
