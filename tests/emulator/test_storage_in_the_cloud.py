@@ -2,6 +2,7 @@
 
 import io
 import os
+from typing import Any
 
 import boto3
 import google.auth
@@ -106,6 +107,7 @@ def test_boto3_works_with_an_hmac_key(act_as: ActAs, config: CloudConfig) -> Non
         presigned = requests.get(link, timeout=30).text
         buckets = [each["Name"] for each in s3.list_buckets()["Buckets"]]
         status = s3.head_bucket(Bucket=own)["ResponseMetadata"]["HTTPStatusCode"]
+        _try_bucket(s3, client)
         key.state = "INACTIVE"
         key.update()
         with pytest.raises(ClientError, match="InvalidSecurity"):
@@ -117,6 +119,17 @@ def test_boto3_works_with_an_hmac_key(act_as: ActAs, config: CloudConfig) -> Non
     assert names == [f"{folder}/{letter} ü" for letter in "abc"]
     prefixes = [each["Prefix"] for page in listed for each in page.get("CommonPrefixes", [])]
     assert prefixes == [f"{folder}/below/"]
+
+
+def _try_bucket(s3: Any, client: Client) -> None:
+    """Create a bucket by boto3, switch its versions on, and delete it."""
+    name = f"boto-{os.urandom(4).hex()}"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+    assert client.get_bucket(name).versioning_enabled
+    s3.delete_bucket(Bucket=name)
+    assert not client.bucket(name).exists()
 
 
 def test_public_media_are_read_by_name_without_an_account(
@@ -149,7 +162,8 @@ def test_public_media_are_read_by_name_without_an_account(
 def test_access_control_lists_of_client_decide(act_as: ActAs, config: CloudConfig) -> None:
     act_as("web")
     credentials, _ = google.auth.default(scopes=Client.SCOPE)
-    credentials.refresh(Request())  # now, since the variables tell whose token it is
+    # Refreshed now, because the variables of this moment tell whose token it is.
+    credentials.refresh(Request())  # type: ignore[no-untyped-call]
     theirs = Client(project=config.project, credentials=credentials)
     act_as("admin")
     with Client(project=config.project) as client, theirs:

@@ -1,15 +1,14 @@
-"""The XML API for single objects, which signed URLs and parallel uploads use.
+"""The XML API, which signed URLs, parallel uploads and S3's clients use.
 
 GET, HEAD, PUT and DELETE act on the object that the path names, POST begins resumable and multipart
 uploads. Settings of an object arrive as headers. A form is posted to a bucket. GET of a bucket lists
-its objects, GET of `/` the buckets. Everything else that the XML API has (making buckets,
-copies by header) is refused by name: a subresource such as `?cors` must not be answered
-with the object.
+its objects, GET of `/` the buckets. Everything else that the XML API has, such as copies by header, is
+refused by name: a subresource such as `?website` must not be answered with the object.
 
 See https://cloud.google.com/storage/docs/xml-api/reference-methods.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -34,6 +33,7 @@ from devenv.gcp.storage.resources import (
     sums_of_headers,
 )
 from devenv.gcp.storage.xml_acl import XmlAcl
+from devenv.gcp.storage.xml_buckets import SETTINGS, XmlBuckets
 from devenv.gcp.storage.xml_lists import XmlLists
 from devenv.gcp.storage.xml_uploads import XML_TYPE, XmlMultipart
 
@@ -44,9 +44,8 @@ _OVERRIDES = {
 
 
 _SUBRESOURCES = (
-    *("billing", "compose", "cors", "encryptionConfig", "lifecycle"),
-    *("location", "logging", "object-lock", "retention", "storageClass", "tagging", "torrent"),
-    *("versioning", "versions", "website"),
+    *("billing", "compose", "encryptionConfig", "logging", "object-lock", "retention"),
+    *("storageClass", "tagging", "torrent", "versions", "website"),
 )
 _REFUSED_HEADERS = (
     *("x-goog-copy-source", "x-goog-encryption-kms-key-name"),
@@ -73,11 +72,12 @@ class XmlApi:
         self._media = media
         self._multipart = multipart
         self._forms = forms
+        self._buckets = XmlBuckets(buckets)
         self._lists = XmlLists(buckets, objects)
 
     async def handle(self, exchange: Exchange, bucket: str, name: str) -> Response:
         """Answer a request for an object, for a bucket without `name`, or for all buckets."""
-        _check_supported(exchange)
+        _check_supported(exchange, _SUBRESOURCES if not name else (*_SUBRESOURCES, *SETTINGS))
         method = exchange.request.method
         if "acl" in exchange.query or "defaultObjectAcl" in exchange.query:
             return await self._acl.handle(exchange, bucket, name)
@@ -92,12 +92,17 @@ class XmlApi:
     async def _bucket(self, exchange: Exchange, method: str, bucket: str) -> Response:
         if method == "POST" and _is_form(exchange):
             return await self._forms.post(exchange, bucket)
-        if method == "GET" and "uploads" not in exchange.query:
+        if "uploads" in exchange.query:
+            raise NotEmulated("The list of unfinished uploads of the XML API")
+        is_setting = any(name in exchange.query for name in SETTINGS)
+        if method == "GET" and not is_setting:
             lists = self._lists
             return lists.list_objects(exchange, bucket) if bucket else lists.list_buckets(exchange)
         if method == "HEAD" and bucket:
             return self._lists.head_bucket(exchange, bucket)
-        raise NotEmulated("The XML API for making, changing and deleting buckets")
+        if not bucket:
+            raise MethodNotAllowed(_NOT_ALLOWED)
+        return await self._buckets.handle(exchange, bucket)
 
     async def _change(self, exchange: Exchange, method: str, bucket: str, name: str) -> Response:
         if "upload_id" in exchange.query:
@@ -201,9 +206,9 @@ def _completed(exchange: Exchange, item: ObjectRecord) -> Response:
     return Response(text, headers=headers, media_type=XML_TYPE)
 
 
-def _check_supported(exchange: Exchange) -> None:
+def _check_supported(exchange: Exchange, subresources: Iterable[str]) -> None:
     """Refuse subresources and headers whose effect is not emulated. Raises NotEmulated."""
-    for name in _SUBRESOURCES:
+    for name in subresources:
         if name in exchange.query:
             raise NotEmulated(f"The subresource '{name}' of the XML API")
     for name in _REFUSED_HEADERS:

@@ -1,0 +1,82 @@
+"""Buckets by the XML API: creation, deletion, and settings as documents."""
+
+import html
+from typing import Any
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, Cloud
+
+pytestmark = pytest.mark.anyio
+
+_LIFECYCLE = (
+    "<LifecycleConfiguration><Rule><Action><SetStorageClass>NEARLINE</SetStorageClass></Action>"
+    "<Condition><Age>30</Age><IsLive>true</IsLive><MatchesPrefix>a/</MatchesPrefix>"
+    "<MatchesPrefix>b/</MatchesPrefix></Condition></Rule></LifecycleConfiguration>"
+)
+_CORS = (
+    "<CorsConfig><Cors><Origins><Origin>https://a.example</Origin></Origins><Methods>"
+    "<Method>GET</Method></Methods><ResponseHeaders><ResponseHeader>etag</ResponseHeader>"
+    "</ResponseHeaders><MaxAgeSec>60</MaxAgeSec></Cors></CorsConfig>"
+)
+_CORS_RULE = {
+    "origin": ["https://a.example"],
+    "method": ["GET"],
+    "responseHeader": ["etag"],
+    "maxAgeSeconds": 60,
+}
+_LIFECYCLE_RULE = {
+    "action": {"type": "SetStorageClass", "storageClass": "NEARLINE"},
+    "condition": {"age": 30, "isLive": True, "matchesPrefix": ["a/", "b/"]},
+}
+_VERSIONING = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+
+
+async def test_bucket_is_created_and_deleted_by_the_xml_api(cloud: Cloud) -> None:
+    body = (
+        "<CreateBucketConfiguration><LocationConstraint>eu</LocationConstraint>"
+        "<StorageClass>NEARLINE</StorageClass></CreateBucketConfiguration>"
+    )
+    made = await cloud.client.put("/own-bucket", content=body)
+    bucket = (await cloud.client.get("/storage/v1/b/own-bucket")).json()
+
+    assert (made.status_code, bucket["location"], bucket["storageClass"]) == (200, "EU", "NEARLINE")
+    assert "<LocationConstraint>EU<" in (await cloud.client.get("/own-bucket?location")).text
+    assert (await cloud.client.delete("/own-bucket")).status_code == 204
+    assert (await cloud.client.delete("/own-bucket")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "value"),
+    [
+        ("versioning", _VERSIONING, {"enabled": True}),
+        ("cors", _CORS, [_CORS_RULE]),
+        ("lifecycle", _LIFECYCLE, {"rule": [_LIFECYCLE_RULE]}),
+    ],
+)
+async def test_setting_of_xml_document_is_that_of_the_json_api(
+    cloud: Cloud, name: str, document: str, value: Any
+) -> None:
+    put = await cloud.client.put(f"/{BUCKET}?{name}", content=document)
+
+    assert put.status_code == 200, put.text
+    assert (await cloud.client.get(BUCKET_PATH)).json()[name] == value
+    assert (await cloud.client.get(f"/{BUCKET}?{name}")).text.endswith(f"?>{document}")
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "text"),
+    [
+        ("versioning", "<x>", "MalformedXML"),
+        ("versioning", "<VersioningConfiguration/>", "Status must be Enabled or Suspended"),
+        ("cors", "<CORSConfiguration><CORSRule/></CORSConfiguration>", "'CORSRule'"),
+        ("lifecycle", "<L><Rule><Status>Enabled</Status></Rule></L>", "'Status' in Rule"),
+        ("lifecycle", "<L><Rule><Condition><Age>x</Age></Condition></Rule></L>", "'x' for Age"),
+        ("cors", '<!DOCTYPE a [<!ENTITY b "c">]><CorsConfig>&d;</CorsConfig>', "MalformedXML"),
+    ],
+)
+async def test_wrong_xml_document_of_setting_is_refused(
+    cloud: Cloud, name: str, document: str, text: str
+) -> None:
+    refused = await cloud.client.put(f"/{BUCKET}?{name}", content=document)
+    assert (refused.status_code, text in html.unescape(refused.text)) == (400, True), refused.text
