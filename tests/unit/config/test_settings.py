@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
+from django.core.management import get_commands
 
+from config.settings.base import WORKER_APPS
 from tests import forked
 
 TOLD = {
@@ -303,3 +306,23 @@ def test_sign_in_providers_are_those_with_a_client() -> None:
     assert json.loads(none.stdout) == [[], [], 0]
     origins = ["https://accounts.google.com", "https://id.example.org"]
     assert json.loads(both.stdout) == [["google", "openid_connect"], origins, 2]
+
+
+def test_commands_of_worker_services_are_in_apps_of_worker() -> None:
+    stack = tomllib.loads((forked.ROOT / "devenv.toml").read_text())
+    services = [
+        stack["services"],
+        *(each.get("services", {}) for each in stack["profiles"].values()),
+    ]
+    commands = {
+        service["command"][2]: get_commands()[service["command"][2]]
+        for group in services
+        for service in group.values()
+        if isinstance(service, dict)
+        and service.get("env", {}).get("APP_ROLE") == "worker"
+        and "manage.py" in service.get("command", [])
+    }
+
+    assert commands.keys() == {"clock", "queue_worker"}
+    with_database_queue = {*WORKER_APPS, "validibot.dispatch.database"}
+    assert set(commands.values()) <= with_database_queue

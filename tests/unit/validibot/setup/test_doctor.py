@@ -14,11 +14,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import RunFactory, ValidatorFactory
+from validibot.core.management.commands import clock
 from validibot.core.models import ScheduledWork
 from validibot.dispatch.models import DeadLetter
 from validibot.runs.models import Run
 from validibot.setup import doctor
-from validibot.setup.management.commands import clock
 
 pytestmark = pytest.mark.django_db
 
