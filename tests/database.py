@@ -36,8 +36,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 NAME = "test_validibot"
-PRISTINE = "test_validibot_pristine"
-"""A migrated and empty copy of `NAME` to which nobody can connect: a template of further ones."""
+PRISTINE = "validibot"
+"""A migrated and empty copy of `NAME` to which no test connects: a template of further ones."""
 SHARED = "VALIDIBOT_TEST_DATABASE_SERVER"
 _KEPT = ("auth_permission", "django_content_type")
 _PREFIX = "validibot-tests-"
@@ -97,9 +97,9 @@ def create(server: Address) -> None:
     connections.close_all()
     address = make_conninfo(dbname="postgres", **{key.lower(): server[key] for key in server})
     with psycopg.connect(address, autocommit=True) as admin:
-        statement = "CREATE DATABASE {} TEMPLATE {} ALLOW_CONNECTIONS false"
         copy, original = sql.Identifier(PRISTINE), sql.Identifier(NAME)
-        admin.execute(sql.SQL(statement).format(copy, original))
+        admin.execute(sql.SQL("DROP DATABASE {}").format(copy))  # which each server is made with
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(copy, original))
 
 
 def empty() -> None:
@@ -139,16 +139,21 @@ def migrated(cache: Path, migrate: Callable[[Address], None]) -> Iterator[Addres
     try:
         with locked(home / "lock"):
             data = home / "postgres"
-            with locked(cache / "lock"):
-                template = cache / digest()
-                if template.exists():
-                    copy_folder(template, data)
-                else:
-                    _make_template(template, data, migrate)
+            copy_template(cache, data, migrate)
             with server(data) as address:
                 yield address
     finally:
         shutil.rmtree(home)
+
+
+def copy_template(cache: Path, to: Path, migrate: Callable[[Address], None]) -> None:
+    """Copy the folder of a stopped server that has `NAME` and `PRISTINE`, and the secrets beside it."""
+    with locked(cache / "lock"):
+        template = cache / digest()
+        if template.exists():
+            copy_folder(template, to)
+        else:
+            _make_template(template, to, migrate)
 
 
 def _make_template(template: Path, data: Path, migrate: Callable[[Address], None]) -> None:
@@ -207,7 +212,7 @@ def server(folder: Path, *, stop_signal: Signals = SIGQUIT) -> Iterator[Address]
     password = Secrets.load(secrets, {})[POSTGRES_PASSWORD]
     port = _free_port()
     arguments = ["--data", str(folder), "--port", port, "--secrets", str(secrets)]
-    arguments += ["--database", "validibot"]
+    arguments += ["--database", PRISTINE]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "devenv.services.launch_postgres", *arguments],

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests import forked
+
 ROOT = Path(__file__).parents[1]
 _PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -41,12 +43,15 @@ def run(
     )
 
 
-def path_with_make(folder: Path) -> str:
-    """Return a PATH whose `make` takes the running Python as it is, in place of installing one."""
-    folder.mkdir()
+def path_of_forks(folder: Path, *, others: str = "/usr/bin:/bin") -> str:
+    """Return a PATH whose `python` and `devenv` are forks, and whose `make` uses that Python.
+
+    `make` takes it as it is, in place of installing one.
+    """
+    forked.put_programs(folder)
     make = folder / "make"
     make.write_text(
-        f'#!/bin/sh\nexec /usr/bin/make -f {ROOT}/Makefile -o runtime PYTHON={sys.executable} "$@"\n'
+        f'#!/bin/sh\nexec /usr/bin/make -f {ROOT}/Makefile -o runtime PYTHON={folder}/python "$@"\n'
     )
     make.chmod(0o755)
-    return f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    return f"{folder}:{Path(sys.executable).parent}:{others}"

@@ -124,26 +124,59 @@ def cloud_config():
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_fixtures_work_in_another_project(tmp_path: Path, workers: str) -> None:
+# Each worker has a cloud of its own.
+TEST_OF_WORKERS = """
+import os
+
+import pytest
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_worker_has_a_cloud(cloud, turn, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp().parent / "clouds"
+    folder.mkdir(exist_ok=True)
+    (folder / os.environ["PYTEST_XDIST_WORKER"]).write_text(str(cloud.bundle))
+"""
+
+
+def test_fixtures_work_in_another_project(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TESTS)
-    (tmp_path / "conftest.py").write_text(CONFTEST)
+
+    assert "12 passed" in _run_tests(tmp_path)
+
+
+def test_each_worker_of_another_project_has_its_own_cloud(tmp_path: Path) -> None:
+    (tmp_path / "test_workers.py").write_text(TEST_OF_WORKERS)
+
+    done = _run_tests(
+        tmp_path, "-p", "xdist", "-n", "2", "--dist", "each", "--basetemp", f"{tmp_path}/made"
+    )
+
+    clouds = {file.name: file.read_text() for file in (tmp_path / "made" / "clouds").iterdir()}
+    assert "4 passed" in done
+    assert clouds.keys() == {"gw0", "gw1"}
+    assert len({*clouds.values()}) == 2
+
+
+def _run_tests(folder: Path, *options: str) -> str:
+    (folder / "conftest.py").write_text(CONFTEST)
     # The processes below must not be taken for workers of this one.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "DJANGO_"))}  # noqa: TID251 - handed on
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "devenv.pytest_plugin", "-n", workers),
-            *("-p", "no:django", "-p", "no:randomly", "--rootdir", str(tmp_path), str(tmp_path)),
+            *(sys.executable, "-m", "pytest", "-q", "-p", "devenv.pytest_plugin", *options),
+            *("--rootdir", str(folder), str(folder)),
         ],
-        env=inherited | {"PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
+        # The other plugins of this environment take longer to load than the tests.
+        env=inherited | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert done.returncode == 0, done.stdout
-    assert "12 passed" in done.stdout
+    return done.stdout
 
 
 def test_cloud_without_configuration_is_gone_at_the_end() -> None:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,16 +33,28 @@ def application(environ, start_response):
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    project = make(tmp_path / "project")
+@pytest.fixture(scope="module")
+def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = make(tmp_path_factory.mktemp("reload") / "project")
     (project.root / "config" / "asgi.py").write_text(_ASGI)
     (project.root / "config" / "wsgi.py").write_text(_WSGI)
-    (project.root / "validibot").mkdir()
+    migrations = project.root / "validibot" / "shop" / "migrations"
+    migrations.mkdir(parents=True)
+    (migrations / "0001_initial.py").touch()
     (project.root / "validibot" / "__init__.py").touch()
     answer(project, "first")
     yield project
     project.devenv("down")
+
+
+@pytest.fixture
+def project(unstarted: Project) -> Project:
+    """The stack of this module, whose web answers "first"."""
+    answer(unstarted, "first")
+    assert unstarted.devenv("up", "--detach").returncode == 0
+    Client(unstarted, "web").until("first")
+    Client(unstarted, "worker").until("first")
+    return unstarted
 
 
 def answer(project: Project, text: str) -> None:
@@ -72,42 +83,45 @@ class Client:
         until(lambda: self.get() == text)
 
 
-@pytest.mark.parametrize("service", ["web", "worker"])
-def test_edit_reloads_without_failing_a_request(project: Project, service: str) -> None:
-    assert project.devenv("up", "--detach").returncode == 0
-    client = Client(project, service)
-    seen: Counter[str] = Counter()
+def _ask(enough: threading.Event, client: Client, seen: Counter[str]) -> None:
+    while not enough.is_set():
+        try:
+            seen[client.get()] += 1
+        except ConnectionResetError:
+            # The kernel resets connections that the old listener has not accepted when it closes.
+            # No request was read from them: clients repeat it.
+            continue
+        except OSError as error:
+            seen[repr(error)] += 1
+        time.sleep(0.02)  # as fast as it goes would take both processors
+
+
+def _ask_slowly(client: Client, seen: Counter[str]) -> None:
+    seen[f"slow {client.get('/slow')}"] += 1
+
+
+def test_edit_reloads_without_failing_a_request(project: Project) -> None:
+    clients = [Client(project, service) for service in ("web", "worker")]
+    seen: tuple[Counter[str], ...] = (Counter(), Counter())
     enough = threading.Event()
-
-    def ask() -> None:
-        while not enough.is_set():
-            try:
-                seen[client.get()] += 1
-            except ConnectionResetError:
-                # The kernel resets connections that the old listener has not accepted when it
-                # closes. No request was read from them: clients repeat it.
-                continue
-            except OSError as error:
-                seen[repr(error)] += 1
-            time.sleep(0.01)  # as fast as it goes would take both processors
-
-    askers = [threading.Thread(target=ask) for _ in range(4)]
-    slow = threading.Thread(target=lambda: seen.update([f"slow {client.get('/slow')}"]))
-    for thread in (*askers, slow):
+    pairs = list(zip(clients, seen, strict=True))
+    askers = [threading.Thread(target=_ask, args=(enough, *pair)) for pair in pairs * 2]
+    slow = [threading.Thread(target=_ask_slowly, args=pair) for pair in pairs]
+    for thread in (*askers, *slow):
         thread.start()
-    time.sleep(0.3)  # the slow request is being answered
+    time.sleep(0.3)  # the slow requests are being answered
     answer(project, "second")
-    until(lambda: seen["second"] > 0)
-    slow.join()
+    until(lambda: all(each["second"] > 0 for each in seen))
+    for thread in slow:
+        thread.join()
     enough.set()
     for thread in askers:
         thread.join()
 
-    assert set(seen) == {"first", "second", "slow first"}
+    assert [set(each) for each in seen] == [{"first", "second", "slow first"}] * 2
 
 
 def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
-    assert project.devenv("up", "--detach").returncode == 0
     client = Client(project, "web")
 
     def note() -> str:
@@ -137,15 +151,12 @@ def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
 
 
 def test_new_migration_is_applied_before_new_code_serves(project: Project) -> None:
-    migrations = project.root / "validibot" / "shop" / "migrations"
-    migrations.mkdir(parents=True)
-    (migrations / "0001_initial.py").touch()
-    assert project.devenv("up", "--detach").returncode == 0
     client = Client(project, "web")
     broken = project.root / "broken"
+    before = _migrations(project)
 
     broken.touch()
-    (migrations / "0002_price.py").touch()
+    (project.root / "validibot" / "shop" / "migrations" / "0002_price.py").touch()
     until(lambda: "migrate: exited with 1" in project.status()["services"]["web"]["note"])
     streamed = (project.root / ".devenv" / "up.log").read_text()
     broken.unlink()
@@ -153,11 +164,18 @@ def test_new_migration_is_applied_before_new_code_serves(project: Project) -> No
     client.until("second")
 
     assert "migrate   failed: exited with 1" in streamed
-    log = project.devenv("logs", "--no-follow", "migrate").stdout
-    assert log.splitlines() == ["did migrate", "did migrate", "the table is on fire", "did migrate"]
+    added = ["did migrate", "the table is on fire", "did migrate"]
+    assert _migrations(project) == before + added
 
 
-def test_watch_0_turns_reload_off(project: Project) -> None:
+def _migrations(project: Project) -> list[str]:
+    return project.devenv("logs", "--no-follow", "migrate").stdout.splitlines()
+
+
+def test_watch_0_turns_reload_off(unstarted: Project) -> None:
+    project = unstarted
+    project.devenv("down")
+    answer(project, "first")
     assert project.devenv("up", "--detach", WATCH="0").returncode == 0
     client = Client(project, "web")
     pid = project.status()["services"]["web"]["pid"]
@@ -165,4 +183,7 @@ def test_watch_0_turns_reload_off(project: Project) -> None:
     answer(project, "second")
     time.sleep(1.5)
 
-    assert (client.get(), project.status()["services"]["web"]["pid"]) == ("first", pid)
+    served = client.get(), project.status()["services"]["web"]["pid"]
+    project.devenv("down")  # for the next test, in whatever order
+
+    assert served == ("first", pid)

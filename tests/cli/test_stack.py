@@ -212,38 +212,33 @@ def test_command_to_unknown_service_names_the_known_ones(up: Project) -> None:
     assert "postgres" in done.stderr
 
 
-def test_down_and_up_keep_data_and_skip_done_steps(tmp_path: Path) -> None:
+def test_down_and_up_keep_data_ports_and_done_steps(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
-    project.devenv("up", "--detach")
-    before = project.status()
-    assert project.devenv("down").returncode == 0
+    wanted = load(project.root).stacks[("mock",)].wanted_ports()["web"]
+    with socket.create_server(("127.0.0.1", wanted)):
+        first = project.devenv("up", "--detach")
+        before = project.status()
+        assert project.devenv("down").returncode == 0
 
     again = project.devenv("up", "--detach")
     after = project.status()
     project.devenv("reset", "--yes")
 
+    assert f"port {wanted} is taken by " in first.stderr
     assert again.stderr.count("nothing new") == 2
     assert (after["urls"], after["api_key"]) == (before["urls"], before["api_key"])
+    assert after["urls"]["web"] != f"http://localhost:{wanted}"
     assert not (project.root / ".devenv").exists()
 
 
-def test_taken_port_is_replaced_and_remembered(tmp_path: Path) -> None:
-    project = make(tmp_path / "project")
-    wanted = load(project.root).stacks[("mock",)].wanted_ports()["web"]
-    with socket.create_server(("127.0.0.1", wanted)):
-        first = project.devenv("up", "--detach")
-        taken = project.status()["urls"]["web"]
-        project.devenv("down")
-    project.devenv("up", "--detach")
-    again = project.status()["urls"]["web"]
-    project.devenv("down")
-
-    assert f"port {wanted} is taken by " in first.stderr
-    assert taken == again != f"http://localhost:{wanted}"
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that tests start in the foreground, one after the other."""
+    return make(tmp_path_factory.mktemp("interrupted") / "project")
 
 
-def test_ctrl_c_stops_stack_gracefully(tmp_path: Path) -> None:
-    project = make(tmp_path / "project")
+def test_ctrl_c_stops_stack_gracefully(interrupted: Project) -> None:
+    project = interrupted
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
 
@@ -254,8 +249,8 @@ def test_ctrl_c_stops_stack_gracefully(tmp_path: Path) -> None:
     assert not any(lives(pid) for pid in pids)
 
 
-def test_second_ctrl_c_kills_stack(tmp_path: Path) -> None:
-    project = make(tmp_path / "project")
+def test_second_ctrl_c_kills_stack(interrupted: Project) -> None:
+    project = interrupted
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
     os.kill(project.status()["services"]["web"]["pid"], signal.SIGSTOP)
@@ -269,8 +264,8 @@ def test_second_ctrl_c_kills_stack(tmp_path: Path) -> None:
     wait_until_gone(pids)
 
 
-def test_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
-    project = make(tmp_path / "project")
+def test_killed_supervisor_leaves_no_process(interrupted: Project) -> None:
+    project = interrupted
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
 

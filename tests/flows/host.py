@@ -21,6 +21,7 @@ from django.conf import settings
 from devenv.services.builtin import postgres_binaries
 from tests import forked, guardian
 from tests.checkout import ROOT
+from tests.database import PRISTINE
 from tests.waiting import until
 
 PROGRAMS = Path(sys.executable).parent
@@ -173,7 +174,7 @@ class Site:
         return [event["kind"] for event in found]
 
     def result(self, pk: str, *, seconds: float = 60) -> str:
-        until(lambda: self.run(pk)["state"] == "COMPLETED", seconds=seconds)
+        until(lambda: self.run(pk)["state"] == "COMPLETED", seconds=seconds, every=0.25)
         return str(self.run(pk)["result"])
 
 
@@ -190,19 +191,15 @@ def site(port: int) -> Iterator[Site]:
 
 @contextmanager
 def database(server: Mapping[str, str], name: str) -> Iterator[str]:
-    """Yield the URL of a database of its own on the server of the tests."""
+    """Yield the URL of a migrated database of its own on the server of the tests."""
     at = settings.DATABASES["default"] | server
     url = f"postgres://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}"
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
         drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode()
         connection.execute(drop)
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{PRISTINE}"'.encode())
         yield f"{url}/{name}"
         connection.execute(drop)
-
-
-def _postgres() -> Path:
-    return postgres_binaries()
 
 
 def two_ports() -> int:

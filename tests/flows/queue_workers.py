@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +15,7 @@ import httpx
 import psycopg
 from django.db import connection
 
-from tests import waiting
-from tests.checkout import ROOT
+from tests import forked, waiting
 from tests.factories import started_run
 from validibot.dispatch.database.backend import DatabaseBackend
 from validibot.dispatch.database.models import QueuedTask
@@ -75,7 +72,7 @@ def running() -> bool:
 class Worker:
     """One `manage.py queue_worker`."""
 
-    process: "subprocess.Popen[bytes]"
+    process: forked.Fork
     log: Path
 
     @cached_property
@@ -115,15 +112,11 @@ class Crew:
         log = self.folder / f"worker-{len(self.workers)}.log"
         options = ("--health-port", "0", "--concurrency", str(concurrency))
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "manage.py", "queue_worker", *options),
-                    *("--shutdown-timeout", str(shutdown_timeout)),
-                ],
-                cwd=ROOT,
-                env=_environ() | {"DJANGO_SETTINGS_MODULE": self.settings},
-                stdout=output,
-                stderr=output,
+            process = forked.start(
+                *("manage.py", "queue_worker", *options),
+                *("--shutdown-timeout", str(shutdown_timeout)),
+                environ=_environ() | {"DJANGO_SETTINGS_MODULE": self.settings},
+                output=output,
             )
         self.workers.append(Worker(process, log))
         return self.workers[-1]
@@ -139,7 +132,7 @@ def crew(folder: Path, settings: str = "tests.flows.queue_settings") -> Iterator
         yield made
     finally:
         for worker in made.workers:
-            worker.process.kill()
+            worker.process.send_signal(signal.SIGKILL)
             worker.process.wait(10)
 
 

@@ -94,7 +94,7 @@ class Stack(Project):
         The time limit begins anew whenever a service writes to its log.
         """
         logs = growth(self.root / ".devenv" / "logs")
-        return until(question, seconds=seconds, every=0.1, progress=logs, forgive=httpx.HTTPError)
+        return until(question, seconds=seconds, every=0.2, progress=logs, forgive=httpx.HTTPError)
 
     def finished(self, pk: str, *, seconds: float = 120) -> dict[str, Any]:
         """Wait for the end of a run and return it."""
@@ -144,10 +144,13 @@ def _with_account(text: str, account: str, *, like: str) -> str:
 def start(stack: Stack, *, fresh: bool = False, **variables: str) -> None:
     """Run `up --detach`, which must report that everything is ready.
 
-    In the emulated mode it begins with the data of one that was started before, unless `fresh`.
+    It begins with prepared data, unless `fresh` or the database is in a container.
     """
-    if not (fresh or stack.mock or stack.servers):
-        prepared.fill(stack.root, make)
+    if not (fresh or stack.servers):
+        if stack.mock:
+            prepared.migrate(stack.root, "mock")
+        else:
+            prepared.fill(stack.root, make)
     started = stack.devenv("up", "--detach", "--json", **variables)
     assert started.returncode == 0, started.stderr
     assert stack.api.get("workflows/").is_success  # made before threads ask for it

@@ -1,6 +1,7 @@
 """Invalid callbacks and outputs, through the worker's real endpoints.
 
-No run is lost, none ends twice, and no request is answered by a 500.
+No run is lost, none ends twice, and no request is answered by a 500. The unit tests of callbacks try
+all other bodies, changes and outputs.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -40,29 +41,26 @@ def _refused(answer: httpx.Response, *statuses: int) -> None:
 # Missing and invalid tokens, and tokens of unknown accounts.
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", "a.b.c"])
-def test_ingress_without_google_token_is_refused(opened: Attempt, token: str) -> None:
-    assert opened.post(token=token, json=opened.callback()).status_code in (401, 403)
+def test_ingress_without_google_token_is_refused(opened: Attempt) -> None:
+    assert opened.post(token="", json=opened.callback()).status_code in (401, 403)
     _untouched(opened)
 
 
-@pytest.mark.parametrize("account", ["web", "worker"])
-def test_ingress_refuses_account_without_invoker_role(opened: Attempt, account: str) -> None:
-    token = Identity(opened.stack, account).id_token()
+def test_ingress_refuses_account_without_invoker_role(opened: Attempt) -> None:
+    token = Identity(opened.stack, "web").id_token()
 
     assert opened.post(token=token, json=opened.callback()).status_code == 403
     _untouched(opened)
 
 
-@pytest.mark.parametrize("audience", [CALLBACKS, "https://elsewhere.example", f"{WORKER}/"])
-def test_token_for_another_audience_is_refused(opened: Attempt, audience: str) -> None:
-    token = opened.identity.id_token(audience)
+def test_token_for_another_audience_is_refused(opened: Attempt) -> None:
+    token = opened.identity.id_token(CALLBACKS)
 
     assert opened.post(token=token, json=opened.callback()).status_code in (401, 403)
     _untouched(opened)
 
 
-@pytest.mark.parametrize("account", ["", "web", "worker"])
+@pytest.mark.parametrize("account", ["", "web"])
 def test_worker_verifies_tokens_behind_ingress(opened: Attempt, account: str) -> None:
     door = f"{opened.stack.facts['urls']['worker']}/internal/callbacks/"
     token = Identity(opened.stack, account).id_token() if account else ""
@@ -76,19 +74,7 @@ def test_worker_verifies_tokens_behind_ingress(opened: Attempt, account: str) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "status"),
-    [
-        ({"callback_nonce": "n" * 43}, 403),
-        ({"callback_nonce": "short"}, 400),
-        ({"callback_nonce": "\0" * 43}, 400),
-        ({"callback_id": "execution-attempt-00000000-0000-4000-8000-000000000000"}, 400),
-        ({"callback_id": "execution-attempt-'; DROP TABLE runs_run; --"}, 400),
-        ({"callback_id": "\0"}, 400),
-        ({"run_id": "00000000-0000-4000-8000-000000000000"}, 400),
-        ({"run_id": 7}, 400),
-        ({"status": "splendid"}, 400),
-        ({"surplus": True}, 400),
-    ],
+    ("changes", "status"), [({"callback_nonce": "n" * 43}, 403), ({"surplus": True}, 400)]
 )
 def test_forged_callback_changes_nothing(
     opened: Attempt, changes: dict[str, Any], status: int
@@ -97,20 +83,7 @@ def test_forged_callback_changes_nothing(
     _untouched(opened)
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"", 400),
-        (b"this is no JSON", 400),
-        (b"\xff\xfe\x00", 400),
-        (b"[]", 400),
-        (b"null", 400),
-        (b'{"run_id": "\\ud800"}', 400),
-        (b"[" * 30_000 + b"]" * 30_000, 400),
-        (b'{"run_id": "' + b"x" * 70_000 + b'"}', 413),
-        (b" " * 5_000_000, 413),
-    ],
-)
+@pytest.mark.parametrize(("body", "status"), [(b"", 400), (b" " * 5_000_000, 413)])
 def test_invalid_callback_is_refused_with_message(
     opened: Attempt, body: bytes, status: int
 ) -> None:
@@ -138,29 +111,6 @@ def test_eight_concurrent_callbacks_are_applied_once(attempt: Attempt) -> None:
     _ended_with(attempt, "FAIL", findings=["The roof leaks."])
 
 
-def test_repeated_callback_is_acknowledged_without_effect(attempt: Attempt) -> None:
-    attempt.store(attempt.output())
-    assert attempt.call_back().status_code == 200
-    before = attempt.stack.finished(attempt.run)
-
-    answer = attempt.call_back(status="failed_runtime")
-
-    assert answer.status_code == 200
-    assert answer.json()["idempotent_replayed"] is True
-    assert attempt.stack.get_run(attempt.run) == before
-
-
-def test_late_callback_is_acknowledged_without_effect(attempt: Attempt) -> None:
-    assert attempt.stack.api.post(f"runs/{attempt.run}/cancel/").status_code == 200
-    attempt.store(attempt.output())
-
-    answer = attempt.call_back()
-
-    assert answer.status_code == 200
-    assert answer.json()["late_callback_ignored"] is True
-    _ended_with(attempt, "CANCELED")
-
-
 # Invalid outputs.
 
 
@@ -176,74 +126,26 @@ def _ended_with(
     assert sum(kind in ends for kind in attempt.stack.events(attempt.run)) == 1
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "gs://validibot-local/runs/1/another/output.json",
-        "gs://elsewhere/output.json",
-        "file:///etc/passwd",
-        "gs://validibot-local/\0",
-        "x" * 5000,
-    ],
-)
-def test_callback_with_other_uri_ends_run_with_error(attempt: Attempt, uri: str) -> None:
-    attempt.store(attempt.output())
-
-    _refused(attempt.call_back(result_uri=uri), 400)
-
-    _ended_with(attempt, "ERROR", error="is not the output of its attempt")
-    assert attempt.call_back().json()["idempotent_replayed"] is True
-
-
 def test_output_of_other_run_ends_only_own_run(attempt: Attempt, opened: Attempt) -> None:
     _refused(attempt.call_back(result_uri=opened.output_uri), 400)
 
     _ended_with(attempt, "ERROR", error="is not the output of its attempt")
+    assert attempt.call_back().json()["idempotent_replayed"] is True
     _untouched(opened)
 
 
-def test_callback_without_output_ends_run_with_error(attempt: Attempt) -> None:
-    _refused(attempt.call_back(), 400)
-
-    _ended_with(attempt, "ERROR", error="stored no output")
-
-
 @pytest.mark.parametrize(
-    ("content", "error"),
-    [
-        (b"", "is malformed"),
-        (b"no JSON", "is malformed"),
-        (b"{}", "is malformed"),
-        (b"\xff" * 100, "is malformed"),
-        (b"[" * 100_000, "is malformed"),
-        (b" " * (25 * 1024 * 1024 + 1), "is larger than"),
-    ],
+    ("content", "error"), [(None, "stored no output"), (b"no JSON", "is malformed")]
 )
-def test_unusable_output_ends_run_with_error(attempt: Attempt, content: bytes, error: str) -> None:
-    attempt.store(content)
+def test_unusable_output_ends_run_with_error(
+    attempt: Attempt, content: bytes | None, error: str
+) -> None:
+    if content:
+        attempt.store(content)
 
     _refused(attempt.call_back(), 400)
 
     _ended_with(attempt, "ERROR", error=error)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"execution_attempt_id": "00000000-0000-4000-8000-000000000000"},
-        {"run_id": "00000000-0000-4000-8000-000000000000"},
-        {"input_envelope_sha256": "0" * 64},
-        {"output_uri": "gs://validibot-local/elsewhere.json"},
-    ],
-)
-def test_output_for_other_input_ends_run_with_error(
-    attempt: Attempt, changes: dict[str, str]
-) -> None:
-    attempt.store(attempt.output(**changes))
-
-    _refused(attempt.call_back(), 400)
-
-    _ended_with(attempt, "ERROR", error="does not belong to this attempt")
 
 
 def test_unusual_output_is_kept_as_far_as_possible(attempt: Attempt) -> None:

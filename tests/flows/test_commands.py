@@ -45,35 +45,25 @@ def test_run_as_unknown_account_names_the_known_ones(stack: Stack) -> None:
     assert "validator-shacl, web, worker" in done.stderr
 
 
-def test_load_of_snapshot_restores_runs_and_objects(stack: Stack) -> None:
+def test_commands_of_page_work_and_restore_data(stack: Stack, tmp_path: Path) -> None:
+    environ = stack.environ(PATH=pages.path_of_forks(tmp_path / "bin"))
+    before, load, after = pages.commands("docs/commands.md").partition("devenv snapshot load")
+
     def objects(*added: str) -> set[str]:
         done = stack.devenv("run", "--", sys.executable, "-c", _OBJECTS, *added)
-        return set(done.stdout.splitlines())
+        return {"kept", "added"} & set(done.stdout.splitlines())
 
     slug, sample = "meter-readings-schema", stack.sample("meter-readings-schema")
     kept = stack.run(slug, sample)
-    assert stack.devenv("snapshot", "save", "runs", "--replace").returncode == 0
-    files = objects()
-    lost = stack.run(slug, sample)
-    more = objects("added")
+    objects("kept")
+    first = pages.run(before, folder=stack.root, environ=environ)
+    lost, more = stack.run(slug, sample), objects("added")
+    second = pages.run(load + after, folder=stack.root, environ=environ)
 
-    done = stack.devenv("snapshot", "load", "runs")
-
-    assert done.returncode == 0, done.stderr
-    assert (objects(), more) == (files, {*files, "added"})
+    assert (first.returncode, second.returncode) == (0, 0), (first.stderr + second.stderr)[-3000:]
+    assert "1 row" in first.stdout
+    assert "APP_ROLE=web\n" in (stack.root / ".devenv" / "web.env").read_text()
+    assert (more, objects()) == ({"kept", "added"}, {"kept"})
     assert stack.get_run(kept["id"])["result"] == kept["result"]
     assert stack.api.get(f"runs/{lost['id']}/").status_code == 404
     assert stack.run(slug, sample)["result"] == kept["result"]
-
-
-def test_commands_of_page_work(stack: Stack, tmp_path: Path) -> None:
-    command = tmp_path / "devenv"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m devenv "$@"\n')
-    command.chmod(0o755)
-    environ = stack.environ(PATH=f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin")
-
-    done = pages.run(pages.commands("docs/commands.md"), folder=stack.root, environ=environ)
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "1 row" in done.stdout
-    assert "APP_ROLE=web\n" in (stack.root / ".devenv" / "web.env").read_text()

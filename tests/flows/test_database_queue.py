@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.xdist_group("queue"),
 ]
 
-RUNS, WORKERS, KILLS = 300, 4, 4
+RUNS, WORKERS, KILLS = 120, 3, 2
 _chance = random.SystemRandom()
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -22,29 +23,6 @@ pytestmark = [
 ]
 
 LIGHT, HEAVY = "meter-readings-schema", "energyplus-design-day"
-
-
-def test_maintenance_allows_reads_and_pauses_workers(host: Host) -> None:
-    port = two_ports()
-    with host.start("web", "worker", port=port), site(port) as web:
-        run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
-        assert host.manage("maintenance", "on").returncode == 0
-        # A process follows within a second.
-        until(lambda: web.client.get("/app/").status_code == 503)
-        page = web.client.get("/app/", headers={"Accept": "text/html"})
-        refused = web.launch(LIGHT, host.sample(LIGHT))
-        door = web.client.post("/internal/callbacks/", json={})
-
-        assert (page.status_code, page.headers["Retry-After"]) == (503, "60")
-        assert "Back in a moment" in page.text
-        assert (refused.status_code, refused.json()["code"]) == (503, "MAINTENANCE")
-        assert web.run(run)["result"] == "PASS"
-        assert door.status_code == 403  # open, to those who have the key
-        _launch_beside_the_closed_door(host)
-        waiting = web.client.get(f"{web.api}/runs/").json()["results"][0]
-        assert waiting["state"] == "PENDING"
-        assert host.manage("maintenance", "off").stdout == "Maintenance is off.\n"
-        assert web.result(waiting["id"]) == "PASS"
 
 
 def _launch_beside_the_closed_door(host: Host) -> None:
@@ -111,12 +89,42 @@ def test_deployment_is_restored_from_backup(host: Host, tmp_path: Path) -> None:
         assert again.json()["result"] == "PASS"
 
 
-def test_restore_into_used_database_needs_force_and_maintenance(host: Host, tmp_path: Path) -> None:
-    backup, port = tmp_path / "validibot.tar", two_ports()
-    with backup.open("wb") as output:
-        command = [sys.executable, "manage.py", "backup", "-"]
-        subprocess.run(command, cwd=ROOT, env=host.environ, stdout=output, check=True)
-    with host.start("web", "worker", port=port), site(port) as web:
+class TestSiteInUse:
+    """Tests of web and worker that run meanwhile."""
+
+    @pytest.fixture(scope="class")
+    def web(self, host: Host) -> Iterator[Site]:
+        port = two_ports()
+        with host.start("web", "worker", port=port), site(port) as web:
+            yield web
+
+    def test_maintenance_allows_reads_and_pauses_workers(self, host: Host, web: Site) -> None:
+        run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
+        assert host.manage("maintenance", "on").returncode == 0
+        # A process follows within a second.
+        until(lambda: web.client.get("/app/").status_code == 503)
+        page = web.client.get("/app/", headers={"Accept": "text/html"})
+        refused = web.launch(LIGHT, host.sample(LIGHT))
+        door = web.client.post("/internal/callbacks/", json={})
+
+        assert (page.status_code, page.headers["Retry-After"]) == (503, "60")
+        assert "Back in a moment" in page.text
+        assert (refused.status_code, refused.json()["code"]) == (503, "MAINTENANCE")
+        assert web.run(run)["result"] == "PASS"
+        assert door.status_code == 403  # open, to those who have the key
+        _launch_beside_the_closed_door(host)
+        waiting = web.client.get(f"{web.api}/runs/").json()["results"][0]
+        assert waiting["state"] == "PENDING"
+        assert host.manage("maintenance", "off").stdout == "Maintenance is off.\n"
+        assert web.result(waiting["id"]) == "PASS"
+
+    def test_restore_into_used_database_needs_force_and_maintenance(
+        self, host: Host, web: Site, tmp_path: Path
+    ) -> None:
+        backup = tmp_path / "validibot.tar"
+        with backup.open("wb") as output:
+            command = [sys.executable, "manage.py", "backup", "-"]
+            subprocess.run(command, cwd=ROOT, env=host.environ, stdout=output, check=True)
         later = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
         full = host.manage("restore", str(backup))
         open_ = host.manage("restore", str(backup), "--replace")
@@ -154,7 +162,10 @@ def test_damaged_or_foreign_backup_is_refused(host: Host, tmp_path: Path) -> Non
 
 def test_commands_of_docs_page_work(host: Host, tmp_path: Path) -> None:
     script = pages.commands("docs/modes/host.md")
+    path = pages.path_of_forks(tmp_path / "bin", others=host.environ["PATH"])
 
-    done = pages.run(script, folder=ROOT, environ=host.environ | {"BACKUPS": str(tmp_path)})
+    done = pages.run(
+        script, folder=ROOT, environ=host.environ | {"BACKUPS": str(tmp_path), "PATH": path}
+    )
 
     assert done.returncode == 0, done.stderr[-3000:]

@@ -8,7 +8,7 @@ import pytest
 from devenv.config import load
 from tests import pages
 from tests.checkout import ROOT
-from tests.flows import stack as stacks
+from tests.flows import prepared, stack as stacks
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("queue"), pytest.mark.timeout(240)]
@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.xdist_group("queue"), pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = stacks.make(tmp_path_factory.mktemp("stack") / "local")
+    prepared.migrate(made.root, "local")
     yield made
     stacks.stop(made)
 
@@ -32,7 +33,7 @@ def told(
         script.replace("http://localhost:8002/", f"http://localhost:{_port_of_the_queue(local)}/"),
         folder=local.root,
         environ={
-            "PATH": pages.path_with_make(home / "bin"),
+            "PATH": pages.path_of_forks(home / "bin"),
             "HOME": str(home),
             "PYTHONPATH": str(ROOT),
         },

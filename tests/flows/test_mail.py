@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120), pytest.mark.both_clouds]
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
 
 
 def _token(page: httpx.Response) -> str:
@@ -35,6 +35,7 @@ def _mail_to(stack: Stack, address: str) -> dict[str, Any]:
     return message
 
 
+@pytest.mark.both_clouds
 def test_sign_up_verifies_address_and_creates_workspace(stack: Stack) -> None:
     address = f"{uuid.uuid4().hex[:8]}@example.com"
     password = uuid.uuid4().hex

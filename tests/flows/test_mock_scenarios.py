@@ -6,14 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from tests import pages
 from tests.checkout import ROOT
+from tests.flows import host
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
@@ -31,7 +32,7 @@ def test_commands_of_docs_page_work(mocked: Stack, tmp_path: Path) -> None:
         _commands(alone=False),
         folder=mocked.root,
         environ={
-            "PATH": pages.path_with_make(tmp_path / "bin"),
+            "PATH": pages.path_of_forks(tmp_path / "bin"),
             "HOME": str(tmp_path),
             "PYTHONPATH": str(ROOT),
             "VALIDIBOT_API_URL": mocked.web,
@@ -44,12 +45,9 @@ def test_commands_of_docs_page_work(mocked: Stack, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def database_url(mocked: Stack) -> str:
-    """An empty database on the server of the stack."""
-    url = mocked.devenv("run", "--", "printenv", "DATABASE_URL").stdout.strip()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE alone")
-    return f"{url.rpartition('/')[0]}/alone"
+def database_url(database_server: dict[str, str]) -> Iterator[str]:
+    with host.database(database_server, f"alone_{os.getpid()}") as url:
+        yield url
 
 
 def test_mock_mode_needs_only_django(database_url: str, tmp_path: Path) -> None:
@@ -57,7 +55,7 @@ def test_mock_mode_needs_only_django(database_url: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environ = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PATH": pages.path_of_forks(tmp_path / "bin"),
         "DATABASE_URL": database_url,
         "DATA_ROOT": tmp_path.as_uri(),
         "PORT": port,
@@ -67,6 +65,7 @@ def test_mock_mode_needs_only_django(database_url: str, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"^findings +3 ERROR$", done.stdout, re.MULTILINE)
+    serve = serve.replace("python", sys.executable)  # its reloader ends with its group
     server = subprocess.Popen(["sh", "-c", serve], cwd=ROOT, env=environ, start_new_session=True)
     try:
         _until_served(port)

@@ -36,29 +36,24 @@ def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
         assert host.pids() == []
 
 
-def test_stopped_worker_returns_long_task(host: Host) -> None:
+def test_runs_of_stopped_and_killed_workers_are_taken_over(host: Host) -> None:
     port = two_ports()
     with host.start("web", port=port), site(port) as web:
         with host.start("worker", WORKER_SHUTDOWN_SECONDS="1") as worker:
-            run = web.launch(LONG, host.sample(LONG)).json()["id"]
-            until(lambda: "running" in web.events(run))
+            first = web.launch(LONG, host.sample(LONG)).json()["id"]
+            until(lambda: "running" in web.events(first), every=0.2)
             worker.terminate()
             worker.ended(seconds=30)
             assert host.pids("queue_worker") == []
         with host.start("worker"):
-            assert web.result(run) == "PASS"
-
-
-def test_run_of_killed_worker_is_taken_over(host: Host) -> None:
-    port = two_ports()
-    with host.start("web", port=port), host.start("worker"), site(port) as web:
-        run = web.launch(LONG, host.sample(LONG)).json()["id"]
-        until(lambda: "running" in web.events(run))
-        (pid,) = host.pids("queue_worker")
-        os.kill(pid, signal.SIGKILL)
-        with host.start("worker"):
-            assert web.result(run) == "PASS"
-        assert web.events(run).count("passed") == 1
+            assert web.result(first) == "PASS"
+            second = web.launch(LONG, host.sample(LONG)).json()["id"]
+            until(lambda: "running" in web.events(second), every=0.2)
+            (pid,) = host.pids("queue_worker")
+            os.kill(pid, signal.SIGKILL)
+            with host.start("worker"):
+                assert web.result(second) == "PASS"
+            assert web.events(second).count("passed") == 1
 
 
 def test_wsgi_variant_serves(host: Host) -> None:

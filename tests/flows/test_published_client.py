@@ -98,8 +98,8 @@ def test_validate_accepts_all_options(client: Client, stack: Stack) -> None:
 
 
 def test_validate_waits_for_simulation(client: Client, stack: Stack) -> None:
-    sample = str(stack.sample("energyplus-small-office"))
-    done = client("validate", sample, "-w", "energyplus-small-office")
+    sample = str(stack.sample("energyplus-design-day"))
+    done = client("validate", sample, "-w", "energyplus-design-day")
 
     assert done.returncode == PASS, done.stdout + done.stderr
 
@@ -113,8 +113,8 @@ def test_validate_of_invalid_data_exits_1_with_findings(client: Client, stack: S
 
 
 def test_validate_without_wait_returns_run(client: Client, stack: Stack) -> None:
-    sample = str(stack.sample("energyplus-small-office"))
-    launched = client("validate", sample, "-w", "energyplus-small-office", "--no-wait", "--json")
+    sample = str(stack.sample("fmu-decay"))
+    launched = client("validate", sample, "-w", "fmu-decay", "--no-wait", "--json")
     run = _json(launched)
 
     assert launched.returncode == 0

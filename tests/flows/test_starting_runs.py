@@ -28,25 +28,16 @@ def test_prefer_wait_returns_finished_run(stack: Stack) -> None:
     assert answer.json()["state"] == "COMPLETED"
 
 
-def test_start_without_wait_returns_location(stack: Stack) -> None:
-    sample = stack.sample("energyplus-design-day")
-    answer = stack.launch("energyplus-design-day", sample.read_bytes(), sample.name)
+@pytest.mark.parametrize("wait", [{}, {"Prefer": "wait=0"}])
+def test_start_that_does_not_wait_returns_location(stack: Stack, wait: dict[str, str]) -> None:
+    sample = stack.sample("fmu-decay")
+    answer = stack.launch("fmu-decay", sample.read_bytes(), sample.name, **wait)
 
     assert answer.status_code == 202
     assert answer.headers["Retry-After"] == "5"
     followed = stack.api.get(stack.web + answer.headers["Location"]).json()
     assert followed["id"] == answer.json()["id"]
     assert stack.finished(followed["id"])["result"] == "PASS"
-
-
-def test_wait_that_ends_early_returns_202(stack: Stack) -> None:
-    sample = stack.sample("energyplus-small-office")
-    answer = stack.launch(
-        "energyplus-small-office", sample.read_bytes(), sample.name, Prefer="wait=0"
-    )
-
-    assert answer.status_code == 202
-    assert stack.finished(answer.json()["id"])["result"] == "PASS"
 
 
 def test_form_and_envelope_start_runs(stack: Stack) -> None:

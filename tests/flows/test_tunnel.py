@@ -19,7 +19,7 @@ import pytest
 
 from devenv.environment import machine
 from tests.checkout import ROOT
-from tests.flows import far as fars, stack as stacks
+from tests.flows import far as fars, prepared, stack as stacks
 from tests.flows.far import Far
 from tests.flows.stack import Stack
 
@@ -85,6 +85,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
             far=far, project=PROJECT, ssh_port=fars.SSH_PORT, remote_port=fars.REMOTE_PORT
         )
         (laptop.root / "devenv.local.toml").write_text(text)
+        prepared.migrate(laptop.root)
         laptop.up()
         yield laptop
         stacks.stop(laptop)

@@ -197,6 +197,7 @@ def test_failed_container_step_that_continues_is_followed_by_the_next(
             NO_ATTEMPT,
         ),
         ({"callback_id": "nonsense\0"}, 400, NO_ATTEMPT),
+        ({"callback_id": "execution-attempt-'; DROP TABLE runs_run; --"}, 400, NO_ATTEMPT),
     ],
 )
 def test_forged_callback_changes_nothing(
@@ -210,13 +211,25 @@ def test_forged_callback_changes_nothing(
     assert not CallbackReceipt.objects.exists()
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"\xff", b"[" * 10_000, b'{"run_id": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"no JSON", b"{}", b"[]", b"null", b"\xff", b"[" * 10_000),
+        *(b'{"run_id": 1}', b'{"run_id": "\\ud800"}'),
+    ],
+)
 @pytest.mark.django_db
 def test_malformed_callback_returns_400(body: bytes) -> None:
     assert callback.handle(body).status == 400
 
 
-@pytest.mark.parametrize("uri", ["file:///elsewhere/output.json", "gs://bucket/\0", "x" * 5000])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("file:///elsewhere/output.json", "gs://elsewhere/output.json", "gs://bucket/\0"),
+        "x" * 5000,
+    ],
+)
 def test_callback_with_other_result_uri_ends_run_as_error(
     request_: LaunchRequest, container_run: Run, uri: str
 ) -> None:
@@ -260,13 +273,24 @@ def test_unusable_output_ends_run_as_error(
     assert Attempt.objects.get().state == "FAILED"
 
 
-def test_output_of_another_attempt_is_refused(request_: LaunchRequest, container_run: Run) -> None:
-    store_output(request_, input_envelope_sha256="0" * 64)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("execution_attempt_id", "00000000-0000-4000-8000-000000000000"),
+        ("run_id", "00000000-0000-4000-8000-000000000000"),
+        ("input_envelope_sha256", "0" * 64),
+        ("output_uri", "gs://elsewhere/output.json"),
+    ],
+)
+def test_output_of_another_attempt_is_refused(
+    request_: LaunchRequest, container_run: Run, field: str, value: str
+) -> None:
+    store_output(request_, None, **{field: value})
 
     post(request_)
 
     container_run.refresh_from_db()
-    assert "input_envelope_sha256" in container_run.error
+    assert field in container_run.error
 
 
 @pytest.mark.parametrize("error", [StorageError, EngineBusy])
