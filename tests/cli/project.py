@@ -1,6 +1,7 @@
 """A project as small as can be, around which the real developer environment is started."""
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,28 @@ class Project:
         until(restarted)
 
 
-def make(root: Path) -> Project:
+# Console and sign-in provider would only cost time where nobody looks at them.
+_IN_CONTAINERS = re.compile(r"\[profiles\.containers\].*?(?=\[gcp\])", re.DOTALL)
+_WITHOUT = """
+[profiles.mock.services]
+console = false
+oidc = false
+
+[profiles.mock.env.product]
+OIDC_SERVER_URL = false
+OIDC_CLIENT_ID = false
+OIDC_CLIENT_SECRET = false
+
+"""
+
+
+def make(root: Path, *, whole: bool = False) -> Project:
+    """Create a project; without console and sign-in provider unless it is to be `whole`."""
     root.mkdir(parents=True)
     put_stand_in(root)
     (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
-    (root / "devenv.toml").write_text(on_free_ports((ROOT / "devenv.toml").read_text()))
+    text = on_free_ports((ROOT / "devenv.toml").read_text())
+    (root / "devenv.toml").write_text(text if whole else _IN_CONTAINERS.sub(_WITHOUT, text))
     return Project(root)
 
 

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    project = make(tmp_path_factory.mktemp("console") / "project")
+    project = make(tmp_path_factory.mktemp("console") / "project", whole=True)
     done = project.devenv("up", "--detach")
     assert done.returncode == 0, done.stderr
     yield project

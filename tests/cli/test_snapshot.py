@@ -40,7 +40,7 @@ def seen(project: Project) -> tuple[list[int], list[str]]:
     return rows, sorted(mail["Subject"] for mail in mails)
 
 
-def test_snapshot_of_running_stack_is_restored(project: Project) -> None:
+def test_snapshots_are_loaded_into_running_and_new_stacks(project: Project) -> None:
     assert project.devenv("up", "--detach").returncode == 0
     change(project, 1)
     supervisor = json.loads((project.root / ".devenv" / "state.json").read_text())["pid"]
@@ -59,23 +59,18 @@ def test_snapshot_of_running_stack_is_restored(project: Project) -> None:
     state = json.loads((project.root / ".devenv" / "state.json").read_text())
     assert (state["pid"], state["phase"]) == (supervisor, "ready")
 
-
-def test_reset_to_snapshot_brings_its_data_and_secrets_back(project: Project) -> None:
-    project.devenv("up", "--detach")
-    change(project, 1)
     key = project.status()["api_key"]
     project.devenv("down")
-    project.devenv("snapshot", "save", "clean")
-
+    assert project.devenv("snapshot", "save", "clean").returncode == 0
     reset = project.devenv("reset", "--yes")
     project.devenv("up", "--detach")
     fresh = project.status()["api_key"]
     back = project.devenv("reset", "--yes", "--to", "clean")
 
-    assert "Snapshots stay: clean." in reset.stderr
+    assert "Snapshots stay: before-load, clean, monday." in reset.stderr
     assert fresh != key
     assert back.returncode == 0, back.stderr
-    assert (project.status()["api_key"], seen(project)) == (key, ([1], ["1"]))
+    assert (project.status()["api_key"], seen(project)) == (key, ([1, 2], ["1", "2"]))
 
 
 def test_snapshot_of_newer_migrations_is_refused(project: Project) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    project = make(tmp_path_factory.mktemp("devenv") / "a folder with spaces")
+    project = make(tmp_path_factory.mktemp("devenv") / "a folder with spaces", whole=True)
     started = project.devenv("up", "--detach", "--json")
     assert started.returncode == 0, started.stderr
     yield project

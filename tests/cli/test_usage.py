@@ -14,7 +14,7 @@ from tests.ports import on_free_ports
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return make(tmp_path / "project")
+    return make(tmp_path / "project", whole=True)
 
 
 @pytest.mark.parametrize("command", [["status"], ["env"], ["run", "true"]])
