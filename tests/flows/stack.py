@@ -144,13 +144,10 @@ def _with_account(text: str, account: str, *, like: str) -> str:
 def start(stack: Stack, *, fresh: bool = False, **variables: str) -> None:
     """Run `up --detach`, which must report that everything is ready.
 
-    It begins with prepared data, unless `fresh` or the database is in a container.
+    It begins with a migrated database, unless `fresh` or the database is in a container.
     """
     if not (fresh or stack.servers):
-        if stack.mock:
-            prepared.migrate(stack.root, "mock")
-        else:
-            prepared.fill(stack.root, make)
+        prepared.migrate(stack.root, "mock" if stack.mock else "emulated")
     started = stack.devenv("up", "--detach", "--json", **variables)
     assert started.returncode == 0, started.stderr
     assert stack.api.get("workflows/").is_success  # made before threads ask for it
