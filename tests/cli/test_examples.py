@@ -74,9 +74,8 @@ def test_commands_of_readme_work(
     }
     script = script.replace("sleep 2", f"sleep {2 * slowdown():.0f}")
 
-    try:
-        done = pages.run(script, folder=folder, environ=environ)
-    finally:
+    done = pages.run(script, folder=folder, environ=environ)
+    if done.returncode:  # else the script has stopped the stack itself
         pages.run("devenv down", folder=folder, environ=environ)
 
     assert done.returncode == 0, done.stderr[-3000:]

@@ -89,14 +89,15 @@ def test_deployment_is_restored_from_backup(host: Host, tmp_path: Path) -> None:
         assert again.json()["result"] == "PASS"
 
 
+@pytest.fixture(scope="class")
+def web(host: Host) -> Iterator[Site]:
+    port = two_ports()
+    with host.start("web", "worker", port=port), site(port) as web:
+        yield web
+
+
 class TestSiteInUse:
     """Tests of web and worker that run meanwhile."""
-
-    @pytest.fixture(scope="class")
-    def web(self, host: Host) -> Iterator[Site]:
-        port = two_ports()
-        with host.start("web", "worker", port=port), site(port) as web:
-            yield web
 
     def test_maintenance_allows_reads_and_pauses_workers(self, host: Host, web: Site) -> None:
         run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
