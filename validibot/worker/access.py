@@ -10,7 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import requests
 from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.http import HttpRequest
 from django.tasks import task
@@ -72,6 +75,7 @@ def _checks() -> Iterator[AccessCheck]:
     yield "files", _use_files
     if settings.APP_ROLE != "worker":
         return
+    yield "media", _use_media
     yield "capability account", renew_account
     yield "capability", _use_capability
     if caller := getattr(get_backend().options, "caller_account", ""):
@@ -113,6 +117,17 @@ def _use_files() -> None:
         storage.read(uri, version=version, limit=100)
     finally:
         storage.delete(uri)
+
+
+def _use_media() -> None:
+    """Write a file of public media, and read it by its address as everybody may, where it has one."""
+    name = default_storage.save(f"{_FOLDER}/{uuid4()}", ContentFile(b"access"))
+    try:
+        url = default_storage.url(name)
+        if url.startswith("https:"):
+            requests.get(url, timeout=_ANSWER_SECONDS).raise_for_status()
+    finally:
+        default_storage.delete(name)
 
 
 def _use_capability() -> None:

@@ -214,7 +214,7 @@ type RoleCase = tuple[Resource, Resource, str, str]
 
 def roles_on_resources(layout: Layout) -> Iterator[RoleCase]:
     for each in layout.resources():
-        if not isinstance(each, RoleBindings) or each.on == layout.data.media.name:
+        if not isinstance(each, RoleBindings):
             continue
         for role, member in [(r, m) for r, members in each.roles.items() for m in members]:
             fewer = {r: [m for m in ms if (r, m) != (role, member)] for r, ms in each.roles.items()}
@@ -244,6 +244,8 @@ def part_of_verify(name: str, role: str, member: str) -> tuple[str, str]:
         "secret": f"secret {resource}: ",
         "": "database: ",
     }
+    if resource.endswith("-media"):
+        return "worker has its access", "media: "
     if account == "capability":
         return "worker has its access", "capability: "
     return f"{account} has its access", items[kind]
