@@ -19,6 +19,7 @@ from tests.bench import (
     containers,
     images,
     load,
+    paint,
     parsers,
     peer_speed,
     product,
@@ -76,6 +77,7 @@ def _measure(stack: Stack) -> Iterator[Row]:
     yield _second_up(stack)
     time.sleep(5)
     yield _memory(stack)
+    yield from paint.measure(stack.status())
     target = load.Target(stack.status())
     for poll in (False, True):
         yield from _load(target, poll=poll)
