@@ -69,7 +69,7 @@ class StageData:
         made = []
         if instance := self.instance:
             url = self._secret(_DATABASE_URL, self._database_url)
-            made = [replace(url, fits=lambda value: instance.place() in value)]
+            made = [replace(url, fits=instance.is_at)]
         return [*given, *made, *(self._secret(variable, _random) for variable in _GENERATED)]
 
     def secret(self, name: str) -> Secret:

@@ -94,8 +94,8 @@ class StageRoles:
             "roles/run.jobsExecutorWithOverrides": ["worker"],
             "roles/run.viewer": ["worker"],
         }
-        if self._stage.custom_validators:
-            executing = {}  # the role for custom validators is in the project
+        if self._stage.custom_validators or self._stage.modal:
+            executing = {}  # the role for custom validators is in the project; Modal needs none
         for job in self._product.validator_jobs():
             yield self._access("job", job.name, executing)
 

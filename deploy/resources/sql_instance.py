@@ -67,18 +67,15 @@ class SqlInstance(Resource):
         """The name by which connectors find it, and that of its folder below `/cloudsql`."""
         return f"{self.cloud.project}:{self.cloud.region}:{self.name}"
 
-    def place(self) -> str:
-        """Return the part of a URL that leads to this instance; without an address yet a line break."""
-        if not self.network:
-            return f"@//cloudsql/{self.connection_name}/"
-        found = self._found()
-        private = [a.ip_address for a in found.ip_addresses if a.type_ == _PRIVATE] if found else []
-        return f"@{private[0]}:5432/" if private else "\n"
+    def is_at(self, url: str) -> bool:
+        """Return whether a URL leads to this instance."""
+        place = self._place()
+        return place is not None and place in url
 
     def url(self, *, user: str, password: str, database: str) -> str:
         """Return the URL of a database. Raises DeployError while there is no address."""
-        place = self.place()
-        if place == "\n":
+        place = self._place()
+        if place is None:
             raise DeployError(
                 f"{self.address} has no private address. Run `gcloud sql instances describe {self.name}`, "
                 "then `apply` again."
@@ -203,6 +200,14 @@ class SqlInstance(Resource):
             + ("" if self.is_protected else " --no-deletion-protection")
             + (" --no-assign-ip --ssl-mode=ENCRYPTED_ONLY" if self.network else "")
         ]
+
+    def _place(self) -> str | None:
+        """Return the part of a URL that leads to this instance, None while it has no address."""
+        if not self.network:
+            return f"@//cloudsql/{self.connection_name}/"
+        found = self._found()
+        private = [a.ip_address for a in found.ip_addresses if a.type_ == _PRIVATE] if found else []
+        return f"@{private[0]}:5432/" if private else None
 
     @property
     def _connectors(self) -> str:

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations import RunPython
+from django.db.migrations.operations.base import Operation
 from django_migration_linter import IgnoreMigration
 from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
 from django_migration_linter.sql_analyser.postgresql import PostgresqlAnalyser
@@ -57,13 +58,20 @@ def data_problems(migration: Migration) -> Iterator[str]:
     if getattr(migration, "rows_may_change", ""):
         return
     for operation in migration.operations:
-        sql = str(getattr(operation, "sql", ""))
-        if isinstance(operation, RunPython) or _CHANGES_ROWS.search(sql):
+        if isinstance(operation, RunPython) or _CHANGES_ROWS.search(_sql_of(operation)):
             yield (
                 f"{operation.describe()}: changes rows that the version before reads. Write the new form in a "
                 "later release than the code that reads both, or say in `rows_may_change` of the migration "
                 "when that does no harm"
             )
+
+
+def _sql_of(operation: Operation) -> str:
+    """Return the statements of RunSQL, which may be a list, with parameters beside them."""
+    sql = getattr(operation, "sql", "")
+    if isinstance(sql, str):
+        return sql
+    return "\n".join(str(each[0] if isinstance(each, list | tuple) else each) for each in sql)
 
 
 def sql_problems(sql: Sequence[str]) -> Iterator[str]:

@@ -80,7 +80,12 @@ def test_exception_in_the_migration_lets_it_pass(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "operation", [RunPython(RunPython.noop), RunSQL("UPDATE webhooks_webhook SET style = 'text'")]
+    "operation",
+    [
+        RunPython(RunPython.noop),
+        RunSQL("UPDATE webhooks_webhook SET style = 'text'"),
+        RunSQL([("DELETE FROM webhooks_webhook WHERE style = %s", ["text"])]),
+    ],
 )
 def test_change_of_rows_is_refused_unless_old_code_reads_them(
     operation: Operation, monkeypatch: pytest.MonkeyPatch
