@@ -17,7 +17,9 @@ from tests.guardian import Guarded
 gc.disable()  # while tests are collected: hardly any of what they import becomes garbage
 
 # How long an example takes says more about the machine than about the code.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tests")
 
 
@@ -28,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="both",
         help="what the flows run on: processes of this machine, containers, or (default) all on "
         "processes and those about storage, mail and images in containers, too",
+    )
+    parser.addoption(
+        "--screenshots",
+        action="store_true",
+        help="save pictures of the pages that the browser tests check (test-artifacts/screenshots)",
     )
 
 

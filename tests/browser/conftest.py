@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser import screens
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
 
@@ -17,6 +18,11 @@ _BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
     """Allow sockets; other tests may not use them."""
+
+
+@pytest.fixture(autouse=True)
+def _screenshots(pytestconfig: pytest.Config) -> None:
+    screens.ask_for_shots(pytestconfig.getoption("screenshots"))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +19,7 @@ MAX_WORDS_OF_A_TEST = 12
 
 # Such a sentence reads better with its subject first: "The token decides …".
 _CLAUSE = re.compile(r"(?:What|Who|Whose|Whom|Whoever|Whatever|Whichever|Nobody)\b")
+_CLAUSE_ANYWHERE = re.compile(rf"\b{_CLAUSE.pattern}")
 _COMMENT_CLAUSE = re.compile(rf"\s*# {_CLAUSE.pattern}")
 _TEST_CLAUSE = re.compile(r"test_(?:what|who|whose|whom|whoever|whatever|whichever)_")
 # Names for which the field has a word; the glossary has the right one.
@@ -25,6 +27,7 @@ _BANNED = re.compile(
     "bury|buried|deaf|epitaphs?|graves?|hearing|heart|imagined?|obituary|overtaken|patience|"
     "patient|strangers?"
 )
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _SHARED_CLASS_NAMES = frozenset({"Command", "Config", "Media", "Meta", "Migration", "Params"})
 
 
@@ -71,14 +74,14 @@ def _check_module(path: Path, tree: ast.Module) -> Iterator[Place]:
     if _TEST_CLAUSE.match(path.name):
         yield Place(path, 1, "test name is a clause", path.name)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, _DOCUMENTED):
             line = getattr(node, "lineno", 1)
             for sentence in _clauses(ast.get_docstring(node) or ""):
                 yield Place(path, line, "sentence begins with a clause", sentence)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _check_test_name(path, node)
         for name in _names(node):
-            if any(_BANNED.fullmatch(word) for word in _snake(name).split("_")):
+            if _is_banned(name):
                 line = getattr(node, "lineno", 1)
                 yield Place(path, line, "name outside the glossary", name)
 
@@ -102,6 +105,8 @@ def _check_test_name(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -
 
 def _clauses(text: str) -> Iterator[str]:
     """Yield the sentences of a docstring or page that begin with a clause; questions are none."""
+    if not _CLAUSE_ANYWHERE.search(text):
+        return
     for paragraph in re.split(r"\n\s*\n", text):
         for sentence in re.split(r"(?<=[.:!?;])\s+", " ".join(paragraph.split())):
             if _CLAUSE.match(sentence) and not sentence.endswith("?"):
@@ -118,8 +123,10 @@ def _names(node: ast.AST) -> Iterable[str]:
     return []
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+@cache
+def _is_banned(name: str) -> bool:
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return any(_BANNED.fullmatch(word) for word in snake.split("_"))
 
 
 def _check_class_names(trees: dict[Path, ast.Module]) -> Iterator[Place]:

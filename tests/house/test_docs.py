@@ -4,6 +4,7 @@ import datetime as dt
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,11 +96,18 @@ def test_commands_named_by_a_page_exist(page: Path) -> None:
 
 @each_page
 def test_settings_and_variables_named_by_a_page_exist(page: Path) -> None:
-    source = "\n".join([*CLOUD_VARIABLES, *(path.read_text() for path in _sources())])
     quoted = " ".join(_quoted(page.read_text()))
     named = re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w.])", quoted)
 
-    assert [name for name in named if not re.search(rf"\b{name}", source)] == []
+    words = _capital_words()
+    assert [name for name in named if not any(word.startswith(name) for word in words)] == []
+
+
+@cache
+def _capital_words() -> frozenset[str]:
+    """Return the words of the code that may be a setting or a variable."""
+    texts = [*CLOUD_VARIABLES, *(path.read_text() for path in _sources())]
+    return frozenset(word for text in texts for word in re.findall(r"\b[A-Z][A-Z0-9]*_\w+", text))
 
 
 def _sources() -> Iterator[Path]:

@@ -381,7 +381,7 @@ def _keywords(inner: Any) -> Any:
 _SCHEMAS = st.recursive(st.booleans() | _keywords(st.booleans()), _keywords, max_leaves=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(schema=_SCHEMAS, other=_keywords(st.booleans()), value=_VALUES)
 def test_verdict_equals_that_of_reference_implementation(
     schema: Any, other: Any, value: Any

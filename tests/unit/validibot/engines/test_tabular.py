@@ -1,4 +1,4 @@
-"""Tables against columns, keys, references and row rules; each check runs in a child process."""
+"""Tables against columns, keys, references and row rules."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from validibot.engines import Document, EngineError, Result, get_engine
+from validibot.engines import Document, EngineError, Result, get_engine, tabular
+from validibot.engines.sandbox import run_in_child
 from validibot.engines.tabular import check_header, checks, infer_schema, load
 from validibot.engines.tabular.config import TabularConfig
+
+pytestmark = pytest.mark.usefixtures("tables_in_process")
 
 READINGS = """id;site;on;kwh;unit;ok
 M-1;A;2026-01-01;1,5;kWh;ja
@@ -252,8 +255,9 @@ def test_missing_reference_file_is_a_finding() -> None:
     assert message.endswith("The further files are: x.csv.")
 
 
-def test_table_with_many_columns_is_checked() -> None:
+def test_table_with_many_columns_is_checked_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database needs memory for each column, however few rows there are."""
+    monkeypatch.setattr(tabular, "run_in_child", run_in_child)
     names = [f"c{number}" for number in range(700)]
     columns = [{"name": name, "type": "number", "minimum": 2} for name in names]
     result = check(f"{','.join(names)}\n{','.join(['1'] * 700)}\n", columns=columns)

@@ -9,6 +9,8 @@ import pytest
 from validibot.engines import Document, get_engine
 from validibot.engines.tabular.config import TabularConfig, read_config
 
+pytestmark = pytest.mark.usefixtures("tables_in_process")
+
 PAGE = Path(__file__).parents[4] / "docs/tabular.md"
 PACKAGE = {
     "resources": [

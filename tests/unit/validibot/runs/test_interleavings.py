@@ -142,7 +142,7 @@ def late(run: Run) -> int:
 
 @pytest.mark.django_db
 @hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(actions=st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=10))
 def test_any_order_of_events_ends_a_run_once(

@@ -115,7 +115,7 @@ SAMPLES = st.dictionaries(
 
 
 @given(st.data())
-@hypothesis_settings(max_examples=30)
+@hypothesis_settings(max_examples=15)
 def test_imported_export_equals_its_workflow(data: st.DataObject) -> None:
     """Both the text and the bundle of any workflow give the same workflow elsewhere."""
     workflow = _any_workflow(data)

@@ -356,7 +356,7 @@ async def test_field_that_is_not_emulated_is_named(
 
 
 SOME = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -329,7 +329,7 @@ async def test_declared_value_is_the_first_version_only(cloud: SecretBench) -> N
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 async def test_random_request_raises_only_cloud_errors(

@@ -297,7 +297,7 @@ async def test_update_creates_missing_queue(cloud: TasksBench) -> None:
 
 
 SOME = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
