@@ -397,7 +397,7 @@ def test_topic_with_a_schema_refuses_other_messages(
     act_as("admin")
     own = f"schema-{uuid4().hex[:8]}"
     with SchemaServiceClient() as schemas, GapicPublisher() as publisher:
-        schema = Schema(type_=Schema.Type[kind], definition=definition)
+        schema = Schema(type_=getattr(Schema.Type, kind), definition=definition)
         made = schemas.create_schema(parent=PROJECT, schema=schema, schema_id=own)
         settings = {"schema": made.name, "encoding": Encoding.JSON}
         topic = f"{PROJECT}/topics/{own}"

@@ -122,11 +122,21 @@ def test_service_that_always_exits_is_given_up(tmp_path: Path) -> None:
     assert caught.value.hint == "make logs S=web"
 
 
-def test_failing_probe_ends_start_after_time_limit(tmp_path: Path) -> None:
-    silent = replace(service("web"), probe=CommandProbe(("false",)), ready_within=0.1)
+def test_service_that_never_gets_ready_ends_the_start_and_leaves_no_process(
+    tmp_path: Path,
+) -> None:
+    script = f"echo $$ > {tmp_path}/{{}}.pid; exec sleep 60".format
+    silent = service("web", script("web"), "db")
+    silent = replace(silent, probe=CommandProbe(("false",)), ready_within=0.5)
 
-    with pytest.raises(ServiceFailed, match="web was not healthy within"):
-        play(tmp_path, silent)
+    with pytest.raises(ServiceFailed) as caught:
+        play(tmp_path, service("db", script("db")), silent)
+
+    assert str(caught.value) == "web was not healthy within 0 s"
+    assert caught.value.hint == "make logs S=web"
+    for name in ("db", "web"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / f"{name}.pid").read_text()), 0)
 
 
 def test_missing_command_fails_with_127(tmp_path: Path) -> None:
