@@ -77,6 +77,7 @@ _BUCKET_READ = _each("storage.buckets", "get")
 _STORAGE_ADMIN = (
     _OBJECT_ADMIN
     | _each("storage.buckets", "create delete get getIamPolicy list setIamPolicy update")
+    | _each("storage.bucketOperations", "cancel get list")
     | _each("resourcemanager.projects", "get")
 )
 

@@ -214,6 +214,11 @@ class AccessLists:
         return entities | {f"project-{team}-{self._number}" for team in teams}
 
 
+def as_entries(acl: Acl) -> list[dict[str, str]]:
+    """Return a list as requests have it."""
+    return [{"entity": entity, "role": role} for entity, role in acl.items()]
+
+
 def predefined_name(text: str) -> str:
     """Return the JSON API's name of a predefined list of the XML API. Raises InvalidArgument."""
     if text and text not in _XML_PREDEFINED:

@@ -17,6 +17,7 @@ from devenv.gcp.storage.acl import (
     OBJECT_ROLES,
     AccessLists,
     Acl,
+    as_entries,
     bucket_entry,
     default_entry,
     object_entry,
@@ -116,7 +117,7 @@ class BucketAcl(AclMethods):
     ) -> list[dict[str, Any]]:
         acl = dict(self._acl(self._bucket(exchange, names[0], "update")))
         change(acl)
-        wanted = self._wanted([{"entity": entity, "role": role} for entity, role in acl.items()])
+        wanted = self._wanted(as_entries(acl))
         return self._entries(exchange, self._buckets.set_lists(exchange.access, names[0], wanted))
 
     def _bucket(self, exchange: Exchange, name: str, action: str) -> BucketRecord:

@@ -29,6 +29,7 @@ from devenv.gcp.storage.access import Access, StorageTarget
 from devenv.gcp.storage.acl import AccessLists
 from devenv.gcp.storage.acl_api import AclMethods
 from devenv.gcp.storage.batch_calls import BatchCalls
+from devenv.gcp.storage.bulk_restore import BulkRestores
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.cross_origin import allow_any_origin, cross_origin_headers, preflight
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
@@ -52,9 +53,8 @@ JSON_PATHS = ("/storage/v1/", *_UPLOADS, "/download/storage/v1/", "/batch/storag
 _HOST_SUFFIX = ".storage.googleapis.com"
 _NOT_EMULATED = re.compile(
     r"/storage/v1/(?:"
-    r"b/[^/]+/(?:anywhereCaches|folders|managedFolders"
-    r"|operations|relocate|restore)(?:/.*)?"
-    r"|b/[^/]+/o/(?:bulkRestore|watch|[^/]+/iam(?:/.*)?)"
+    r"b/[^/]+/(?:anywhereCaches|folders|managedFolders|relocate|restore)(?:/.*)?"
+    r"|b/[^/]+/o/(?:watch|[^/]+/iam(?:/.*)?)"
     r"|channels/stop)"
 )
 
@@ -81,6 +81,7 @@ class StorageApp:
         catalogue: Catalogue,
         json_api: JsonApi,
         acl_methods: Mapping[str, AclMethods],
+        restores: BulkRestores,
         hmac_keys: HmacKeys,
         xml_api: XmlApi,
         media: Media,
@@ -94,6 +95,7 @@ class StorageApp:
         self._media = media
         self._json_api = json_api
         self._acl_methods = acl_methods
+        self._restores = restores
         self._hmac_keys = hmac_keys
         self._routes = self._table()
 
@@ -238,6 +240,10 @@ class StorageApp:
             **{f"{prefix}b/*/o": upload for prefix in _UPLOADS},
             "/storage/v1/b/*/o/*": item,
             "/storage/v1/b/*/o": {"GET": api.list_objects},
+            "/storage/v1/b/*/o/bulkRestore": {"POST": self._restores.begin},
+            "/storage/v1/b/*/operations": {"GET": self._restores.listing},
+            "/storage/v1/b/*/operations/*": {"GET": self._restores.get},
+            "/storage/v1/b/*/operations/*/cancel": {"POST": self._restores.cancel},
             "/storage/v1/b/*": bucket,
             "/storage/v1/b": {"GET": api.list_buckets, "POST": api.insert_bucket},
             "/storage/v1/b/*/o/*/compose": {"POST": api.compose},

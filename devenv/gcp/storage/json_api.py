@@ -181,7 +181,11 @@ class JsonApi:
         return answer(exchange.shapes.object(item))
 
     async def restore_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
-        item = self._objects.restore(exchange.access, ref_of(exchange, bucket, name))
+        item = self._objects.restore(
+            exchange.access,
+            ref_of(exchange, bucket, name),
+            copy_acl=flag(exchange.query, "copySourceAcl"),
+        )
         return answer(exchange.shapes.object(item))
 
     async def update_object(self, exchange: Exchange, bucket: str, name: str) -> Response:

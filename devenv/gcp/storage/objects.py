@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.storage.access import Access
-from devenv.gcp.storage.acl import OWNER, AccessLists, Acl
+from devenv.gcp.storage.acl import OWNER, AccessLists, Acl, as_entries
 from devenv.gcp.storage.catalogue import Blobs, Catalogue
 from devenv.gcp.storage.drafts import (
     ANY,
@@ -57,8 +57,8 @@ class Objects:
         catalogue: Catalogue,
         blobs: Blobs,
         clock: Clock,
-        *,
         lists: AccessLists,
+        *,
         notifications: Notifications,
     ) -> None:
         self._lists = lists
@@ -153,14 +153,16 @@ class Objects:
         ref.conditions.check_read(found)
         return found
 
-    def restore(self, access: Access, ref: ObjectRef) -> ObjectRecord:
+    def restore(self, access: Access, ref: ObjectRef, *, copy_acl: bool = False) -> ObjectRecord:
         """Make a soft-deleted object live again, as a new generation; it stays restorable.
 
-        The preconditions are on the live object that it would replace.
+        The preconditions are on the live object that it would replace. It gets the default access
+        control list, or with `copy_acl` its own.
         """
         access.require("storage.objects.restore", ref.bucket, ref.name)
         found = self._find_soft_deleted(ref)
-        draft = ObjectDraft(ref.bucket, ref.name, found.fields, ref.conditions)
+        entries = as_entries(found.acl) if copy_acl and found.acl is not None else None
+        draft = ObjectDraft(ref.bucket, ref.name, found.fields, ref.conditions, entries=entries)
         self.begin(access, draft)
         content = replace(found.content, blob=self._blobs.duplicate(found.content.blob))
         return self.insert(access, draft, content)
@@ -189,10 +191,7 @@ class Objects:
         whole: bool = False,
         wanted: WantedList = NO_LIST,
     ) -> ObjectRecord:
-        """Change metadata by a merge patch, or replace all of it when `whole`.
-
-        `wanted` is the access control list to set.
-        """
+        """Change metadata by a merge patch, or all of it when `whole`, and the list to `wanted`."""
         access.require("storage.objects.update", ref.bucket, ref.name)
         with self.change():
             before = self._find(ref)

@@ -26,6 +26,7 @@ from devenv.gcp.storage.acl_api import acl_methods
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.batch_calls import BatchCalls
 from devenv.gcp.storage.buckets import Buckets
+from devenv.gcp.storage.bulk_restore import BulkRestores
 from devenv.gcp.storage.catalogue import Blobs, Catalogue, Digest
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.forms import XmlForms
@@ -68,6 +69,10 @@ _PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
     (rf"{_BUCKET}/storageLayout", "buckets", {"GET": "getStorageLayout"}),
     (rf"{_BUCKET}/managedFolders", "managedFolders", {"GET": "list"}),
     (rf"{_BUCKET}/o", "objects", {"GET": "list"}),
+    (rf"{_BUCKET}/o/bulkRestore", "objects", {"POST": "bulkRestore"}),
+    (rf"{_BUCKET}/operations", "buckets.operations", {"GET": "list"}),
+    (rf"{_BUCKET}/operations/[^/]+", "buckets.operations", {"GET": "get"}),
+    (rf"{_BUCKET}/operations/[^/]+/cancel", "buckets.operations", {"POST": "cancel"}),
     (rf"{_OBJECT}/compose", "objects", {"POST": "compose"}),
     (rf"{_OBJECT}/restore", "objects", {"POST": "restore"}),
     (rf"{_OBJECT}/copyTo/.+", "objects", {"POST": "copy"}),
@@ -131,26 +136,25 @@ class StorageService:
     ) -> None:
         self._config, self._guard = config, guard
         self._catalogue = catalogue = Catalogue(store)
-        self._blobs = Blobs(data)
+        self._blobs = blobs = Blobs(data)
         self._declared_names = DeclaredNames(store.table("storage_declared"))
-        self._notifications = notifications = Notifications(
+        self._notifications = notices = Notifications(
             config, catalogue, store=store, clock=clock, guard=guard, topics=topics
         )
         lists = AccessLists(config, policies)
         self._buckets = buckets = Buckets(catalogue, clock, config.region, lists, self._forget)
-        self._objects = objects = Objects(
-            catalogue, self._blobs, clock, lists=lists, notifications=notifications
-        )
-        self._housekeeping = StorageHousekeeping(catalogue, self._blobs, objects, clock)
-        self._uploads = Uploads(catalogue, self._blobs, objects, clock)
-        media = Media(objects, self._uploads, self._blobs)
-        parts = XmlMultipart(catalogue, self._blobs, objects, clock)
+        self._objects = objects = Objects(catalogue, blobs, clock, lists, notifications=notices)
+        self._housekeeping = StorageHousekeeping(catalogue, blobs, objects, clock)
+        self._restores = BulkRestores(store, catalogue, buckets, objects, clock)
+        self._uploads = Uploads(catalogue, blobs, objects, clock)
+        media = Media(objects, self._uploads, blobs)
+        parts = XmlMultipart(catalogue, blobs, objects, clock)
         keys = HmacKeys(config, store.table("storage_hmac_keys"), verifier, clock)
         signatures = Signatures(verifier, keys)
         forms = XmlForms(media, signatures, clock)
         methods = acl_methods(lists, buckets, objects)
         json_api = JsonApi(
-            buckets, objects, notifications=notifications, policies=policies, config=config
+            buckets, objects, notifications=notices, policies=policies, config=config
         )
         self.app = StorageApp(
             config,
@@ -158,6 +162,7 @@ class StorageService:
             catalogue=catalogue,
             json_api=json_api,
             acl_methods=methods,
+            restores=self._restores,
             hmac_keys=keys,
             xml_api=XmlApi(buckets, objects, media, parts, forms, methods),
             media=media,
@@ -169,6 +174,7 @@ class StorageService:
         bucket = resource.rpartition("/")[2]
         self._guard.forget(resource)
         self._notifications.forget(bucket)
+        self._restores.forget(bucket)
         for blob in self._catalogue.drop_soft_deleted(bucket=bucket):
             self._blobs.delete(blob)
 
@@ -209,10 +215,12 @@ class StorageService:
                 )
         self._buckets.ensure(self._config.buckets)
         self._declared_names.add(self._config.buckets)
+        self._restores.start()
         self._housekeeping.start()
 
     async def stop(self) -> None:
-        """Stop the housekeeping; every acknowledged write is on disk."""
+        """Stop the work in the background; every acknowledged write is on disk."""
+        await self._restores.stop()
         await self._housekeeping.stop()
 
     def write(self, caller: ApiCaller, bucket: str, name: str, data: bytes) -> None:

@@ -1,9 +1,11 @@
 """Soft delete: deleted objects that can be listed and restored for a while."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from devenv.gcp.storage.bulk_restore import BulkRestores
 from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, OBJECTS, Cloud, path, reason
 
 pytestmark = pytest.mark.anyio
@@ -171,3 +173,84 @@ async def test_wrong_restore_is_refused(cloud: Cloud) -> None:
     assert (await restore(cloud, "a", generation=generation)).status_code == 403
     one = await cloud.get("a", softDeleted="true", generation=generation)
     assert one.status_code == 403
+
+
+async def restore_many(cloud: Cloud, **body: Any) -> dict[str, Any]:
+    """Restore objects of the bucket, and return the finished operation."""
+    begun = (await cloud.client.post(f"{OBJECTS}/bulkRestore", json=body)).json()
+    assert (begun["kind"], begun["done"]) == ("storage#operation", False), begun
+    for _ in range(100):
+        found: dict[str, Any] = (await cloud.client.get(begun["selfLink"])).json()
+        if found["done"]:
+            return found
+        await asyncio.sleep(0)
+    raise AssertionError(found)
+
+
+async def test_objects_of_globs_are_restored_in_their_newest_version(cloud: Cloud) -> None:
+    await keep(cloud)
+    for number, name in enumerate(("a/1", "a/1", "a/2", "b/1")):
+        await cloud.put(name, str(number).encode())
+    for name in ("a/1", "a/2", "b/1"):
+        await delete(cloud, name)
+    await cloud.put("a/2", b"live")
+
+    operation = await restore_many(cloud, matchGlobs=["a/*"])
+
+    counts = {key: operation["metadata"][f"{key}Count"] for key in ("succeeded", "skipped")}
+    assert counts == {"succeeded": "1", "skipped": "1"}
+    assert ((await cloud.read("a/1")).content, (await cloud.read("a/2")).content) == (
+        b"1",
+        b"live",
+    )
+    assert (await cloud.get("b/1")).status_code == 404
+    await restore_many(cloud, matchGlobs=["a/2"], allowOverwrite=True)
+    assert (await cloud.read("a/2")).content != b"live"
+    listed = (await cloud.client.get(f"{BUCKET_PATH}/operations?pageSize=1")).json()
+    assert (len(listed["operations"]), "nextPageToken" in listed) == (1, True)
+
+
+async def test_objects_are_restored_by_the_time_of_their_deletion(cloud: Cloud) -> None:
+    await keep(cloud)
+    for name in "abc":
+        await cloud.put(name)
+        await delete(cloud, name)
+        await cloud.clock.turn(DAY)
+    times = [item["softDeleteTime"] for item in await kept(cloud)]
+
+    await restore_many(cloud, softDeletedAfterTime=times[0], softDeletedBeforeTime=times[2])
+
+    assert [(await cloud.get(name)).status_code for name in "abc"] == [404, 200, 404]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"matchGlobs": "a"}, "matchGlobs must be a list"),
+        ({"allowOverwrite": 1}, "must be true or false"),
+        ({"softDeletedAfterTime": "2027-01-31"}, "softDeletedAfterTime"),
+        ({"x": 1}, "The field 'x'"),
+    ],
+)
+async def test_wrong_bulk_restore_is_refused(cloud: Cloud, body: dict[str, Any], text: str) -> None:
+    refused = await cloud.client.post(f"{OBJECTS}/bulkRestore", json=body)
+    assert (refused.status_code, reason(refused)) == (400, "invalid")
+    assert text in refused.text
+
+
+async def test_stopped_or_cancelled_operation_ends_with_an_error(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(BulkRestores, "_run", wait)
+    begun = [(await cloud.client.post(f"{OBJECTS}/bulkRestore", json={})).json() for _ in "ab"]
+    cancelled = await cloud.client.post(f"{begun[0]['selfLink']}/cancel")
+    await cloud.service.stop()
+    await cloud.restart()
+
+    ended = [(await cloud.client.get(each["selfLink"])).json() for each in begun]
+    assert cancelled.status_code == 204
+    assert [(each["done"], each["error"]["code"]) for each in ended] == [(True, 1), (True, 10)]
+    assert (await cloud.client.get(f"{BUCKET_PATH}/operations/x")).status_code == 404
