@@ -1,21 +1,25 @@
 """Every form of the site with values that no browser sends: no error page, and a message."""
 
 import datetime as dt
+import io
 import logging
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 from urllib.parse import quote_from_bytes, quote_plus, urljoin
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.test import Client
 from lxml import html
 from pytest_django import Settings
 
-from tests.factories import UserFactory
+from tests.factories import MembershipFactory, UserFactory
 from tests.policy import POLICY, all_routes
-from tests.unit.validibot.test_policy import World
+from tests.policy_world import PolicyWorld
 from validibot.workflows import links
 from validibot.workflows.models import Workflow
 
@@ -73,7 +77,7 @@ def forms_of(client: Client, path: str) -> Iterator[PageForm]:
 
 def site_forms() -> list[PageForm]:
     """Return all forms of the site, each once."""
-    world = World()
+    world = PolicyWorld()
     workflow = Workflow.objects.get(slug=world.workflow)
     _, launch = links.create(
         workflow, user=world.owner, name="B", lifetime=dt.timedelta(days=1), max_launches=5
@@ -90,7 +94,7 @@ def site_forms() -> list[PageForm]:
     return list(found.values())
 
 
-def _pages(world: World, member: Client) -> Iterator[tuple[Client, str]]:
+def _pages(world: PolicyWorld, member: Client) -> Iterator[tuple[Client, str]]:
     for route in all_routes():
         is_page = route.pattern.startswith(("app/", "launch/", "support/", "waitlist/"))
         if is_page and {"GET", "*"} & set(POLICY[route.pattern]):
@@ -133,3 +137,46 @@ def test_no_form_fails_at_bad_values_or_refuses_them_without_message() -> None:
     ]
 
     assert "\n".join(wrong) == ""
+
+
+def archive(name: str, content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"name: " + b"x" * (10 << 20), "The document has 10485766 bytes; at most 8388608"),
+        (archive("report.csv", b"a,b"), "The zip file has no workflow.yaml at its top."),
+        (b"PK\x03\x04 and nothing more", "The zip file cannot be read"),
+        (b"\xff\xfe\0\0\xed\xa0\x80", "UTF-8"),
+    ],
+    ids=["10 MB", "zip of something else", "damaged zip", "no text"],
+)
+def test_import_of_no_workflow_file_says_why(client: Client, content: bytes, problem: str) -> None:
+    owner = MembershipFactory.create(organisation__slug="acme").user
+    client.force_login(owner)
+
+    file = SimpleUploadedFile("workflow.yaml", content)
+    answer = client.post("/app/orgs/acme/import-workflow/", {"file": file})
+
+    assert answer.status_code == 422
+    assert problem in unescape(answer.content.decode())
+
+
+def test_names_that_look_alike_are_duplicates(client: Client) -> None:
+    """An umlaut of two characters, and an invisible one, make no other name."""
+    owner = MembershipFactory.create(organisation__slug="acme").user
+    client.force_login(owner)
+    projects = "/app/orgs/acme/settings/projects/"
+    client.post(projects, {"name": "B\u00fcro", "colour": "teal"})
+
+    for name in ("Bu\u0308ro", "B\u00fcro\u200b"):
+        answer = client.post(projects, {"name": name, "colour": "teal"})
+        assert answer.status_code == 422
+        assert "B\u00fcro" in answer.content.decode()
+    client.post("/app/orgs/acme/new-workflow/", {"name": "Office\u202e \u2067model"})
+    assert Workflow.objects.get().name == "Office model"

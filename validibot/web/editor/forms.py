@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import Organisation, Project
 from validibot.accounts.projects import default_project
-from validibot.web.forms import CodeArea
+from validibot.web.forms import CodeArea, NameField
 from validibot.workflows import checks
 from validibot.workflows.importing import MAX_IMPORT_BYTES
 from validibot.workflows.inputs import check_input_schema
@@ -30,7 +30,7 @@ class RevisionForm(forms.Form):
 class WorkflowForm(RevisionForm):
     """The texts and properties of a workflow; the model checks them once more."""
 
-    name = forms.CharField(label=_("Name"), max_length=150)
+    name = NameField(label=_("Name"))
     slug = forms.SlugField(
         label=_("Slug"),
         max_length=60,

@@ -11,7 +11,7 @@ from django.utils.translation import gettext, gettext_lazy as _
 from validibot.web.editor.config_fields import names_attributes
 from validibot.web.editor.config_form import ConfigForm
 from validibot.web.editor.forms import RevisionForm
-from validibot.web.forms import CodeArea
+from validibot.web.forms import CodeArea, NameField
 from validibot.workflows import checks, fmu
 from validibot.workflows.document import FILE_NAME
 from validibot.workflows.models import (
@@ -42,7 +42,7 @@ _EXPRESSIONS = ("expression", "when", "message", "success_message")
 class StepTextsForm(RevisionForm):
     """The texts of a step, its condition, and what follows its failure."""
 
-    name = forms.CharField(label=_("Name"), max_length=150)
+    name = NameField(label=_("Name"))
     description = forms.CharField(
         label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 2})
     )
