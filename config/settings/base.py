@@ -285,9 +285,9 @@ RUN_PENDING_SECONDS = 60
 # may set another number for an organisation.
 LAUNCH_QUOTA = env.int("LAUNCH_QUOTA", default=1000)
 # The credits that a step of a limited organisation costs; the admin site may set another price for a
-# validator.
-CREDITS_PER_STEP = env.int("CREDITS_PER_STEP", default=1)
-CREDITS_PER_CONTAINER_STEP = env.int("CREDITS_PER_CONTAINER_STEP", default=10)
+# validator. -1: what the validator's manifest says, else 1, or 10 for a container.
+CREDITS_PER_STEP = env.int("CREDITS_PER_STEP", default=-1)
+CREDITS_PER_CONTAINER_STEP = env.int("CREDITS_PER_CONTAINER_STEP", default=-1)
 # Requests to the API by one user in a minute; polling of runs is not counted.
 API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=6000)
 

@@ -186,6 +186,8 @@ class ValidatorManifest(ManifestPart):
     A validator that `accepts_further_files` is given files that were sent beside the submission, with
     `further_file_extensions` only those of these types.
     `settings` are those of a validator of type CUSTOM_VALIDATOR; other types have published ones.
+    `credits` is what a step costs unless the deployment or the operator sets a price; a validator that an
+    organisation registers has no say in its price.
     """
 
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
@@ -202,6 +204,7 @@ class ValidatorManifest(ManifestPart):
     resource_ports: list[ResourcePort] = []
     accepts_further_files: bool = False
     further_file_extensions: list[Extension] = []
+    credits: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     outputs: list[ManifestOutput] = []
     assertions: list[DefaultAssertion] = []
     settings: SettingsSchema | None = None

@@ -130,7 +130,7 @@ class EngineManifest:
 
     `seconds` is processor time and `memory` bytes of address space; `max_bytes` is the size of the
     largest document. With `reads_context` the document comes with files and names in scope, with
-    `asks_model` with the language model of the site.
+    `asks_model` with the language model of the site. `credits` is the price of a step that has no other.
     """
 
     slug: str
@@ -143,6 +143,7 @@ class EngineManifest:
     ports: tuple[EnginePort, ...] = ()
     reads_context: bool = False
     asks_model: bool = False
+    credits: int | None = None
     max_bytes: int = MAX_DOCUMENT_BYTES
     seconds: float = MAX_SECONDS
     memory: int = MAX_MEMORY

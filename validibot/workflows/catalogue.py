@@ -65,7 +65,7 @@ def _wanted(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
             raise ManifestInvalid(
                 f"Two manifests describe {manifest.slug} {manifest.version}: rename one of them."
             )
-        wanted[key] = container_fields(manifest)
+        wanted[key] = container_fields(manifest) | {"manifest_price": manifest.credits}
     return wanted
 
 
@@ -98,6 +98,7 @@ def engine_fields(name: str, manifest: EngineManifest) -> dict[str, Any]:
         ],
         "outputs": [asdict(output) for output in manifest.outputs],
         "accepts_further_files": manifest.reads_context,
+        "manifest_price": manifest.credits,
         "is_active": True,
     }
 

@@ -99,8 +99,11 @@ class Validator(ValidatedModel):
         null=True,
         blank=True,
         validators=[MaxValueValidator(1_000_000)],
-        help_text=_("Credits for each step. Empty: the price that the deployment sets."),
+        help_text=_(
+            "Credits for each step. Empty: the price of the deployment, or of the manifest."
+        ),
     )
+    manifest_price = models.PositiveIntegerField(null=True, blank=True, editable=False)
     is_active = models.BooleanField(default=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -123,13 +126,13 @@ class Validator(ValidatedModel):
 
     @property
     def credits(self) -> int:
-        """The price of a step in credits."""
-        if self.price is not None:
-            return self.price
-        default: int = (
+        """The price of a step in credits: the operator's, the deployment's, or that of the manifest."""
+        of_deployment: int = (
             settings.CREDITS_PER_STEP if self.in_process else settings.CREDITS_PER_CONTAINER_STEP
         )
-        return default
+        usual = 1 if self.in_process else 10
+        prices = (self.price, of_deployment, self.manifest_price, usual)
+        return next(price for price in prices if price is not None and price >= 0)
 
     @property
     def settings_schema(self) -> dict[str, Any]:

@@ -160,13 +160,16 @@ def test_price_at_launch_holds_until_the_end(step: Step, organisation: Organisat
     assert balance(organisation) == 7
 
 
-def test_default_price_of_a_container_step_is_a_setting(settings: object) -> None:
-    settings.CREDITS_PER_CONTAINER_STEP = 50  # type: ignore[attr-defined]
-    step = StepFactory.build(validator__engine="", validator__image="x")
+def test_price_is_that_of_operator_deployment_or_manifest(settings: object) -> None:
+    validator = StepFactory.build(validator__engine="", validator__image="x").validator
 
-    assert step.validator.credits == 50
-    step.validator.price = 0
-    assert step.validator.credits == 0
+    assert validator.credits == 10
+    validator.manifest_price = 30
+    assert validator.credits == 30
+    settings.CREDITS_PER_CONTAINER_STEP = 50  # type: ignore[attr-defined]
+    assert validator.credits == 50
+    validator.price = 0
+    assert validator.credits == 0
 
 
 def test_database_refuses_negative_balance(organisation: Organisation) -> None:
