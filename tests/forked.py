@@ -260,7 +260,8 @@ def _run(arguments: Sequence[str]) -> int:
     """Run as the interpreter does; return the exit code."""
     try:
         match arguments:
-            case ["-c", code]:
+            case ["-c", code, *rest]:
+                sys.argv = ["-c", *rest]
                 exec(code, {"__name__": "__main__"})  # noqa: S102 - a test's own text
             case ["-m", module, *_]:
                 sys.argv = [*arguments[1:]]

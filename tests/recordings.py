@@ -6,8 +6,8 @@ artifacts that people open. Values that differ from machine to machine are left 
 
 import hashlib
 import json
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from devenv.environment import machine
+from tests.forked import ForkServer
 from validators.sdk.manifest import ValidatorManifest, read_manifest
 from validators.sdk.testing import write_envelope
 
@@ -33,6 +35,13 @@ Schedule:Constant, Unused Schedule, , 1.0;
 Material, Unused Brick, Rough, 0.1, 0.9, 1900, 800;
 Construction, Unused Wall, Unused Brick;
 """
+
+
+_programs = ForkServer(
+    sys.executable,
+    [f"validators.{name}.validate" for name in ("energyplus", "fmu", "schematron", "shacl")],
+    {"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,7 @@ def record(source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
         submission = Path(folder, Path(source.file).name)
         submission.write_bytes(content)
         envelope = write_envelope(Path(folder), manifest, submission, inputs=source.inputs)
-        command = [sys.executable, *manifest.command[1:], envelope.as_uri()]
-        subprocess.run(command, cwd=ROOT, check=False)
+        _programs.run(*manifest.command[1:], envelope.as_uri(), environ=machine(), folder=ROOT)
         output = json.loads(Path(folder, "output.json").read_bytes())
         files = dict(_artifacts(Path(folder, "outputs")))
     return _trimmed(manifest, content, output, files), files

@@ -186,9 +186,8 @@ def test_passing_model_ends_run_with_pass(backend: str) -> None:
     assert attempt.image_digest.startswith("sha256:") == has_image
 
 
-@pytest.mark.parametrize("sample", ["failing.fmu", "crashing.fmu"])
-def test_failing_model_ends_run_with_findings(backend: str, sample: str) -> None:
-    run = fmu_run(sample)
+def test_failing_model_ends_run_with_findings(backend: str) -> None:
+    run = fmu_run("failing.fmu")
 
     execute(run.pk)
 
@@ -223,6 +222,7 @@ def test_cloud_run_finds_execution_by_input() -> None:
 
     assert found.execution == attempt.execution
     assert other.phase is Phase.ABSENT
+    get_backend().cancel(attempt.execution)
     finished(run)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,31 @@ def run(
     return code, validator(manifest.slug).output_envelope.model_validate_json(stored)
 
 
+Ran = Callable[[ValidatorManifest, ManifestSample], tuple[Path, int, ValidationOutputEnvelope]]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Return a function that runs a sample once and returns its folder, exit code and output."""
+    ended: dict[tuple[str, str], tuple[Path, int, ValidationOutputEnvelope]] = {}
+
+    def of(
+        manifest: ValidatorManifest, sample: ManifestSample
+    ) -> tuple[Path, int, ValidationOutputEnvelope]:
+        key = (manifest.slug, sample.name)
+        if key not in ended:
+            folder = tmp_path_factory.mktemp(manifest.slug)
+            ended[key] = (folder, *run(folder, manifest, sample))
+        return ended[key]
+
+    return of
+
+
 @pytest.mark.parametrize(("manifest", "sample"), SAMPLES)
 def test_sample_has_expected_verdict(
-    manifest: ValidatorManifest, sample: ManifestSample, tmp_path: Path
+    manifest: ValidatorManifest, sample: ManifestSample, ran: Ran
 ) -> None:
-    code, output = run(tmp_path, manifest, sample)
+    _, code, output = ran(manifest, sample)
 
     assert code == DONE
     if sample.expect == "pass":
@@ -63,11 +84,11 @@ def test_sample_has_expected_verdict(
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_output_is_bound_to_input(manifest: ValidatorManifest, tmp_path: Path) -> None:
-    _, output = run(tmp_path, manifest, quick(manifest))
+def test_output_is_bound_to_input(manifest: ValidatorManifest, ran: Ran) -> None:
+    folder, _, output = ran(manifest, quick(manifest))
 
     question = validator(manifest.slug).input_envelope.model_validate_json(
-        (tmp_path / "input.json").read_bytes()
+        (folder / "input.json").read_bytes()
     )
     assert output.input_envelope_sha256 == sha256_hex_for_model(question)
     assert output.validator == question.validator
@@ -75,28 +96,28 @@ def test_output_is_bound_to_input(manifest: ValidatorManifest, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_stored_output_omits_empty_fields(manifest: ValidatorManifest, tmp_path: Path) -> None:
-    run(tmp_path, manifest, quick(manifest))
+def test_stored_output_omits_empty_fields(manifest: ValidatorManifest, ran: Ran) -> None:
+    folder, _, _ = ran(manifest, quick(manifest))
 
-    assert "null" not in (tmp_path / "output.json").read_text()
+    assert "null" not in (folder / "output.json").read_text()
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_artifacts_match_their_description(manifest: ValidatorManifest, tmp_path: Path) -> None:
-    _, output = run(tmp_path, manifest, quick(manifest))
+def test_artifacts_match_their_description(manifest: ValidatorManifest, ran: Ran) -> None:
+    folder, _, output = ran(manifest, quick(manifest))
 
     for artifact in output.artifacts:
         path = Path(artifact.uri.removeprefix("file://"))
-        assert path == tmp_path / "outputs" / artifact.name
+        assert path == folder / "outputs" / artifact.name
         assert path.stat().st_size == artifact.size_bytes
         assert artifact.storage_version == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.slug)
-def test_output_has_every_declared_value(manifest: ValidatorManifest, tmp_path: Path) -> None:
-    run(tmp_path, manifest, manifest.samples[0])
+def test_output_has_every_declared_value(manifest: ValidatorManifest, ran: Ran) -> None:
+    folder, _, _ = ran(manifest, manifest.samples[0])
 
-    answer = json.loads((tmp_path / "output.json").read_text())
+    answer = json.loads((folder / "output.json").read_text())
     metrics = answer["metrics"]
     answer["metrics"] = {each.get("category"): {} for each in metrics}
     for each in metrics:

@@ -2,17 +2,17 @@
 
 import base64
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
+from devenv.environment import machine
 from devenv.gcp.cloud import Cloud
 from devenv.gcp.config import CloudConfig, IamBinding
+from tests import forked
 from tests.standin.worker import Worker
 from validators.sdk.manifest import read_manifest
 from validators.sdk.testing import write_envelope
@@ -48,11 +48,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
-def python(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    variables = {**os.environ, **environment}  # noqa: TID251 - a child needs PATH and the like
-    return subprocess.run(
-        [sys.executable, *arguments], env=variables, capture_output=True, text=True, check=False
-    )
+def python(*arguments: str, environment: Mapping[str, str]) -> "CompletedProcess[str]":
+    return forked.python(*arguments, environ={**machine(), **environment})
 
 
 def put(cloud: Cloud, files: dict[str, str]) -> list[str]:

@@ -1,14 +1,13 @@
 """Stand-in for published containers, with their oddities."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from devenv.environment import machine
+from tests import forked
 from tests.standin.worker import Worker
 from validators.sdk.manifest import read_manifest
 from validators.sdk.testing import write_envelope
@@ -20,16 +19,14 @@ SAMPLES = {
 
 
 def execute(envelope: Path, kind: str = "energyplus", **environment: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.standin.container"],
-        env={
-            **os.environ,  # noqa: TID251 - a child needs PATH and the like
+    done = forked.python(
+        *("-m", "tests.standin.container"),
+        environ={
+            **machine(),
             "VALIDIBOT_INPUT_URI": envelope.as_uri(),
             "STANDIN_KIND": kind,
             **environment,
         },
-        capture_output=True,
-        check=False,
     )
     return done.returncode
 
