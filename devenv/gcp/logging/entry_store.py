@@ -37,7 +37,10 @@ class EntryQuery:
 
 
 class LogStore:
-    """The entries of one project, or of one log bucket in a table of its own; seconds of retention."""
+    """The entries of one project, or those of one log bucket in a table of its own.
+
+    `retention` is in seconds.
+    """
 
     def __init__(
         self,

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 from google.logging.type.log_severity_pb2 import LogSeverity
-from google.protobuf import json_format
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
 from devenv.gcp.logging.entries import LogEntry, new_resource
@@ -74,7 +73,7 @@ def _entry(record: LogRecord, project: str, labels: Mapping[str, str]) -> Any:
     if nanoseconds:
         entry.timestamp.FromNanoseconds(nanoseconds)
     if record.body.WhichOneof("value") == "kvlist_value":
-        json_format.ParseDict(plain(record.body, most=None), entry.json_payload)
+        entry.json_payload.update(plain(record.body, most=None))
     else:
         entry.text_payload = text_of(record.body, longest=None)
     return entry

@@ -6,7 +6,7 @@ from typing import Any
 from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.messages import every, refuse_unemulated, seconds
-from devenv.gcp.monitoring.filters import check_filter
+from devenv.gcp.monitoring.filters import parse_filter
 
 monitoring = client_types("google.cloud.monitoring_v3")
 
@@ -106,9 +106,9 @@ def complete_uptime_check(check: Any) -> None:
 def _check_condition(where: str, condition: Any) -> None:
     threshold = condition.condition_threshold
     _require(f"{where}.display_name", condition.display_name)
-    check_filter(f"{where}.condition_threshold.filter", threshold.filter)
+    parse_filter(f"{where}.condition_threshold.filter", threshold.filter)
     if threshold.denominator_filter:
-        check_filter(
+        parse_filter(
             f"{where}.condition_threshold.denominator_filter", threshold.denominator_filter
         )
     if not threshold.comparison:

@@ -34,11 +34,6 @@ _FUNCTIONS: Mapping[str, Callable[[str], _ValueTest]] = {
 }
 
 
-def check_filter(where: str, text: str) -> None:
-    """Raise InvalidArgument for a filter that does not select the series of one metric type."""
-    parse_filter(where, text)
-
-
 def parse_filter(where: str, text: str) -> tuple[str, SeriesTest]:
     """Return the metric type that a filter selects, and its test of series. Raises InvalidArgument."""
     if len(text) > _LONGEST:
@@ -162,7 +157,7 @@ def _text(token: str) -> str:
 def _value(series: Any, selector: str) -> str:
     """Return what a selector selects of a series, empty if the series does not have it."""
     if selector == "project":
-        return str(series.resource.labels["project_id"])
+        return str(dict(series.resource.labels).get("project_id", ""))
     first, _, rest = selector.partition(".")
     if first not in ("metric", "resource"):
         return ""

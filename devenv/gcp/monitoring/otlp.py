@@ -23,6 +23,8 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:./]{0,199}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _PLATFORMS = {"gcp_compute_engine": "__gce__", "gcp_cloud_run": "__run__"}
 _UNKNOWN_SERVICE = "unknown_service"
+_LATEST = 2**63 - 1  # nanoseconds that the store can hold
+_LARGEST_HEADER = 8192  # bytes of a point's metric with its labels
 _NO_VALUE = 1  # flag of a point that says that there is none
 _DOUBLE, _DISTRIBUTION = MetricDescriptor.DOUBLE, MetricDescriptor.DISTRIBUTION
 _GAUGE, _CUMULATIVE = MetricDescriptor.GAUGE, MetricDescriptor.CUMULATIVE
@@ -42,17 +44,11 @@ def series_of(resource: ResourceMetrics, project: str) -> tuple[list[Any], list[
             for point in [] if problem else points:
                 if point.flags & _NO_VALUE:
                     continue
-                if not 0 < point.start_time_unix_nano <= point.time_unix_nano and kind != "gauge":
-                    problems.append(
-                        f"A point of {metric.name!r} must have a start and a later end."
-                    )
-                    continue
                 try:
                     made = _series(metric, scope, point, kind)
-                except OverflowError:
-                    problems.append(
-                        f"A point of {metric.name!r} has buckets that do not fit each other."
-                    )
+                except (OverflowError, ValueError) as error:
+                    reason = str(error) or "has buckets that do not fit each other"
+                    problems.append(f"A point of {metric.name!r} {reason}.")
                     continue
                 made.resource.type = "prometheus_target"
                 made.resource.labels.update({"project_id": project, **labels})
@@ -104,6 +100,11 @@ def _problem(metric: Metric, kind: str) -> str:
 
 
 def _series(metric: Metric, scope: ScopeMetrics, point: Any, kind: str) -> Any:
+    """Return a series with one point. Raises OverflowError, or ValueError with a reason."""
+    if not 0 < point.time_unix_nano <= _LATEST:
+        raise ValueError("must have a time between 1970 and 2262")
+    if kind != "gauge" and not 0 < point.start_time_unix_nano <= point.time_unix_nano:
+        raise ValueError("must have a start and a later end")
     data = str(metric.WhichOneof("data"))
     made = TimeSeries(
         metric_kind=_GAUGE if kind == "gauge" else _CUMULATIVE,
@@ -115,6 +116,8 @@ def _series(metric: Metric, scope: ScopeMetrics, point: Any, kind: str) -> Any:
         made.metric.labels[_label(name)] = text
     scoped = {"otel_scope_name": scope.scope.name, "otel_scope_version": scope.scope.version}
     made.metric.labels.update({name: text for name, text in scoped.items() if text})
+    if (size := made.ByteSize()) > _LARGEST_HEADER:
+        raise ValueError(f"has labels of {size} bytes; at most {_LARGEST_HEADER} are possible")
     kept = made.points.add()
     kept.interval.end_time.FromNanoseconds(point.time_unix_nano)
     begun = point.time_unix_nano if kind == "gauge" else point.start_time_unix_nano

@@ -25,6 +25,7 @@ monitoring = client_types("google.cloud.monitoring_v3")
 
 _GRPC = "google.monitoring.v3.MetricService"
 _MOST_PAGE, _MOST_LISTED = 100_000, 10_000
+_LATEST = 2**63 - 1  # nanoseconds: a point is never later
 _MOST_OF_REQUEST = 200  # data points, and resources
 _HEADERS = int(monitoring.ListTimeSeriesRequest.TimeSeriesView.HEADERS)
 Listed: Any = monitoring.ListTimeSeriesResponse.pb()
@@ -154,4 +155,6 @@ def _interval(interval: Any) -> tuple[int, int]:
     start = interval.start_time if interval.HasField("start_time") else interval.end_time
     if moment(start) > moment(interval.end_time):
         raise InvalidArgument("interval.start_time must not be after interval.end_time.")
-    return start.ToNanoseconds(), interval.end_time.ToNanoseconds()
+    bounds = (start.ToNanoseconds(), interval.end_time.ToNanoseconds())
+    since, until = (max(0, min(each, _LATEST)) for each in bounds)
+    return since, until

@@ -8,7 +8,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.logging.metrics import LogMetricsService
-from devenv.gcp.monitoring.filters import check_filter
+from devenv.gcp.monitoring.filters import parse_filter
 from devenv.gcp.monitoring.service import MonitoringService
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
@@ -168,7 +168,7 @@ def test_invalid_settings_are_refused(
     ],
 )
 def test_valid_filter_is_accepted(text: str) -> None:
-    check_filter("filter", text)
+    parse_filter("filter", text)
 
 
 @pytest.mark.parametrize(
@@ -187,4 +187,4 @@ def test_valid_filter_is_accepted(text: str) -> None:
 )
 def test_invalid_filter_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="filter"):
-        check_filter("filter", text)
+        parse_filter("filter", text)

@@ -78,8 +78,8 @@ class Signals:
     def series(self, text: str, **query: str) -> Any:
         found = {
             "filter": text,
-            "interval.startTime": "2026-01-01T00:00:00Z",
-            "interval.endTime": "2100-01-01T00:00:00Z",
+            "interval.startTime": "0001-01-01T00:00:00Z",
+            "interval.endTime": "9999-01-01T00:00:00Z",
         }
         return self.rest.get("/v3/projects/p/timeSeries", params=found | query)
 
@@ -265,6 +265,12 @@ def metrics(*fields: dict[str, Any], **attributes: str) -> ExportMetricsServiceR
         ({"name": "a b"}, {}, "The metric name 'a b' is not valid"),
         ({"sum": {"aggregation_temporality": 1}}, {}, "'orders' (sum) is not emulated"),
         ({"point": {"start_time_unix_nano": NOW + 1}}, {}, "must have a start"),
+        ({"point": {"time_unix_nano": 0}}, {}, "must have a time"),
+        ({"point": {"time_unix_nano": 2**64 - 1}}, {}, "must have a time"),
+        (
+            {"point": {"attributes": [{"key": "k", "value": {"string_value": "x" * 9000}}]}},
+            *({}, "at most 8192 are possible"),
+        ),
         ({}, {"service.instance.id": ""}, "instance of prometheus_target is empty"),
         ({}, {"cloud.region": ""}, "location of prometheus_target is empty"),
     ],
@@ -283,7 +289,9 @@ def test_invalid_point_is_rejected_and_counted(
 
 
 def test_invalid_log_record_is_rejected_and_counted(signals: Signals) -> None:
-    records = [{"body": {"stringValue": "x" * (300 << 10)}}, {"body": {"stringValue": "kept"}}]
+    not_a_number = {"kvlistValue": {"values": [{"key": "x", "value": {"doubleValue": "NaN"}}]}}
+    bodies = ({"stringValue": "x" * (300 << 10)}, not_a_number, {"stringValue": "kept"})
+    records = [{"body": body} for body in bodies]
     project = {"key": "gcp.project_id", "value": {"stringValue": "p"}}
     body = {
         "resourceLogs": [
@@ -292,7 +300,7 @@ def test_invalid_log_record_is_rejected_and_counted(signals: Signals) -> None:
     }
     answer = signals.web.post("/v1/logs", json=body).json()
 
-    assert answer["partialSuccess"]["rejectedLogRecords"] == "1"
+    assert answer["partialSuccess"]["rejectedLogRecords"] == "2"
     assert "exceeds maximum size" in answer["partialSuccess"]["errorMessage"]
     assert [entry.text_payload for entry in signals.entries()] == ["kept"]
 
@@ -340,7 +348,7 @@ def test_list_filters_series_by_labels(signals: Signals) -> None:
     [
         ({"filter": 'resource.type = "a"'}, 400, "single metric type"),
         ({"filter": 'metric.type = "a" AND resource.type = "b'}, 400, "not a valid filter"),
-        ({"interval.startTime": "2101-01-01T00:00:00Z"}, 400, "must not be after"),
+        ({"interval.startTime": "9999-02-01T00:00:00Z"}, 400, "must not be after"),
         ({"orderBy": "x"}, 501, "order_by"),
         ({"aggregation.perSeriesAligner": "ALIGN_SUM"}, 501, "aggregation"),
         (
