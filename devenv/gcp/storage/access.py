@@ -2,8 +2,9 @@
 
 A request needs a permission on a bucket or object. Where uniform access is off, an access control
 list may allow it; else the guard decides by the bindings of `devenv.toml`. `require` raises Google's
-refusal, which does not reveal whether the resource exists. A token with a Credential Access Boundary additionally needs one rule of the boundary that makes the
-permission available there. A rule's condition sees the object, and the prefix of a listing.
+refusal, which does not reveal whether the resource exists. A token with a Credential Access Boundary
+additionally needs one rule of the boundary that makes the permission available there. A rule's
+condition sees the object, and the prefix of a listing.
 
 See https://cloud.google.com/iam/docs/downscoping-short-lived-credentials.
 """

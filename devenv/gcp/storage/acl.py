@@ -127,6 +127,10 @@ class AccessLists:
         acl = self._wanted(entries, predefined, OBJECT_ROLES, _PREDEFINED_OBJECT)
         return self.checked(bucket, acl)
 
+    def is_wanted(self, bucket: BucketRecord, entries: object, predefined: str) -> bool:
+        """Return whether a request sets a list; an empty one under uniform access says it has none."""
+        return bool(predefined) or (entries is not None and not (bucket.uniform and entries == []))
+
     def entry(self, value: object, roles: Collection[str]) -> tuple[str, str]:
         """Return entity and role of an entry. Raises InvalidArgument."""
         if not isinstance(value, Mapping):

@@ -40,11 +40,11 @@ class WantedLists:
 
     @classmethod
     def of(cls, resource: Mapping[str, Any], query: Mapping[str, str]) -> Self:
-        """Read them; a predefined list goes before an empty one, which Google's client adds."""
+        """Read them; a predefined list goes before entries, which Google's client sends empty."""
         return cls(
-            resource.get("acl") or None,
+            resource.get("acl"),
             query.get("predefinedAcl", ""),
-            resource.get("defaultObjectAcl") or None,
+            resource.get("defaultObjectAcl"),
             query.get("predefinedDefaultObjectAcl", ""),
         )
 
@@ -210,10 +210,10 @@ class Buckets:
     def _with_lists(self, bucket: BucketRecord, wanted: WantedLists) -> BucketRecord:
         """Return a bucket with the access control lists that a request sets."""
         lists = self._lists
-        if wanted.entries is not None or wanted.predefined:
+        if lists.is_wanted(bucket, wanted.entries, wanted.predefined):
             acl = lists.for_bucket(bucket, wanted.entries, wanted.predefined)
             bucket = replace(bucket, acl=acl)
-        if wanted.default_entries is not None or wanted.predefined_default:
+        if lists.is_wanted(bucket, wanted.default_entries, wanted.predefined_default):
             acl = lists.for_objects(bucket, wanted.default_entries, wanted.predefined_default)
             bucket = replace(bucket, default_acl=acl)
         return bucket

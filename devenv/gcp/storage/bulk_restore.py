@@ -43,7 +43,7 @@ _MEMBERS = (
     *("allowOverwrite", "copySourceAcl", "matchGlobs", "softDeletedAfterTime"),
     "softDeletedBeforeTime",
 )
-_ABORTED, _CANCELLED = 10, 1  # google.rpc.Code
+_ABORTED, _CANCELLED, _INTERNAL = 10, 1, 13  # google.rpc.Code
 log = logging.getLogger(__name__)
 
 
@@ -166,7 +166,7 @@ class BulkRestores:
         now = self._clock.now()
         operation = BucketOperation(bucket, uuid.uuid4().hex, now, now)
         self._save(operation)
-        task = asyncio.create_task(self._run(operation, request, exchange.access))
+        task = asyncio.create_task(self._attend(operation, request, exchange.access))
         self._running[operation.key] = task
         task.add_done_callback(lambda _: self._running.pop(operation.key, None))
         return answer(operation.resource(exchange.shapes.base))
@@ -197,6 +197,15 @@ class BulkRestores:
             task.cancel()
             self._end(self._load(found.key) or found, _CANCELLED, "The operation was cancelled.")
         return Response(status_code=204)
+
+    async def _attend(
+        self, operation: BucketOperation, request: RestoreRequest, access: Access
+    ) -> None:
+        try:
+            await self._run(operation, request, access)
+        except Exception:
+            log.exception("Objects of %s were not restored", operation.bucket)
+            self._end(self._load(operation.key) or operation, _INTERNAL, "Internal error.")
 
     async def _run(
         self, operation: BucketOperation, request: RestoreRequest, access: Access

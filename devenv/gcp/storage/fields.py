@@ -260,17 +260,8 @@ _OBJECT: Settings = {
 }
 _OBJECT_OUTPUTS = frozenset(
     {
-        *(
-            "acl",
-            "bucket",
-            "componentCount",
-            "crc32c",
-            "etag",
-            "generation",
-            "id",
-            "kind",
-            "md5Hash",
-        ),
+        *("acl", "bucket", "componentCount", "crc32c", "etag", "generation", "id", "kind"),
+        "md5Hash",
         *("mediaLink", "metageneration", "name", "owner", "retentionExpirationTime", "selfLink"),
         *("size", "timeCreated", "timeDeleted", "timeFinalized", "timeStorageClassUpdated"),
         *("updated", "hardDeleteTime", "softDeleteTime"),

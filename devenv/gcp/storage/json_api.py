@@ -93,6 +93,9 @@ class JsonApi:
 
     async def update_bucket(self, exchange: Exchange, name: str) -> Response:
         sent = await exchange.json()
+        if exchange.shapes.lists:
+            exchange.access.require("storage.buckets.update", name)
+            self._check_projection(exchange, self._buckets.find(name))
         bucket = self._buckets.update(
             exchange.access,
             name,
@@ -101,7 +104,6 @@ class JsonApi:
             metageneration=_metageneration(exchange),
             wanted=WantedLists.of(sent, exchange.query),
         )
-        self._check_projection(exchange, bucket)
         return answer(exchange.shapes.bucket(bucket))
 
     async def lock_bucket(self, exchange: Exchange, name: str) -> Response:
@@ -165,8 +167,10 @@ class JsonApi:
 
     async def list_objects(self, exchange: Exchange, bucket: str) -> Response:
         page = self._objects.listing(exchange.access, bucket, parse_listing(exchange.query))
-        for item in page.items if exchange.shapes.lists else ():
-            self._check_projection(exchange, self._buckets.find(bucket), item.name)
+        if exchange.shapes.lists:
+            found = self._buckets.find(bucket)
+            for item in page.items:
+                self._check_projection(exchange, found, item.name)
         items = [exchange.shapes.object_text(item) for item in page.items]
         return answer_page(
             _page("storage#objects", prefixes=page.prefixes, nextPageToken=page.token), items
@@ -190,12 +194,15 @@ class JsonApi:
 
     async def update_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         sent = await exchange.json()
+        if exchange.shapes.lists:
+            exchange.access.require("storage.objects.update", bucket, name)
+            self._check_projection(exchange, self._buckets.find(bucket), name)
         item = self._objects.patch(
             exchange.access,
             ref_of(exchange, bucket, name),
             sent,
             whole=exchange.request.method == "PUT",
-            wanted=(sent.get("acl") or None, exchange.query.get("predefinedAcl", "")),
+            wanted=(sent.get("acl"), exchange.query.get("predefinedAcl", "")),
         )
         return answer(exchange.shapes.object(item))
 
@@ -300,7 +307,7 @@ def _draft(exchange: Exchange, bucket: str, name: str, resource: Mapping[str, An
         name,
         object_fields(resource),
         parse(query, exchange.headers),
-        entries=resource.get("acl") or None,
+        entries=resource.get("acl"),
         predefined=query.get("destinationPredefinedAcl", ""),
     )
 

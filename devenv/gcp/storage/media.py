@@ -282,7 +282,7 @@ def _draft(exchange: Exchange, bucket: str, resource: dict[str, Any]) -> ObjectD
         name,
         object_fields(resource),
         parse(query, exchange.headers),
-        entries=resource.get("acl") or None,
+        entries=resource.get("acl"),
         predefined=query.get("predefinedAcl", ""),
         **(sums | sums_of_headers(exchange.headers)),
     )

@@ -198,7 +198,6 @@ class Objects:
             ref.conditions.check(before)
             fields = object_fields(resource if whole else merged(before.fields, resource))
             check_update(before.fields, fields)
-            acl = before.acl if wanted == NO_LIST else self._new_acl(access, ref, wanted)
             fields.setdefault("storageClass", before.fields.get("storageClass", "STANDARD"))
             released = before.fields.get("eventBasedHold") and not fields.get("eventBasedHold")
             now = self._clock.now()
@@ -208,7 +207,7 @@ class Objects:
                 metageneration=before.metageneration + 1,
                 updated=now,
                 retained_from=now if released else before.retained_from,
-                acl=acl,
+                acl=self._new_acl(access, before, wanted),
             )
             self._catalogue.save(after)
             self._events.append(ObjectEvent("OBJECT_METADATA_UPDATE", after))
@@ -328,7 +327,7 @@ class Objects:
 
     def _acl_of(self, draft: ObjectDraft, bucket: BucketRecord) -> Acl | None:
         """Return the list of a new object; None under uniform access."""
-        if draft.entries is None and not draft.predefined:
+        if not self._lists.is_wanted(bucket, draft.entries, draft.predefined):
             return None if bucket.uniform else self._lists.default_of(bucket)
         return self._lists.for_objects(bucket, draft.entries, draft.predefined)
 
@@ -340,9 +339,11 @@ class Objects:
             raise UniformAccess(action)
         return bucket
 
-    def _new_acl(self, access: Access, ref: ObjectRef, wanted: WantedList) -> Acl:
-        access.require("storage.objects.setIamPolicy", ref.bucket, ref.name)
-        bucket = self._with_lists(ref, "update")
+    def _new_acl(self, access: Access, before: ObjectRecord, wanted: WantedList) -> Acl | None:
+        bucket = self._catalogue.bucket(before.bucket)
+        if bucket is None or not self._lists.is_wanted(bucket, *wanted):
+            return before.acl
+        access.require("storage.objects.setIamPolicy", before.bucket, before.name)
         return self._lists.for_objects(bucket, *wanted)
 
     def _find(self, ref: ObjectRef) -> ObjectRecord:

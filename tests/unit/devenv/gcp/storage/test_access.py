@@ -280,6 +280,14 @@ async def test_uniform_access_suspends_lists_and_is_locked_after_90_days(listed:
     assert (refused.status_code, "locked since" in refused.text) == (400, True)
 
 
+async def test_empty_list_leaves_the_owner_alone(listed: Cloud) -> None:
+    await listed.client.post(f"{LISTED}/o/a/acl", json={"entity": "allUsers", "role": "READER"})
+    await listed.client.patch(f"{LISTED}/o/a", json={"acl": []})
+
+    entries = (await listed.client.get(f"{LISTED}/o/a/acl")).json()["items"]
+    assert [(entry["entity"], entry["role"]) for entry in entries] == [(WEB, "OWNER")]
+
+
 @pytest.mark.parametrize(
     ("url", "body", "text"),
     [
