@@ -71,10 +71,12 @@ def _fast(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None]
 def call(caller: Caller, method: str, path: str) -> Any:
     """Return the answer of a request, which leaves nothing behind."""
     token = _RENDERS.set(caller.name in _READERS)
-    with transaction.atomic():
-        answer = caller.client.generic(method, path, headers=caller.headers)
-        transaction.set_rollback(True)
-    _RENDERS.reset(token)
+    try:
+        with transaction.atomic():
+            answer = caller.client.generic(method, path, headers=caller.headers)
+            transaction.set_rollback(True)
+    finally:
+        _RENDERS.reset(token)
     return answer
 
 
