@@ -17,6 +17,11 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 ACCOUNT_ADAPTER = "validibot.accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {"signup": "validibot.accounts.adapter.EvenSignupForm"}
+MFA_FORMS = {
+    "add_webauthn": "validibot.accounts.passkey_forms.AddPasskeyForm",
+    "login_webauthn": "validibot.accounts.passkey_forms.LoginPasskeyForm",
+    "reauthenticate_webauthn": "validibot.accounts.passkey_forms.ReauthenticatePasskeyForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
