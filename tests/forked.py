@@ -1,9 +1,10 @@
 """Python processes that start in milliseconds: forks of one with its packages loaded.
 
 Settings are read once in the life of a process, so that a test of them needs a process for each set of
-variables; most of its time would go into the imports of Django and of Google's clients. Tests of the command line
-call it hundreds of times, and those of the documentation by `path_of_forks` of `tests/pages.py`. The server imports nothing of this repository itself, so that other programs in Python,
-like gcloud, are started in the same way.
+variables; most of its time would go into the imports of Django and of Google's clients. Tests of the
+command line call it hundreds of times, scripts of the documentation (`pages.path_of_forks`) dozens. The
+server imports nothing of this repository itself, so that other programs in Python, like gcloud, are
+started in the same way.
 """
 
 import atexit
