@@ -36,7 +36,7 @@ _LABELS = {
     ast.FieldCardinality.REPEATED: FieldDescriptorProto.LABEL_REPEATED,
     ast.FieldCardinality.REQUIRED: FieldDescriptorProto.LABEL_REQUIRED,
 }
-# What has no effect on the messages that fit.
+# Parts without effect on the messages that fit.
 _IGNORED = (ast.Comment, ast.EnumReserved, ast.Option, ast.Reserved)
 
 
@@ -56,7 +56,7 @@ def parse_definition(text: str) -> type[Message]:
     except RecursionError as error:
         raise _invalid("it has too many levels") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # What the parser does with a rest that it does not understand, and what the pool refuses.
+        # Errors of the parser at a rest that it does not understand, and refusals of the pool.
         raise _invalid(str(error) or type(error).__name__) from error
     return kind
 
