@@ -1,4 +1,4 @@
-"""What the shell is offered after Tab, as its completion script asks for it."""
+"""Words that the shell offers after Tab, as its completion script asks for them."""
 
 from pathlib import Path
 
