@@ -30,7 +30,6 @@ WRITTEN_WITHIN = dt.timedelta(hours=1)
 NAME = re.compile(r"featured/[0-9a-f]{32}-[0-9a-f]{32}-[0-9]{1,4}\.webp")
 """Names of files of the public media."""
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -87,11 +86,11 @@ def make_sizes(image_id: int) -> None:
     image = WorkflowImage.objects.filter(pk=image_id, requested_at__isnull=False).first()
     if image is None:
         return
+    from validibot.workflows import pictures  # noqa: PLC0415 - imports Pillow
+
     mine = WorkflowImage.objects.filter(
         pk=image_id, token=image.token, requested_at=image.requested_at
     )
-    from validibot.workflows import pictures  # noqa: PLC0415 - imports Pillow
-
     source = image.content if image.upload is None else image.upload
     try:
         made = pictures.make_sizes(bytes(source), is_made=image.upload is None)

@@ -45,7 +45,6 @@ def _translated(name: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, IsADirectoryError, SuspiciousOperation) as error:
         raise ObjectNotFound(f"There is no public file {name[:200]!r}.") from error
-    except (
-        Exception
-    ) as error:  # each backend has the errors of its client, which is not imported here
+    # Each backend has the errors of its client, which is not imported here.
+    except Exception as error:
         raise StorageError(f"Public media cannot be used now: {error}") from error
