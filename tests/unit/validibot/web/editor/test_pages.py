@@ -39,7 +39,7 @@ def test_new_workflow_gets_slug_from_its_name(client: Client, org: str) -> None:
         ({"name": "Check"}, "There is a workflow &#x27;check&#x27; already"),
         ({"name": "日本"}, "Type a slug"),
         ({"name": "A", "slug": "a b"}, "valid “slug”"),
-        ({"name": "A\0B"}, "Null characters are not allowed"),
+        ({"name": "A", "description": "a\0b"}, "Null characters are not allowed"),
         ({"name": "A", "project": "1"}, "not one of the available choices"),
         ({"name": "A", "accepted_types": "../x"}, "must look like"),
     ],
