@@ -20,7 +20,8 @@ from devenv.stack import statefile
 from devenv.stack.control import ControlServer
 from devenv.stack.logfile import LogFile, tail
 from devenv.stack.problems import ServiceFailed, StackError
-from devenv.stack.runner import RunnerState, ServiceRunner
+from devenv.stack.runner import ServiceRunner
+from devenv.stack.runner_state import RunnerState
 from devenv.stack.statefile import Phase, ServiceState, StackState
 from devenv.stack.supervisor import Supervisor
 
@@ -88,7 +89,7 @@ class Board:
         statefile.write(self._config.state_file, state)
 
     def _tell(self, name: str, one: ServiceState) -> None:
-        """Print what a person wants to know; `Foreground` reports a failed start."""
+        """Print what a person wants to know, but no failed start, which `report` reports."""
         label, seconds = f"{name:<{WIDTH}}", f"{one.seconds:5.1f} s"
         if one.state == RunnerState.HEALTHY:
             self._output.success(f"{label}  {seconds}")
@@ -98,6 +99,20 @@ class Board:
             self._output.warn(f"{label}  {one.note}; it is started again")
         elif one.state == RunnerState.STOPPED and self.state.phase == "ready":
             self._output.say(f"  - {label}  stopped. Next: devenv start {name}")
+        elif one.state == RunnerState.FAILED and self.state.phase == "ready" and not one.is_step:
+            if not self.streaming:
+                self._show_last_lines(name)
+            self._output.fail(f"{label}  failed: {one.note}", hint=f"devenv start {name}")
+
+    def report(self, error: ServiceFailed) -> None:
+        """Report a start that failed."""
+        self._show_last_lines(error.service)
+        self._output.fail(error.message, hint=error.hint)
+        self.enter("starting", error=error.message)
+
+    def _show_last_lines(self, name: str) -> None:
+        for line in tail(self._config.logs / f"{name}.log", _LAST_LINES):
+            self._output.say(f"    {line}")
 
 
 class Foreground:
@@ -238,10 +253,7 @@ class Foreground:
     def _report(self, error: ServiceFailed) -> None:
         self._code = 1
         self._stop.set()
-        for line in tail(self._context.config.logs / f"{error.service}.log", _LAST_LINES):
-            self._output.say(f"    {line}")
-        self._output.fail(error.message, hint=error.hint)
-        self._board.enter("starting", error=error.message)
+        self._board.report(error)
 
     def _asked_to_stop(self, code: int) -> None:
         if self._stop.is_set():

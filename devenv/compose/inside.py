@@ -19,7 +19,8 @@ from devenv.local_stack import LocalStack
 from devenv.secrets import CONSOLE_TOKEN, POSTGRES_PASSWORD
 from devenv.services import declared, facts
 from devenv.services.builtin import write_cloud_file
-from devenv.stack.runner import RunnerState, ServiceRunner
+from devenv.stack.runner import ServiceRunner
+from devenv.stack.runner_state import RunnerState
 from devenv.stack.service import StackService, levels
 from devenv.stack.statefile import StackState
 from devenv.stack.supervisor import Supervisor

@@ -33,7 +33,7 @@ class StateUnreadable(StackError):
 
 
 class ServiceFailed(StackError):
-    """A service ended too often before it was healthy for the first time."""
+    """A service ended too often before it was known to work."""
 
     def __init__(self, service: str, reason: str) -> None:
         super().__init__(f"{service} {reason}", hint=f"make logs S={service}")

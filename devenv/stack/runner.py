@@ -9,56 +9,16 @@ import asyncio
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from devenv.stack import ports
 from devenv.stack.problems import StackError, last_error, syntax_error
 from devenv.stack.process import Process, describe_exit
-from devenv.stack.service import LogProbe, StackService
+from devenv.stack.runner_state import TRANSITIONS, RunnerState
+from devenv.stack.service import LogProbe, Reload, StackService
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 0.1
-
-
-class RunnerState(StrEnum):
-    """State of a service: servers end up healthy, steps end up done."""
-
-    WAITING = "waiting"
-    STARTING = "starting"
-    HEALTHY = "healthy"
-    DONE = "done"
-    RESTARTING = "restarting"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-TRANSITIONS: Mapping[RunnerState, frozenset[RunnerState]] = {
-    RunnerState.WAITING: frozenset(
-        {RunnerState.STARTING, RunnerState.DONE, RunnerState.STOPPING, RunnerState.FAILED}
-    ),
-    RunnerState.STARTING: frozenset(
-        {
-            RunnerState.HEALTHY,
-            RunnerState.DONE,
-            RunnerState.RESTARTING,
-            RunnerState.STOPPING,
-            RunnerState.FAILED,
-        }
-    ),
-    RunnerState.HEALTHY: frozenset(
-        {RunnerState.RESTARTING, RunnerState.STOPPING, RunnerState.FAILED}
-    ),
-    RunnerState.RESTARTING: frozenset(
-        {RunnerState.STARTING, RunnerState.STOPPING, RunnerState.FAILED}
-    ),
-    RunnerState.DONE: frozenset({RunnerState.STARTING, RunnerState.STOPPING}),
-    RunnerState.STOPPING: frozenset({RunnerState.STOPPED}),
-    RunnerState.STOPPED: frozenset({RunnerState.WAITING}),
-    RunnerState.FAILED: frozenset({RunnerState.STARTING, RunnerState.STOPPING}),
-}
-
 _ENDED = (RunnerState.STOPPING, RunnerState.STOPPED)
 
 
@@ -108,8 +68,9 @@ class ServiceRunner:
 
     def start(self, observer: StackObserver) -> None:
         self._observer = observer
-        if self.state is RunnerState.STOPPED:
+        if self.state in (RunnerState.STOPPED, RunnerState.FAILED):
             self.reload_failure = ""
+            self.ready.clear()
             self.failed.clear()
             self._replaced.clear()
             self._become(RunnerState.WAITING)
@@ -145,12 +106,19 @@ class ServiceRunner:
         """
         reload = self.service.reload
         assert reload
-        await self.ready.wait()  # a first start may have read the old code
+        if self.state is not RunnerState.FAILED:
+            await self.ready.wait()  # a first start may have read the old code
         if problem := self._syntax_problem(edited):
             self._observer.line(self.service.name, problem)
             self.refuse_reload(problem)
         elif self.service.once:
             await self.run_again()
+        else:
+            await self._reload_server(reload)
+
+    async def _reload_server(self, reload: Reload) -> None:
+        if self.state is RunnerState.FAILED:
+            self._start_again()
         elif reload.signal:
             if self._process:
                 self._process.signal(reload.signal, descendants=False)
@@ -160,6 +128,11 @@ class ServiceRunner:
             self._edited.set()
             if self._process:
                 self._drain(self._process, within=reload.drain_within)
+
+    def _start_again(self) -> None:
+        """Give a service that was given up another chance, as its code is new."""
+        if self._task and self._task.done() and not self._process:
+            self.start(self._observer)
 
     def refuse_reload(self, problem: str) -> None:
         """Record why the process that serves has older code than the disk."""
@@ -283,28 +256,33 @@ class ServiceRunner:
     async def _run_server(self) -> None:
         restart = self.service.restart
         clock = asyncio.get_running_loop().time
-        ends = 0
+        ends, was_calm = 0, False
         while True:
             began = clock()
             _, reason = await self._live()
-            ends = 1 if clock() - began > restart.calm else ends + 1
+            is_calm = clock() - began > restart.calm
+            was_calm = was_calm or is_calm
+            edited = self._edited.is_set()
+            ends = 0 if edited else 1 if is_calm else ends + 1
             reason = self.note or reason
-            if ends >= restart.attempts and not self.ready.is_set():
+            works = self.ready.is_set() if self.service.probe else was_calm
+            if ends >= restart.attempts and not works:
                 self._become(RunnerState.FAILED, reason)
                 return
             self.restarts += 1
-            edited = self._edited.is_set()
             self._become(RunnerState.RESTARTING, "code changed" if edited else reason)
-            await self._pause(0 if edited else restart.delay(ends))
+            if await self._pause(0 if edited else restart.delay(ends)):
+                ends = 0
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait before the next start, but not longer than until the next edit."""
+    async def _pause(self, seconds: float) -> bool:
+        """Wait before the next start until the next edit at most; return whether there was one."""
         try:
             async with asyncio.timeout(seconds):
-                await self._edited.wait()
+                return await self._edited.wait()
         except TimeoutError:
-            pass
-        self._edited.clear()
+            return False
+        finally:
+            self._edited.clear()
 
     async def _live(self) -> tuple[int, str]:
         """Run the command once, reloads included; return the last exit code and the reason."""
@@ -312,6 +290,7 @@ class ServiceRunner:
         try:
             self._process = await self._spawn(environ)
         except OSError as error:
+            self._become(RunnerState.STARTING)
             self._observer.line(self.service.name, f"{self.service.command[0]}: {error.strerror}")
             return 127, describe_exit(127)
         self._become(RunnerState.STARTING)
@@ -359,6 +338,8 @@ class ServiceRunner:
         try:
             async with asyncio.timeout(self.service.ready_within):
                 await self._until_healthy()
+                if self.service.probe is None:
+                    await asyncio.sleep(self.service.settle)
         except TimeoutError:
             self.note = f"was not healthy within {self.service.ready_within:.0f} s"
             process.signal(signal.SIGKILL)

@@ -121,7 +121,8 @@ class Restart:
     """Pauses before a process that ended is started again; `calm` seconds of life reset them.
 
     A service that was never healthy is given up after `attempts` ends: its configuration or its
-    code is wrong, and starting it again would hide that.
+    code is wrong, and starting it again would hide that. One without a probe has to live for `calm`
+    seconds to count as once healthy here.
     """
 
     first: float = 0.2
@@ -169,7 +170,8 @@ class StackService:
     """A process of the stack.
 
     `needs` names the services that must be healthy (servers) or done (steps) first. `environ` is
-    called at each start, as values such as a tunnel's URL are known only then.
+    called at each start, as values such as a tunnel's URL are known only then. Without a probe it
+    is healthy when its process has lived for `settle` seconds.
     """
 
     name: str
@@ -181,6 +183,7 @@ class StackService:
     reload: Reload | None = None
     restart: Restart = field(default_factory=Restart)
     ready_within: float = 60.0
+    settle: float = 1.0
     stop_signal: Signals = SIGTERM
     stop_within: float = 10.0
 

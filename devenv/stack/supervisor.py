@@ -14,7 +14,8 @@ from watchfiles import Change, DefaultFilter, awatch
 from wcmatch.glob import DOTGLOB, GLOBSTAR, globmatch
 
 from devenv.stack.problems import ServiceFailed, StackError
-from devenv.stack.runner import RunnerState, ServiceRunner, StackObserver
+from devenv.stack.runner import ServiceRunner, StackObserver
+from devenv.stack.runner_state import RunnerState
 from devenv.stack.service import StackService, start_levels, stop_levels
 
 _WILD = frozenset("*?[")
@@ -121,6 +122,8 @@ class Supervisor:
         finally:
             for task in waiting:
                 task.cancel()
+        for runner in self.runners.values():  # a service may be given up while others start
+            _raise_failure(runner)
 
     async def reload_on_edits(self) -> None:
         """Reload services as the files that they watch change. Runs until cancelled.
@@ -128,7 +131,7 @@ class Supervisor:
         Steps that an edit concerns run again before any service reloads; while one fails, the
         services that need it keep their old code, and each edit of theirs tries the step again.
         A service that is still reloading when its files change is reloaded once more afterwards,
-        however many edits came meanwhile. Raises OSError where files cannot be watched.
+        however many edits came meanwhile. One that has failed is started again. Raises OSError where files cannot be watched.
         """
         globs = {
             name: service.reload.watch for name, service in self._services.items() if service.reload
@@ -141,7 +144,7 @@ class Supervisor:
             async for changes in edits(self._folder, globs):
                 problems = await self._run_steps_again(changes)
                 for name in changes.keys() & due.keys():
-                    if self.runners[name].state in _NOT_RUNNING:
+                    if self.runners[name].state is RunnerState.STOPPED:
                         continue  # its next start reads the new code
                     if problem := self._problem_of_needs(name, problems):
                         self.runners[name].refuse_reload(problem)
@@ -258,5 +261,9 @@ async def _ready(runner: ServiceRunner) -> None:
     finally:
         ready.cancel()
         failed.cancel()
+    _raise_failure(runner)
+
+
+def _raise_failure(runner: ServiceRunner) -> None:
     if runner.failed.is_set():
         raise ServiceFailed(runner.service.name, runner.note)

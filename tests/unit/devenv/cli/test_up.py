@@ -1,4 +1,4 @@
-"""Unit tests of the choice of ports by `up`."""
+"""Unit tests of `up`: the choice of ports and of the profile, and reports of failed services."""
 
 from io import StringIO
 from pathlib import Path
@@ -7,8 +7,13 @@ import pytest
 
 from devenv.cli import up
 from devenv.cli.context import Context
+from devenv.cli.foreground import Board
 from devenv.cli.output import CliOutput
-from devenv.stack import ports
+from devenv.stack import ports, statefile
+from devenv.stack.runner import ServiceRunner
+from devenv.stack.runner_state import RunnerState
+from devenv.stack.service import StackService
+from devenv.stack.statefile import StackState
 from tests.declared import config_in
 
 
@@ -38,3 +43,20 @@ def test_switch_in_shell_selects_profile(
     context = Context(config=config_in(tmp_path), output=CliOutput(out=StringIO(), err=StringIO()))
 
     assert up._default_mode(context) == mode
+
+
+def test_service_that_fails_after_start_is_shown_with_its_last_lines(tmp_path: Path) -> None:
+    config, err = config_in(tmp_path), StringIO()
+    output = CliOutput(out=StringIO(), err=err)
+    board = Board(config=config, output=output, state=StackState(phase="ready"))
+    clock = StackService(name="clock", command=("false",), environ=dict)
+    runner = ServiceRunner(clock, needs=(), folder=tmp_path)
+    runner.state, runner.note = RunnerState.FAILED, "exited with 3"
+
+    (config.logs / "clock.log").write_text("no database\n")
+    board.changed(runner)
+
+    assert "    no database\n  ✗ clock     failed: exited with 3\n" in err.getvalue()
+    assert "Next: devenv start clock" in err.getvalue()
+    status = statefile.read(config.state_file).services["clock"]
+    assert (status.state, status.note) == ("failed", "exited with 3")

@@ -1,98 +1,18 @@
-"""Unit tests of a whole stack: order, health, restart, reload, failure, stop."""
+"""Unit tests of a whole stack: order, health, restart, reload, stop."""
 
-import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from devenv.stack.problems import ServiceFailed, StackError
-from devenv.stack.runner import RunnerState, ServiceRunner
+from devenv.stack.runner_state import RunnerState
 from devenv.stack.service import CommandProbe, Once, Reload, Restart, StackService
 from devenv.stack.supervisor import Supervisor
-
-FAST = Restart(first=0.01, ceiling=0.02)
-
-
-def service(name: str, script: str = "exec sleep 60", *needs: str) -> StackService:
-    environ = dict(os.environ)  # noqa: TID251 - the child needs a PATH
-    return StackService(
-        name=name,
-        command=("sh", "-c", script),
-        environ=lambda: environ,
-        needs=needs,
-        restart=FAST,
-    )
-
-
-@dataclass
-class Diary:
-    """An observer that remembers."""
-
-    changes: list[tuple[str, RunnerState, str]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    reloads: list[tuple[str, str]] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def changed(self, runner: ServiceRunner) -> None:
-        self.news.set()
-        self.changes.append((runner.service.name, runner.state, runner.note))
-
-    def reloaded(self, runner: ServiceRunner, seconds: float) -> None:
-        self.news.set()
-        self.reloads.append((runner.service.name, runner.reload_failure))
-
-    def line(self, service: str, text: str) -> None:
-        self.news.set()
-        self.lines.append(f"{service}: {text}")
-
-    def order(self, state: RunnerState) -> list[str]:
-        return [name for name, changed, _ in self.changes if changed is state]
-
-    async def until_line(self, line: str) -> None:
-        async with asyncio.timeout(20):
-            while line not in self.lines:
-                self.news.clear()
-                await self.news.wait()
-
-    async def until_reload(self, name: str, failure: str, *, times: int = 1) -> None:
-        async with asyncio.timeout(20):
-            while self.reloads.count((name, failure)) < times:
-                self.news.clear()
-                await self.news.wait()
-
-    async def until(self, name: str, state: RunnerState, *, times: int = 1) -> None:
-        async with asyncio.timeout(20):
-            while self.order(state).count(name) < times:
-                self.news.clear()
-                await self.news.wait()
-
-
-async def _nothing(supervisor: Supervisor, diary: Diary) -> None:
-    pass
-
-
-def play(
-    tmp_path: Path,
-    *services: StackService,
-    then: Callable[[Supervisor, Diary], Awaitable[None]] = _nothing,
-) -> Diary:
-    diary = Diary()
-
-    async def main() -> None:
-        supervisor = Supervisor(services, folder=tmp_path, observer=diary)
-        try:
-            await supervisor.up()
-            await then(supervisor, diary)
-        finally:
-            await supervisor.down()
-
-    asyncio.run(main())
-    return diary
+from tests.unit.devenv.stack.playing import Diary, play, reloading, service
 
 
 def test_services_start_after_needs_and_stop_before_them(tmp_path: Path) -> None:
@@ -113,49 +33,6 @@ def test_killed_service_restarts_and_dependents_keep_running(tmp_path: Path) -> 
     assert diary.order(RunnerState.STARTING).count("web") == 1
 
 
-def test_service_that_always_exits_is_given_up(tmp_path: Path) -> None:
-    broken = replace(service("web", "echo no; exit 3"), probe=CommandProbe(("false",)))
-
-    with pytest.raises(ServiceFailed, match="web exited with 3") as caught:
-        play(tmp_path, broken)
-
-    assert caught.value.hint == "make logs S=web"
-
-
-def test_service_that_never_gets_ready_ends_the_start_and_leaves_no_process(
-    tmp_path: Path,
-) -> None:
-    script = f"echo $$ > {tmp_path}/{{}}.pid; exec sleep 60".format
-    silent = service("web", script("web"), "db")
-    silent = replace(silent, probe=CommandProbe(("false",)), ready_within=0.5)
-
-    with pytest.raises(ServiceFailed) as caught:
-        play(tmp_path, service("db", script("db")), silent)
-
-    assert str(caught.value) == "web was not healthy within 0 s"
-    assert caught.value.hint == "make logs S=web"
-    for name in ("db", "web"):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int((tmp_path / f"{name}.pid").read_text()), 0)
-
-
-def test_missing_command_fails_with_127(tmp_path: Path) -> None:
-    missing = replace(
-        service("web"), command=("/no/such/program",), restart=Restart(attempts=1, first=0.01)
-    )
-
-    with pytest.raises(ServiceFailed, match="web exited with 127"):
-        play(tmp_path, missing)
-
-
-def test_missing_environment_fails_with_its_reason(tmp_path: Path) -> None:
-    def environ() -> dict[str, str]:
-        raise FileNotFoundError("endpoints.json is not there")
-
-    with pytest.raises(ServiceFailed, match=r"endpoints\.json is not there"):
-        play(tmp_path, replace(service("web"), environ=environ))
-
-
 def test_step_runs_once_before_dependents(tmp_path: Path) -> None:
     step = replace(service("setup", "echo ran"), once=Once(tmp_path / "setup.done", lambda: "same"))
 
@@ -174,14 +51,6 @@ def test_failed_step_is_not_repeated(tmp_path: Path) -> None:
         play(tmp_path, step)
 
     assert not (tmp_path / "done").exists()
-
-
-async def reloading(supervisor: Supervisor) -> asyncio.Task[None]:
-    """Return the task that reloads on edits, once it watches."""
-    task = asyncio.create_task(supervisor.reload_on_edits())
-    for _ in range(5):
-        await asyncio.sleep(0)
-    return task
 
 
 def test_edit_restarts_service_without_port(tmp_path: Path) -> None:
@@ -314,18 +183,6 @@ def test_unparsable_file_keeps_old_code_until_it_is_mended(tmp_path: Path) -> No
     )
 
     assert diary.lines == [f"web: {problem}"] * 2
-
-
-def test_traceback_of_ended_process_is_its_reason(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text("def main():\n    raise ValueError('no port')\nmain()\n")
-    fails = replace(
-        service("web"),
-        command=(sys.executable, str(tmp_path / "app.py")),
-        probe=CommandProbe(("false",)),
-    )
-
-    with pytest.raises(ServiceFailed, match=r"web app\.py:2 ValueError: no port"):
-        play(tmp_path, fails)
 
 
 def test_stopped_service_stays_stopped_until_it_is_started(tmp_path: Path) -> None:
