@@ -24,7 +24,7 @@ from proto_schema_parser.parser import Parser
 
 from devenv.gcp.errors import InvalidArgument
 
-LONGEST_DEFINITION = 50_000  # bytes: the parser needs about half a second for so many
+LONGEST_DEFINITION = 50_000  # bytes: the parser needs up to a few seconds for so many
 _DEEPEST = 100
 _TYPES = {
     name.removeprefix("TYPE_").lower(): number
@@ -235,7 +235,8 @@ def _enum(parsed: ast.Enum) -> EnumDescriptorProto:
 
 def _only(elements: Iterable[Any], *kinds: type[Any]) -> list[Any]:
     """Return the elements of these kinds. Raises ValueError for one that has to be refused."""
-    kept = [element for element in elements if not isinstance(element, _IGNORED)]
+    # The parser returns None for an empty statement.
+    kept = [each for each in elements if each is not None and not isinstance(each, _IGNORED)]
     for element in kept:
         if not isinstance(element, kinds):
             name = type(element).__name__.lower()

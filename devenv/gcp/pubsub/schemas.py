@@ -4,6 +4,7 @@ Schemas are Avro or protocol buffers. See
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#schemaservice.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -41,7 +42,8 @@ _ONE, _MANY = "/v1/{name=projects/*/schemas/*}", "/v1/{parent=projects/*}/schema
 class PubSubSchemas:
     """The schemas of one project, and their methods; `deleted` gets the name of one that is gone.
 
-    A row of the table is a revision, under `NAME@NUMBER`.
+    A row of the table is a revision, under `NAME@NUMBER`. Definitions are parsed in a thread, one
+    after the other: that of a long protocol buffer takes seconds.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PubSubSchemas:
         self._clock = clock
         self._table = store.table("pubsub_schemas")
         self._deleted = deleted
+        self._parsing = asyncio.Lock()
 
     def rpcs(self) -> Iterator[Rpc]:
         for name, response, handle, rule in (
@@ -95,7 +98,7 @@ class PubSubSchemas:
         project = self._names.project(request.parent)
         self._allow(call.caller, "create", project)
         name = self._names.schema(f"{project}/schemas/{request.schema_id}")
-        _check(request.schema)
+        await self._check(request.schema)
         if self._revisions(name):
             short = name.rpartition("/")[2]
             raise AlreadyExists(f"Resource already exists in the project (resource={short}).")
@@ -129,8 +132,9 @@ class PubSubSchemas:
         return types.ListSchemaRevisionsResponse.pb()(schemas=schemas, next_page_token=token)
 
     async def commit(self, request: Any, call: ApiCall) -> Any:
-        found = self._existing(request.name, call, "commit")
-        _check(request.schema)
+        name = self._existing(request.name, call, "commit")[0].name
+        await self._check(request.schema)
+        found = self._found(name)
         if request.schema.type_ != found[-1].type_:
             raise InvalidArgument("schema.type must be that of the revisions before.")
         if len(found) >= _MOST_REVISIONS:
@@ -169,16 +173,16 @@ class PubSubSchemas:
 
     async def validate(self, request: Any, call: ApiCall) -> Any:
         self._allow(call.caller, "validate", self._names.project(request.parent))
-        _check(request.schema)
+        await self._check(request.schema)
         return types.ValidateSchemaResponse.pb()()
 
     async def validate_message(self, request: Any, call: ApiCall) -> Any:
         self._allow(call.caller, "validate", self._names.project(request.parent))
         if request.WhichOneof("schema_spec") == "schema":
-            _check(request.schema)
             schema = request.schema
         else:
             schema = self._existing(request.name, call, "get")[-1]
+        await self._check(schema)
         _check_data(schema, request.encoding, request.message)
         return types.schema.ValidateMessageResponse.pb()()
 
@@ -200,12 +204,16 @@ class PubSubSchemas:
             if (wanted := getattr(settings, key)) and wanted not in ids:
                 raise NotFound(f"schema_settings.{key} {wanted[:40]!r} is not a revision.")
 
+    async def prepare(self, topic: Any) -> None:
+        """Parse the schema of a topic before `admitted` needs it."""
+        await self._parse(self._revisions_of(topic))
+
     def admitted(self, topic: Any, messages: Iterable[Any]) -> Sequence[Any]:
         """Return messages as a topic with a schema publishes them. Raises InvalidArgument."""
         if not topic.HasField("schema_settings"):
             return list(messages)
         settings = topic.schema_settings
-        revisions = _within(self._revisions(settings.schema), settings)
+        revisions = self._revisions_of(topic)
         if not revisions:
             raise InvalidArgument(f"The schema of {topic.name} is deleted.")
         return [_admitted(message, settings, revisions) for message in messages]
@@ -222,23 +230,39 @@ class PubSubSchemas:
     def _revisions(self, name: str) -> list[Any]:
         return [Schema.FromString(value) for _, value in self._table.scan(f"{name}@")]
 
+    def _revisions_of(self, topic: Any) -> list[Any]:
+        """Return the revisions that the messages of a topic may fit."""
+        if not topic.HasField("schema_settings"):
+            return []
+        settings = topic.schema_settings
+        return _within(self._revisions(settings.schema), settings)
+
+    async def _check(self, given: Any) -> None:
+        """Refuse a schema that is not valid. Raises CloudError."""
+        if given.type_ not in (_AVRO, _PROTOBUF):
+            raise InvalidArgument("schema.type must be AVRO or PROTOCOL_BUFFER.")
+        await self._parse([given])
+
+    async def _parse(self, schemas: Sequence[Any]) -> None:
+        """Parse definitions, which are then known. Raises InvalidArgument."""
+        wanted = [(each.type_, each.definition) for each in schemas]
+        if wanted:
+            async with self._parsing:
+                await asyncio.to_thread(lambda: [_parsed(*each) for each in wanted])
+
     def _existing(self, text: str, call: ApiCall, verb: str) -> list[Any]:
         """Return the revisions of a schema, the first one first. Raises CloudError."""
         name = self._names.schema(text)
         self._allow(call.caller, verb, name)
+        return self._found(name)
+
+    def _found(self, name: str) -> list[Any]:
         if not (found := self._revisions(name)):
             raise NotFound(f"Resource not found (resource={name.rpartition('/')[2]}).")
         return found
 
     def _allow(self, caller: ApiCaller, verb: str, resource: str) -> None:
         self._guard.require(caller, f"pubsub.schemas.{verb}", resource)
-
-
-def _check(given: Any) -> None:
-    """Refuse a schema that is not valid. Raises CloudError."""
-    if given.type_ not in (_AVRO, _PROTOBUF):
-        raise InvalidArgument("schema.type must be AVRO or PROTOCOL_BUFFER.")
-    _parsed(given.type_, given.definition)
 
 
 @lru_cache(maxsize=64)

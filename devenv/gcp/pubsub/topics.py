@@ -129,6 +129,9 @@ class TopicMethods:
     async def publish(self, request: Any, call: ApiCall) -> Any:
         live = self._find(request.topic, call, "publish")
         check_messages(request.messages)
+        if live.state.HasField("schema_settings"):
+            await self._schemas.prepare(live.state)
+            live = self._context.topic(live.state.name)  # which may be gone meanwhile
         ids = self._broker.publish(live, self._schemas.admitted(live.state, request.messages))
         return types.PublishResponse.pb()(message_ids=ids)
 

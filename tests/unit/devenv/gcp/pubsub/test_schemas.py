@@ -1,17 +1,21 @@
 """Schemas of Pub/Sub by REST, and topics that refuse messages which do not fit."""
 
+import asyncio
 import base64
 import io
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import fastavro
 import pytest
 
+from devenv.gcp.caller import ApiCall, ApiCaller
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.pubsub import schemas
 from devenv.gcp.pubsub.avro import check_binary, parse_definition
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc.calls import Calls
@@ -224,6 +228,7 @@ def test_message_is_validated_by_its_encoding(
         (PROTO2, "JSON", {"id": "a"}, True),
         (PROTO2, "JSON", {"count": 1}, False),
         (PROTO2, "BINARY", b"\x0a\x01a", True),
+        (f"{PROTO3} message A {{ ; int32 a = 1; ; }}", "BINARY", b"\x08\x01", True),
         (PROTO2, "BINARY", b"", False),
     ],
 )
@@ -248,6 +253,24 @@ def test_topic_with_a_protocol_buffer_admits_its_messages(pubsub: PubSub) -> Non
 
     assert pubsub.refusal("POST", f"{TOPIC}:publish", message({"id": 1}))[0] == 400
     assert other == (400, "schema.type must be that of the revisions before.")
+
+
+@pytest.mark.anyio
+async def test_definition_is_parsed_while_other_calls_go_on(
+    pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others_went_on = threading.Event()
+    monkeypatch.setattr(schemas, "_parsed", lambda *_: others_went_on.wait(timeout=20))
+    request = schemas.types.ValidateSchemaRequest.pb()(parent="projects/p")
+    request.schema.type_, request.schema.definition = 1, PROTO
+    rpcs = {each.method.rpartition("/")[2]: each for each in pubsub.service.rpcs()}
+    validate: Any = rpcs["ValidateSchema"].handle
+
+    parsing = asyncio.create_task(validate(request, ApiCall(ApiCaller("a@b.c"))))
+    await asyncio.sleep(0)
+    assert not parsing.done()
+    others_went_on.set()
+    await parsing
 
 
 def test_revision_is_rolled_back_and_deleted(pubsub: PubSub) -> None:
