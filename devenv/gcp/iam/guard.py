@@ -39,6 +39,8 @@ _SCOPES = {
     "monitoring": {"monitoring"},
     "iam": {"iam"},
 }
+# Of the scopes of Cloud Storage only full control reaches policies and access control lists.
+_POLICY_SCOPES = {"devstorage.full_control"}
 # The scopes that are for one permission alone.
 _WRITING_SCOPES = {
     "logging.logEntries.create": "logging.write",
@@ -165,7 +167,9 @@ def is_in_scope(caller: ApiCaller, permission: str) -> bool:
     """
     service, _, rest = permission.partition(".")
     scopes = {scope.removeprefix("https://www.googleapis.com/auth/") for scope in caller.scopes}
-    if not scopes or "cloud-platform" in scopes or scopes & _SCOPES.get(service, set()):
+    is_policy = service == "storage" and permission.endswith("IamPolicy")
+    covering = _POLICY_SCOPES if is_policy else _SCOPES.get(service, set())
+    if not scopes or "cloud-platform" in scopes or scopes & covering:
         return True
     if _WRITING_SCOPES.get(permission) in scopes:
         return True

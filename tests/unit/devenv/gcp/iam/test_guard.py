@@ -159,6 +159,8 @@ def test_downscoped_token_is_refused_outside_storage(
         ("devstorage.read_write", "storage.objects.create", True),
         ("devstorage.read_only", "storage.objects.get", True),
         ("devstorage.read_only", "storage.objects.create", False),
+        ("devstorage.read_write", "storage.buckets.setIamPolicy", False),
+        ("devstorage.full_control", "storage.buckets.setIamPolicy", True),
         ("devstorage.read_write", "run.jobs.run", False),
         ("cloud-tasks", "cloudtasks.tasks.create", True),
         ("userinfo.email", "storage.objects.get", False),
