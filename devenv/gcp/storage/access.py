@@ -16,42 +16,24 @@ from typing import Any
 from devenv.gcp.caller import AccessBoundary, ApiCaller, Guard
 from devenv.gcp.errors import CloudError, PermissionDenied, Unauthenticated
 from devenv.gcp.iam.conditions import condition_holds
+from devenv.gcp.iam.roles import ROLES
 from devenv.gcp.journal import note_decision
 
 _SERVICE = "storage.googleapis.com"
 _LIST_PREFIX = f"{_SERVICE}/objectListPrefix"
 
 
-def _each(resource: str, verbs: str) -> frozenset[str]:
-    return frozenset(f"storage.{resource}.{verb}" for verb in verbs.split())
-
-
-_OBJECTS = _each("objects", "get list create delete restore update")
-_UPLOADS = _each("multipartUploads", "create abort listParts")
-_ROLES: dict[str, frozenset[str]] = {
-    "roles/storage.objectViewer": _each("objects", "get list"),
-    "roles/storage.objectCreator": _each("objects", "create") | _UPLOADS,
-    "roles/storage.objectUser": _OBJECTS | _UPLOADS | _each("multipartUploads", "list"),
-    "roles/storage.objectAdmin": _OBJECTS | _UPLOADS | _each("multipartUploads", "list"),
-    "roles/storage.legacyObjectReader": _each("objects", "get"),
-    "roles/storage.legacyObjectOwner": _each("objects", "get update"),
-    "roles/storage.legacyBucketReader": _each("objects", "list") | _each("buckets", "get"),
-    "roles/storage.legacyBucketWriter": _each("objects", "create delete list")
-    | _each("buckets", "get"),
-    "roles/storage.admin": _OBJECTS
-    | _UPLOADS
-    | _each("multipartUploads", "list")
-    | _each("buckets", "get list create delete update"),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class StorageTarget:
-    """The resource of a request; `prefix` is the one that a listing asks for."""
+    """The resource of a request; `prefix` is the one that a listing asks for.
+
+    Of an object it is the generation that the request names, else the live one.
+    """
 
     bucket: str
     name: str = ""
     prefix: str = ""
+    generation: int | None = None
 
     @property
     def bucket_name(self) -> str:
@@ -76,10 +58,17 @@ class Access:
     private: Callable[[str], bool] = lambda _: False
     listed: Callable[[ApiCaller, str, StorageTarget], bool] = lambda *_: False
 
-    def require(self, permission: str, bucket: str = "", name: str = "", prefix: str = "") -> None:
+    def require(
+        self,
+        permission: str,
+        bucket: str = "",
+        name: str = "",
+        prefix: str = "",
+        generation: int | None = None,
+    ) -> None:
         """Return if the caller has the permission, else raise what `denial` returns."""
         try:
-            self._decide(permission, StorageTarget(bucket, name, prefix))
+            self._decide(permission, StorageTarget(bucket, name, prefix, generation))
         except PermissionDenied as error:
             raise self.denial(permission, error.details) from error
 
@@ -120,10 +109,15 @@ def permits(boundary: AccessBoundary, permission: str, target: StorageTarget) ->
     """Return whether one rule of `boundary` makes `permission` available on `target`."""
     return any(
         resource.removeprefix(f"//{_SERVICE}/") == target.bucket_name
-        and any(permission in _ROLES.get(role.removeprefix("inRole:"), ()) for role in roles)
+        and any(permission in _permissions(role.removeprefix("inRole:")) for role in roles)
         and (not condition or _holds(condition, permission, target))
         for resource, roles, condition in boundary.rules
     )
+
+
+def _permissions(role: str) -> frozenset[str]:
+    """Return the permissions of a role in a boundary, which is one of Cloud Storage."""
+    return ROLES.get(role, frozenset()) if role.startswith("roles/storage.") else frozenset()
 
 
 def _holds(condition: str, permission: str, target: StorageTarget) -> bool:

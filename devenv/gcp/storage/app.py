@@ -213,7 +213,7 @@ class StorageApp:
             if not self._catalogue.may_have_lists(target.bucket):
                 return False
             bucket = find(target.bucket)
-            item = self._catalogue.live(target.bucket, target.name) if target.name else None
+            item = self._catalogue.item(target.bucket, target.name, target.generation)
             return bucket is not None and self._trust.lists.allow(caller, permission, bucket, item)
 
         return Access(self._trust.guard, caller, self._config.project, private, listed)

@@ -131,6 +131,12 @@ class Catalogue:
         )
         return _object_of(row[0]) if row else None
 
+    def item(self, bucket: str, name: str, generation: int | None) -> ObjectRecord | None:
+        """Return a generation of an object, or without one the live object."""
+        if generation is None:
+            return self.live(bucket, name)
+        return self.object(bucket, name, generation)
+
     def scan(self, bucket: str, *, start: str, end: str, versions: bool) -> Iterator[ObjectRecord]:
         """Yield the objects with `start` <= name < `end`, ordered by the bytes of their names."""
         rows = self._run(

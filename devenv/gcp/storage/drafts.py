@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument, PermissionDenied
+from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.model import BucketRecord, ObjectContent, ObjectRecord
 from devenv.gcp.storage.parameters import Preconditions
 from devenv.gcp.storage.resources import timestamp
@@ -23,6 +24,10 @@ class ObjectRef:
     name: str
     generation: int | None = None
     conditions: Preconditions = ANY
+
+    def require(self, access: Access, permission: str) -> None:
+        """Return if the caller has a permission on this generation. Raises CloudError."""
+        access.require(permission, self.bucket, self.name, generation=self.generation)
 
 
 @dataclass(frozen=True, slots=True)

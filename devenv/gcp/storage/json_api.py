@@ -170,7 +170,7 @@ class JsonApi:
         if exchange.shapes.lists:
             found = self._buckets.find(bucket)
             for item in page.items:
-                self._check_projection(exchange, found, item.name)
+                self._check_projection(exchange, found, item.name, item.generation)
         items = [exchange.shapes.object_text(item) for item in page.items]
         return answer_page(
             _page("storage#objects", prefixes=page.prefixes, nextPageToken=page.token), items
@@ -181,7 +181,7 @@ class JsonApi:
         get = self._objects.get_soft_deleted if is_deleted else self._objects.get
         item = get(exchange.access, ref_of(exchange, bucket, name))
         if exchange.shapes.lists:
-            self._check_projection(exchange, self._buckets.find(bucket), name)
+            self._check_projection(exchange, self._buckets.find(bucket), name, item.generation)
         return answer(exchange.shapes.object(item))
 
     async def restore_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
@@ -193,13 +193,13 @@ class JsonApi:
         return answer(exchange.shapes.object(item))
 
     async def update_object(self, exchange: Exchange, bucket: str, name: str) -> Response:
-        sent = await exchange.json()
+        sent, ref = await exchange.json(), ref_of(exchange, bucket, name)
         if exchange.shapes.lists:
-            exchange.access.require("storage.objects.update", bucket, name)
-            self._check_projection(exchange, self._buckets.find(bucket), name)
+            ref.require(exchange.access, "storage.objects.update")
+            self._check_projection(exchange, self._buckets.find(bucket), name, ref.generation)
         item = self._objects.patch(
             exchange.access,
-            ref_of(exchange, bucket, name),
+            ref,
             sent,
             whole=exchange.request.method == "PUT",
             wanted=(sent.get("acl"), exchange.query.get("predefinedAcl", "")),
@@ -243,11 +243,18 @@ class JsonApi:
         )
         return answer(exchange.shapes.object(item))
 
-    def _check_projection(self, exchange: Exchange, bucket: BucketRecord, name: str = "") -> None:
+    def _check_projection(
+        self,
+        exchange: Exchange,
+        bucket: BucketRecord,
+        name: str = "",
+        generation: int | None = None,
+    ) -> None:
         """Refuse `projection=full` to callers who may not see access control lists."""
         if exchange.shapes.lists and not bucket.uniform:
             kind = "objects" if name else "buckets"
-            exchange.access.require(f"storage.{kind}.getIamPolicy", bucket.name, name)
+            permission = f"storage.{kind}.getIamPolicy"
+            exchange.access.require(permission, bucket.name, name, generation=generation)
 
     def _check_project(self, project: str) -> None:
         if not project:

@@ -135,7 +135,7 @@ class Objects:
 
     def get(self, access: Access, ref: ObjectRef) -> ObjectRecord:
         """Return an object; a caller who may not list gets 403 for one that does not exist."""
-        access.require("storage.objects.get", ref.bucket, ref.name)
+        ref.require(access, "storage.objects.get")
         try:
             found = self._find(ref)
         except NotFound:
@@ -147,7 +147,7 @@ class Objects:
 
     def get_soft_deleted(self, access: Access, ref: ObjectRef) -> ObjectRecord:
         """Return a soft-deleted object, which needs its generation."""
-        access.require("storage.objects.get", ref.bucket, ref.name)
+        ref.require(access, "storage.objects.get")
         access.require("storage.objects.restore", ref.bucket, ref.name)
         found = self._find_soft_deleted(ref)
         ref.conditions.check_read(found)
@@ -192,7 +192,7 @@ class Objects:
         wanted: WantedList = NO_LIST,
     ) -> ObjectRecord:
         """Change metadata by a merge patch, or all of it when `whole`, and the list to `wanted`."""
-        access.require("storage.objects.update", ref.bucket, ref.name)
+        ref.require(access, "storage.objects.update")
         with self.change():
             before = self._find(ref)
             ref.conditions.check(before)
@@ -215,7 +215,7 @@ class Objects:
 
     def read_acl(self, access: Access, ref: ObjectRef) -> tuple[ObjectRecord, Acl]:
         """Return an object and its access control list. Raises UniformAccess."""
-        access.require("storage.objects.getIamPolicy", ref.bucket, ref.name)
+        ref.require(access, "storage.objects.getIamPolicy")
         bucket = self._with_lists(ref, "get")
         found = self._find(ref)
         ref.conditions.check_read(found)
@@ -225,7 +225,7 @@ class Objects:
         self, access: Access, ref: ObjectRef, change: Callable[[dict[str, str]], object]
     ) -> ObjectRecord:
         """Let `change` change the access control list of an object; it counts a metageneration."""
-        access.require("storage.objects.setIamPolicy", ref.bucket, ref.name)
+        ref.require(access, "storage.objects.setIamPolicy")
         with self.change():
             bucket = self._with_lists(ref, "update")
             before = self._find(ref)
@@ -343,14 +343,13 @@ class Objects:
         bucket = self._catalogue.bucket(before.bucket)
         if bucket is None or not self._lists.is_wanted(bucket, *wanted):
             return before.acl
-        access.require("storage.objects.setIamPolicy", before.bucket, before.name)
+        ObjectRef(before.bucket, before.name, before.generation).require(
+            access, "storage.objects.setIamPolicy"
+        )
         return self._lists.for_objects(bucket, *wanted)
 
     def _find(self, ref: ObjectRef) -> ObjectRecord:
-        if ref.generation is None:
-            found = self._catalogue.live(ref.bucket, ref.name)
-        else:
-            found = self._catalogue.object(ref.bucket, ref.name, ref.generation)
+        found = self._catalogue.item(ref.bucket, ref.name, ref.generation)
         if found is None:
             if not self._catalogue.has_bucket(ref.bucket):
                 raise NoSuchBucket

@@ -280,6 +280,17 @@ async def test_uniform_access_suspends_lists_and_is_locked_after_90_days(listed:
     assert (refused.status_code, "locked since" in refused.text) == (400, True)
 
 
+async def test_each_generation_has_a_list_of_its_own(listed: Cloud) -> None:
+    await listed.client.patch(LISTED, json={"versioning": {"enabled": True}})
+    first = (await listed.client.get(f"{LISTED}/o/a")).json()["generation"]
+    upload = f"{LISTED_UPLOAD}a&predefinedAcl=publicRead"
+    second = (await listed.client.post(upload, content=b"public")).json()["generation"]
+
+    urls = ("/listed/a", f"/listed/a?generation={first}", f"/listed/a?generation={second}")
+    statuses = [(await listed.without_token("GET", url)).status_code for url in urls]
+    assert statuses == [200, 401, 200]
+
+
 async def test_empty_list_leaves_the_owner_alone(listed: Cloud) -> None:
     await listed.client.post(f"{LISTED}/o/a/acl", json={"entity": "allUsers", "role": "READER"})
     await listed.client.patch(f"{LISTED}/o/a", json={"acl": []})

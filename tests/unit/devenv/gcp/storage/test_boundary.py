@@ -23,6 +23,7 @@ def boundary(role: str, condition: str = "", bucket: str = "b") -> AccessBoundar
         ("inRole:roles/storage.objectViewer", "storage.objects.create", False),
         ("inRole:roles/storage.objectCreator", "storage.objects.create", True),
         ("inRole:roles/storage.objectCreator", "storage.objects.delete", False),
+        ("inRole:roles/storage.objectAdmin", "storage.objects.setIamPolicy", True),
         ("inRole:roles/owner", GET, False),
     ],
 )
