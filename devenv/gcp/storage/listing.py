@@ -12,18 +12,23 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.patterns import pattern_test
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.parameters import flag, number
 
+NameTest: TypeAlias = Callable[[str], bool]
 LAST = "\U0010ffff"
 _MAX_PAGE = 1000
 _MAX_GLOB = 1024
 _GLOB = re.compile(r"\*+|\[[!^]?[^\]]+\]|\\.|.", re.DOTALL)
+# Python tries the combinations of the choices that a pattern leaves; with more than these RE2 matches it.
+_MOST_CHOICES = 2
 _ALTERNATIVES = {"{": "(?:", ",": "|", "}": ")"}
 
 
@@ -40,11 +45,11 @@ class ListRequest:
     versions: bool = False
     soft_deleted: bool = False
     trailing: bool = False
-    glob: re.Pattern[str] | None = None
+    glob: NameTest | None = None
 
     def matches(self, name: str) -> bool:
         """Return whether the glob pattern, if there is one, admits an object or prefix."""
-        return self.glob is None or self.glob.fullmatch(name) is not None
+        return self.glob is None or self.glob(name)
 
 
 @dataclass(slots=True)
@@ -80,7 +85,7 @@ def parse(query: Mapping[str, str]) -> ListRequest:
         versions=versions,
         soft_deleted=soft_deleted,
         trailing=flag(query, "includeTrailingDelimiter"),
-        glob=glob_pattern(pattern) if pattern else None,
+        glob=glob_test(pattern) if pattern else None,
     )
 
 
@@ -134,24 +139,29 @@ def _common_prefix(name: str, request: ListRequest) -> str | None:
     return None if cut < 0 else name[: cut + len(request.delimiter)]
 
 
-def glob_pattern(glob: str) -> re.Pattern[str]:
-    """Return the regular expression of a `matchGlob`. Raises InvalidArgument.
+def glob_test(glob: str) -> NameTest:
+    """Return whether a `matchGlob` admits a name. Raises InvalidArgument.
 
     `*` and `?` stop at a slash, `**` does not; `[a-z]`, `[!a]` and `{one,two}` are as in a shell.
     """
     if len(glob) > _MAX_GLOB:
         raise InvalidArgument(f"matchGlob must not be longer than {_MAX_GLOB} characters.")
-    pieces, depth = [], 0
+    pieces, depth, choices = [], 0, 0
     for piece in _GLOB.findall(glob):
+        choices += piece[0] in "*{"
         if piece in _ALTERNATIVES and (depth or piece == "{"):
             pieces.append(_ALTERNATIVES[piece])
             depth += {"{": 1, ",": 0, "}": -1}[piece]
         else:
             pieces.append(_glob_piece(piece))
+    text = "".join(pieces)
     try:
-        return re.compile("".join(pieces), re.DOTALL)
-    except re.error as error:
-        raise InvalidArgument(f"Invalid matchGlob '{glob}': {error.msg}.") from error
+        pattern = re.compile(text, re.DOTALL)
+        if choices > _MOST_CHOICES:
+            return pattern_test(f"^(?s:{text})$")
+    except (re.error, ValueError) as error:
+        raise InvalidArgument(f"Invalid matchGlob '{glob}': {error}.") from error
+    return lambda name: pattern.fullmatch(name) is not None
 
 
 def _glob_piece(piece: str) -> str:

@@ -132,6 +132,8 @@ async def test_prefix_and_object_can_share_a_name(cloud: Cloud) -> None:
         ("[!b]?txt", ["a.txt"]),
         (r"x\[1", ["x[1"]),
         ("a,txt", []),
+        ("**/*{b,c}.*", ["d/b.csv", "d/e/c.txt"]),
+        ("*[!/]*[.-]*t", ["a.txt"]),
     ],
 )
 async def test_match_glob_selects_objects(cloud: Cloud, glob: str, expected: list[str]) -> None:
@@ -140,6 +142,13 @@ async def test_match_glob_selects_objects(cloud: Cloud, glob: str, expected: lis
     answer = await cloud.client.get(OBJECTS, params={"matchGlob": glob})
 
     assert [item["name"] for item in answer.json().get("items", [])] == expected
+
+
+async def test_match_glob_of_many_stars_takes_linear_time(cloud: Cloud) -> None:
+    await cloud.put("a" * 1000)
+    answer = await cloud.client.get(OBJECTS, params={"matchGlob": "*a" * 50 + "b"})
+
+    assert answer.json() == {"kind": "storage#objects"}
 
 
 async def test_match_glob_with_delimiter_selects_prefixes(cloud: Cloud) -> None:
