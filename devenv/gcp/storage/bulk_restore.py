@@ -12,11 +12,11 @@ import asyncio
 import datetime as dt
 import json
 import logging
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Self
 
 from starlette.responses import Response
@@ -29,14 +29,15 @@ from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.drafts import ObjectRef
 from devenv.gcp.storage.errors import NotEmulated
 from devenv.gcp.storage.exchange import Exchange, answer
-from devenv.gcp.storage.listing import glob_pattern, make_token, read_token
+from devenv.gcp.storage.listing import NameTest, glob_test, make_token, read_token
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import timestamp
 from devenv.gcp.store import Store
 
-_PIECE = 200  # names between two turns of other calls
+_PIECE = 20  # names between two turns of other calls
+_MOST_KEPT = 1000  # operations of a bucket that are done
 _MOST_GLOBS = 100
 _MOST_PAGE = 100
 _MEMBERS = (
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 class RestoreRequest:
     """The objects that an operation restores; moments are in Unix seconds."""
 
-    globs: tuple[re.Pattern[str], ...] = ()
+    globs: tuple[NameTest, ...] = ()
     after: float = 0.0
     before: float = float("inf")
     overwrite: bool = False
@@ -70,14 +71,14 @@ class RestoreRequest:
         if not all(isinstance(each, bool) for each in flags):
             raise InvalidArgument("allowOverwrite and copySourceAcl must be true or false.")
         return cls(
-            tuple(glob_pattern(str(each)) for each in globs),
+            tuple(glob_test(str(each)) for each in globs),
             _moment(body, "softDeletedAfterTime", 0.0),
             _moment(body, "softDeletedBeforeTime", float("inf")),
             *flags,
         )
 
     def selects(self, item: ObjectRecord) -> bool:
-        is_named = not self.globs or any(glob.fullmatch(item.name) for glob in self.globs)
+        is_named = not self.globs or any(glob(item.name) for glob in self.globs)
         return is_named and self.after < item.soft_deleted < self.before
 
 
@@ -158,11 +159,19 @@ class BulkRestores:
                 task.cancel()
             self._table.delete(operation.key)
 
+    def _forget_oldest(self, bucket: str) -> None:
+        done = sorted(
+            (each for each in self._all(f"{bucket}/") if each.done), key=attrgetter("updated")
+        )
+        for operation in done[: 1 - _MOST_KEPT]:
+            self._table.delete(operation.key)
+
     async def begin(self, exchange: Exchange, bucket: str) -> Response:
         request = RestoreRequest.of(await exchange.json())
         for verb in ("restore", "create", *(["delete"] if request.overwrite else [])):
             exchange.access.require(f"storage.objects.{verb}", bucket)
         self._buckets.find(bucket)
+        self._forget_oldest(bucket)
         now = self._clock.now()
         operation = BucketOperation(bucket, uuid.uuid4().hex, now, now)
         self._save(operation)
@@ -195,7 +204,8 @@ class BulkRestores:
         found = self._find(exchange, bucket, name, "cancel")
         if task := self._running.pop(found.key, None):
             task.cancel()
-            self._end(self._load(found.key) or found, _CANCELLED, "The operation was cancelled.")
+            if not found.done:
+                self._end(found, _CANCELLED, "The operation was cancelled.")
         return Response(status_code=204)
 
     async def _attend(

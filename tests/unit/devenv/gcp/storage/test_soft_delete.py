@@ -1,10 +1,12 @@
 """Soft delete: deleted objects that can be listed and restored for a while."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from devenv.gcp.storage import bulk_restore
 from devenv.gcp.storage.bulk_restore import BulkRestores
 from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, OBJECTS, Cloud, path, reason
 
@@ -254,3 +256,33 @@ async def test_stopped_or_cancelled_operation_ends_with_an_error(
     assert cancelled.status_code == 204
     assert [(each["done"], each["error"]["code"]) for each in ended] == [(True, 1), (True, 10)]
     assert (await cloud.client.get(f"{BUCKET_PATH}/operations/x")).status_code == 404
+
+
+async def test_operation_that_is_done_is_not_cancelled(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def finish_and_wait(restores: Any, operation: Any, *_: object) -> None:
+        restores._save(replace(operation, done=True))
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(BulkRestores, "_run", finish_and_wait)
+    begun = (await cloud.client.post(f"{OBJECTS}/bulkRestore", json={})).json()
+    await asyncio.sleep(0)
+    assert (await cloud.client.post(f"{begun['selfLink']}/cancel")).status_code == 204
+
+    found = (await cloud.client.get(begun["selfLink"])).json()
+    assert (found["done"], "error" in found) == (True, False)
+
+
+async def test_oldest_operations_are_forgotten(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_restore, "_MOST_KEPT", 2)
+    await keep(cloud)
+    names = []
+    for _ in range(3):
+        names.append((await restore_many(cloud))["name"])
+        await cloud.clock.turn(1)
+
+    listed = (await cloud.client.get(f"{BUCKET_PATH}/operations")).json()["operations"]
+    assert sorted(each["name"] for each in listed) == sorted(names[1:])
