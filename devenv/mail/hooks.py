@@ -198,6 +198,17 @@ async def _body(request: Request) -> bytes | None:
     return body
 
 
+def _indented(document: object) -> str:
+    """Return the JSON of a document until it is too long: indents can make it a thousand times so."""
+    parts, size = [], 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(document):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_SHOWN:
+            break
+    return "".join(parts)
+
+
 def _shown(message: HookMessage, secret: str) -> str:
     state = message.signature(secret)
     tone = {"verified": "good", "wrong": "bad"}.get(state, "soft")
@@ -205,12 +216,12 @@ def _shown(message: HookMessage, secret: str) -> str:
     kind = ""
     try:
         document = json.loads(text)
-        text = json.dumps(document, indent=2, ensure_ascii=False)
+        text = _indented(document)
         kind = str(document.get("type", "")) if isinstance(document, dict) else ""
     except (ValueError, RecursionError):
         pass
     if len(text) > MAX_SHOWN:
-        text = f"{text[:MAX_SHOWN]}\n… and {len(text) - MAX_SHOWN:,} more characters"
+        text = f"{text[:MAX_SHOWN]}\n… and more; the body has {len(message.body):,} bytes"
     headers = "\n".join(f"{name}: {value}" for name, value in message.headers)
     return (
         f"<details><summary><strong>{escape(message.path)}</strong> {escape(kind)}"

@@ -1,6 +1,7 @@
 """The receiver of webhooks in the mail catcher."""
 
 import datetime as dt
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 from starlette.testclient import TestClient
 
-from devenv.mail.hooks import MAX_BODY_BYTES, MAX_MESSAGES, MAX_TOTAL_BYTES
+from devenv.mail.hooks import MAX_BODY_BYTES, MAX_MESSAGES, MAX_SHOWN, MAX_TOTAL_BYTES, _indented
 from devenv.mail.mailbox import Mailbox
 from devenv.mail.web import app
 
@@ -82,7 +83,13 @@ def test_bytes_of_all_messages_are_bounded_and_long_bodies_are_cut(client: TestC
 
     assert "/hooks/n2." not in page
     assert "/hooks/n3." in page
-    assert "… and 983,040 more characters" in page
+    assert "… and more; the body has 1,048,576 bytes" in page
+
+
+def test_deep_json_is_indented_up_to_its_first_characters(client: TestClient) -> None:
+    deep = json.loads("[" * 500 + ",".join("1" * 10_000) + "]" * 500)
+
+    assert len(_indented(deep)) < MAX_SHOWN + 2000
 
 
 def test_messages_survive_a_restart(tmp_path: Path) -> None:
