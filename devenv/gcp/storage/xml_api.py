@@ -43,8 +43,12 @@ _OVERRIDES = {
 }
 
 
+# Also those of S3, whose clients would otherwise delete a bucket with their DELETE of one.
 _SUBRESOURCES = (
-    *("billing", "compose", "encryptionConfig", "logging", "object-lock", "retention"),
+    *("accelerate", "analytics", "attributes", "billing", "compose", "encryption"),
+    *("encryptionConfig", "intelligent-tiering", "inventory", "legal-hold", "logging", "metrics"),
+    *("notification", "object-lock", "ownershipControls", "policy", "policyStatus"),
+    *("publicAccessBlock", "replication", "requestPayment", "restore", "retention", "select"),
     *("storageClass", "tagging", "torrent", "versions", "website"),
 )
 _REFUSED_HEADERS = (

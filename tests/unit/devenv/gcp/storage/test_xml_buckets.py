@@ -80,3 +80,11 @@ async def test_wrong_xml_document_of_setting_is_refused(
 ) -> None:
     refused = await cloud.client.put(f"/{BUCKET}?{name}", content=document)
     assert (refused.status_code, text in html.unescape(refused.text)) == (400, True), refused.text
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_subresource_of_s3_does_not_act_on_the_bucket(cloud: Cloud, method: str) -> None:
+    refused = await cloud.client.request(method, f"/{BUCKET}?policy")
+
+    assert (refused.status_code, "subresource 'policy'" in refused.text) == (400, True)
+    assert (await cloud.client.get(BUCKET_PATH)).status_code == 200
