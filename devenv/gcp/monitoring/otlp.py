@@ -47,7 +47,8 @@ def series_of(resource: ResourceMetrics, project: str) -> tuple[list[Any], list[
                 try:
                     made = _series(metric, scope, point, kind)
                 except (OverflowError, ValueError) as error:
-                    reason = str(error) or "has buckets that do not fit each other"
+                    is_ours = isinstance(error, ValueError)
+                    reason = str(error) if is_ours else "has buckets that do not fit each other"
                     problems.append(f"A point of {metric.name!r} {reason}.")
                     continue
                 made.resource.type = "prometheus_target"
@@ -81,6 +82,10 @@ def _points(metric: Metric) -> tuple[str, Any]:
     elif data in _FILL and held.aggregation_temporality == _SINCE_START:
         kind = "histogram"
     return kind, held.data_points
+
+
+def count_points(metric: Metric) -> int:
+    return len(_points(metric)[1])
 
 
 def _problem(metric: Metric, kind: str) -> str:

@@ -4,6 +4,7 @@ See https://docs.cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSer
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from google.api.label_pb2 import LabelDescriptor
@@ -16,7 +17,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
 from devenv.gcp.messages import moment, page
 from devenv.gcp.monitoring.filters import parse_filter
-from devenv.gcp.monitoring.otlp import series_of
+from devenv.gcp.monitoring.otlp import count_points, series_of
 from devenv.gcp.monitoring.series_store import SeriesStore
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
@@ -57,23 +58,15 @@ class SeriesMethods:
     def keep_otlp(self, resources: Sequence[Any]) -> list[str]:
         """Keep the valid points of OTLP's metrics, and return what is wrong with each of the others.
 
-        Raises InvalidArgument for more than 200 of them.
+        Raises InvalidArgument for more than 200 of them, before any is read.
         """
+        _check_size(resources)
         series: list[Any] = []
         problems: list[str] = []
         for resource in resources:
             some, wrong = series_of(resource, self._config.project)
             series += some
             problems += wrong
-        for what, count in (
-            ("resources", len(resources)),
-            ("data points", len(series) + len(problems)),
-        ):
-            if count > _MOST_OF_REQUEST:
-                raise InvalidArgument(
-                    f"The request has {count} {what}; at most {_MOST_OF_REQUEST} are possible. "
-                    "Export smaller batches."
-                )
         self._series.add(series, now=self._clock.machine())
         return problems
 
@@ -146,6 +139,26 @@ class SeriesMethods:
             raise wrong_project(project[:100], "monitoring.googleapis.com")
         resource = f"projects/{self._config.project}"
         self._guard.require(call.caller, f"monitoring.{permission}", resource)
+
+
+def _check_size(resources: Sequence[Any]) -> None:
+    """Raise InvalidArgument for too many resources or data points; a metric counts as one at least."""
+    count, what = len(resources), "resources"
+    if count <= _MOST_OF_REQUEST:
+        counts = (
+            max(1, count_points(metric))
+            for resource in resources
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        )
+        what = "data points"
+        # The rest of a request that is far too large is not even counted.
+        count = next((n for n in accumulate(counts) if n > _MOST_OF_REQUEST), 0)
+    if count:
+        raise InvalidArgument(
+            f"The request has {count} {what} or more; at most {_MOST_OF_REQUEST} are possible. "
+            "Export smaller batches."
+        )
 
 
 def _interval(interval: Any) -> tuple[int, int]:

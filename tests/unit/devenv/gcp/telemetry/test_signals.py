@@ -27,6 +27,7 @@ from devenv.gcp.logging.fields import EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.service import LoggingService
+from devenv.gcp.monitoring import series
 from devenv.gcp.monitoring.series_store import SeriesStore, TimeSeries
 from devenv.gcp.monitoring.service import MonitoringService
 from devenv.gcp.rpc.calls import Calls
@@ -305,11 +306,14 @@ def test_invalid_log_record_is_rejected_and_counted(signals: Signals) -> None:
     assert [entry.text_payload for entry in signals.entries()] == ["kept"]
 
 
-def test_request_of_too_many_points_is_refused(signals: Signals) -> None:
+def test_request_of_too_many_points_is_refused_before_they_are_read(
+    signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "series_of", None)
     answer = signals.post("metrics", metrics(*[{}] * 201).SerializeToString())
 
     assert answer.status_code == 400
-    assert b"201 data points; at most 200" in answer.content
+    assert b"201 data points or more; at most 200" in answer.content
 
 
 @pytest.mark.parametrize("signal", ["metrics", "logs"])
