@@ -36,7 +36,7 @@ _PLACEHOLDER = re.compile(r"([\w-]+)/<\w+:\w+>")
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class PolicyCaller:
     """Somebody who calls a route: a browser's session or an API key.
 
     `permissions` are those in the organisation, None for who is neither member nor guest there.
@@ -143,9 +143,9 @@ class PolicyWorld:
         # The kinds of an export differ: findings of runs, and workflows.
         return path.replace("csv", "yaml") if "/workflows/" in path else path
 
-    def people(self) -> Iterator[Caller]:
+    def people(self) -> Iterator[PolicyCaller]:
         """Yield the callers of pages: sessions."""
-        yield Caller("anonymous", signed_in=False)
+        yield PolicyCaller("anonymous", signed_in=False)
         yield self.session("stranger", MembershipFactory.create().user)
         for role, permissions in PERMISSIONS.items():
             yield self.session(role, self._member(role), permissions)
@@ -153,9 +153,9 @@ class PolicyWorld:
         other = self.session("guest of another", self._guest("other"), GUEST_PERMISSIONS)
         yield replace(other, sees_workflow=False)
 
-    def programs(self) -> Iterator[Caller]:
+    def programs(self) -> Iterator[PolicyCaller]:
         """Yield the callers of the API: the same people by their keys, narrower and service keys."""
-        yield Caller("no key", signed_in=False)
+        yield PolicyCaller("no key", signed_in=False)
         yield self._key("key of stranger", MembershipFactory.create().user)
         for role, permissions in PERMISSIONS.items():
             yield self._key(f"key of {role}", self._member(role), permissions)
@@ -167,8 +167,10 @@ class PolicyWorld:
         MembershipFactory.create(organisation=self.acme, user=service, role=Role.AUTHOR)
         yield self._key("service key", service, PERMISSIONS[Role.AUTHOR])
 
-    def session(self, name: str, user: User, permissions: frozenset[str] | None = None) -> Caller:
-        caller = Caller(name, permissions=permissions)
+    def session(
+        self, name: str, user: User, permissions: frozenset[str] | None = None
+    ) -> PolicyCaller:
+        caller = PolicyCaller(name, permissions=permissions)
         caller.client.force_login(user)
         # The session notes its use and the organisation once; a call that is undone would each time.
         caller.client.get("/app/orgs/acme/runs/")
@@ -181,10 +183,12 @@ class PolicyWorld:
         permissions: frozenset[str] | None = None,
         *,
         scopes: str = "read launch manage",
-    ) -> Caller:
+    ) -> PolicyCaller:
         key, text = api_keys.issue(user, name)
         ApiKey.objects.filter(pk=key.pk).update(scopes=scopes)
-        return Caller(name, headers={"Authorization": f"Bearer {text}"}, permissions=permissions)
+        return PolicyCaller(
+            name, headers={"Authorization": f"Bearer {text}"}, permissions=permissions
+        )
 
     def _member(self, role: str) -> User:
         user: User = MembershipFactory.create(organisation=self.acme, role=role).user

@@ -45,7 +45,7 @@ _programs = ForkServer(
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordingSource:
     """A file that is given to a real validator; `more` is added at its end."""
 
     validator: str
@@ -74,29 +74,33 @@ _GRAPH = _template("equipment-graph", "shacl")
 _ROOM = _template("fmu-room", "fmu")
 
 SOURCES = (
-    Source("energyplus", "annual", f"{_OFFICES}/small_office.idf"),
-    Source("energyplus", "design-day", f"{_OFFICES}/small_office_designday.idf"),
-    Source("energyplus", "design-day-epjson", f"{_OFFICES}/small_office.epJSON"),
-    Source("energyplus", "doubtful", f"{_OFFICES}/small_office_designday.idf", more=_DOUBTFUL),
-    Source("energyplus", "failing", f"{_OFFICES}/failing.idf"),
-    Source("energyplus", "review", f"{_REVIEW}/pass.epJSON"),
-    Source("energyplus", "review-wasteful", f"{_REVIEW}/fail.epJSON"),
-    Source("fmu", "decay", "validators/fmu/samples/decay.fmu", _TWO_SECONDS),
-    Source("fmu", "failing", "validators/fmu/samples/failing.fmu", _TWO_SECONDS),
-    Source("fmu", "leaky-room", f"{_GALLERY}/fmu-room/leaky-room.fmu", _ROOM),
-    Source("fmu", "native-crash", "validators/fmu/samples/crashing.fmu", _TWO_SECONDS),
-    Source("fmu", "room", f"{_GALLERY}/fmu-room/room.fmu", _ROOM),
-    Source(
+    RecordingSource("energyplus", "annual", f"{_OFFICES}/small_office.idf"),
+    RecordingSource("energyplus", "design-day", f"{_OFFICES}/small_office_designday.idf"),
+    RecordingSource("energyplus", "design-day-epjson", f"{_OFFICES}/small_office.epJSON"),
+    RecordingSource(
+        "energyplus", "doubtful", f"{_OFFICES}/small_office_designday.idf", more=_DOUBTFUL
+    ),
+    RecordingSource("energyplus", "failing", f"{_OFFICES}/failing.idf"),
+    RecordingSource("energyplus", "review", f"{_REVIEW}/pass.epJSON"),
+    RecordingSource("energyplus", "review-wasteful", f"{_REVIEW}/fail.epJSON"),
+    RecordingSource("fmu", "decay", "validators/fmu/samples/decay.fmu", _TWO_SECONDS),
+    RecordingSource("fmu", "failing", "validators/fmu/samples/failing.fmu", _TWO_SECONDS),
+    RecordingSource("fmu", "leaky-room", f"{_GALLERY}/fmu-room/leaky-room.fmu", _ROOM),
+    RecordingSource("fmu", "native-crash", "validators/fmu/samples/crashing.fmu", _TWO_SECONDS),
+    RecordingSource("fmu", "room", f"{_GALLERY}/fmu-room/room.fmu", _ROOM),
+    RecordingSource(
         "schematron", "failing", "validators/schematron/samples/invoice_wrong_date.xml", _INVOICE
     ),
-    Source("schematron", "invoice", f"{_GALLERY}/invoice-schematron/pass.xml", _INVOICE),
-    Source("schematron", "invoice-failing", f"{_GALLERY}/invoice-schematron/fail.xml", _INVOICE),
-    Source("shacl", "failing", f"{_GALLERY}/equipment-graph/fail.ttl", _GRAPH),
-    Source("shacl", "graph", f"{_GALLERY}/equipment-graph/pass.ttl", _GRAPH),
+    RecordingSource("schematron", "invoice", f"{_GALLERY}/invoice-schematron/pass.xml", _INVOICE),
+    RecordingSource(
+        "schematron", "invoice-failing", f"{_GALLERY}/invoice-schematron/fail.xml", _INVOICE
+    ),
+    RecordingSource("shacl", "failing", f"{_GALLERY}/equipment-graph/fail.ttl", _GRAPH),
+    RecordingSource("shacl", "graph", f"{_GALLERY}/equipment-graph/pass.ttl", _GRAPH),
 )
 
 
-def record(source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
+def record(source: RecordingSource) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Run the real validator; return its answer and the artifacts, both trimmed."""
     manifest = read_manifest(ROOT / "validators" / source.validator)
     content = source.content()

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client
 
-from tests.bench.plot import Line, draw
+from tests.bench.plot import PlotLine, draw
 from tests.bench.product import Row, processor_milliseconds
 from tests.database import ROOT
 from tests.factories import MembershipFactory
@@ -92,7 +92,7 @@ def measure(*sizes: int) -> Iterator[Row]:
         measured = f"{found}; {times:.2f} times"
         yield f"{title}: processor ms by runs, p50 and p95", measured, "p95 ≤ 80 ms, ≤ 1.3 times"
     if len(figures) > 1:
-        lines = [Line(title, [each[title][0] for each in figures.values()]) for title in _DRAWN]
+        lines = [PlotLine(title, [each[title][0] for each in figures.values()]) for title in _DRAWN]
         title = "Processor time of a page (p50, ms) by number of runs"
         PLOT.write_text(draw(title, [f"{size:,}" for size in figures], lines))
 

@@ -11,14 +11,14 @@ _ROW = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     """A line of a plot: its name, and a value for each place on the axis."""
 
     name: str
     values: Sequence[float]
 
 
-def draw(title: str, places: Sequence[str], lines: Sequence[Line]) -> str:
+def draw(title: str, places: Sequence[str], lines: Sequence[PlotLine]) -> str:
     """Return an SVG of the lines over places that have the same distance, with a legend below."""
     chart = line_chart(
         title,

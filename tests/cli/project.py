@@ -44,7 +44,7 @@ async def application(scope, receive, send):
 
 
 @dataclass(frozen=True)
-class Project:
+class CliProject:
     """A folder with a devenv.toml, and the command line in it."""
 
     root: Path
@@ -89,14 +89,14 @@ OIDC_CLIENT_SECRET = false
 """
 
 
-def make(root: Path, *, whole: bool = False) -> Project:
+def make(root: Path, *, whole: bool = False) -> CliProject:
     """Create a project; without console and sign-in provider unless it is to be `whole`."""
     root.mkdir(parents=True)
     put_stand_in(root)
     (root / "Makefile").write_text("up:\n\tpython -m devenv up\n")
     text = on_free_ports((ROOT / "devenv.toml").read_text())
     (root / "devenv.toml").write_text(text if whole else _IN_CONTAINERS.sub(_WITHOUT, text))
-    return Project(root)
+    return CliProject(root)
 
 
 def put_stand_in(root: Path) -> None:

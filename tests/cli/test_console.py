@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.cli.project import Project, make
+from tests.cli.project import CliProject, make
 from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliProject]:
     project = make(tmp_path_factory.mktemp("console") / "project", whole=True)
     done = project.devenv("up", "--detach")
     assert done.returncode == 0, done.stderr
@@ -23,7 +23,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 @pytest.fixture
-def visitor(up: Project) -> Iterator[httpx.Client]:
+def visitor(up: CliProject) -> Iterator[httpx.Client]:
     """Return a browser that opened the printed link."""
     link = up.status()["urls"]["console"]
     origin = link.partition("/?token=")[0]
@@ -40,7 +40,7 @@ def _act(visitor: httpx.Client, path: str, **data: str) -> str:
 
 
 def test_service_is_stopped_and_started_from_the_console(
-    visitor: httpx.Client, up: Project
+    visitor: httpx.Client, up: CliProject
 ) -> None:
     assert "mail stopped." in _act(visitor, "/services/mail/stop")
     assert up.status()["services"]["mail"]["state"] == "stopped"
@@ -50,7 +50,7 @@ def test_service_is_stopped_and_started_from_the_console(
     assert up.status()["services"]["mail"]["state"] == "healthy"
 
 
-def test_caught_mails_are_listed(visitor: httpx.Client, up: Project) -> None:
+def test_caught_mails_are_listed(visitor: httpx.Client, up: CliProject) -> None:
     port = int(up.status()["urls"]["smtp"].rpartition(":")[2])
     with smtplib.SMTP("127.0.0.1", port) as smtp:
         smtp.sendmail("a@b.c", ["x@y.z"], "Subject: <hello>\n\nYou")

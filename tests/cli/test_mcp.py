@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
 from tests.checkout import ROOT
-from tests.cli.project import Project
+from tests.cli.project import CliProject
 from tests.ports import on_free_ports
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
@@ -20,18 +20,18 @@ type Calls = list[tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliProject]:
     folder = tmp_path_factory.mktemp("mcp") / "word-count"
     shutil.copytree(ROOT / "examples" / "word-count", folder)
     (folder / "devenv.toml").write_text(on_free_ports((folder / "devenv.toml").read_text()))
-    project = Project(folder)
+    project = CliProject(folder)
     done = project.devenv("up", "--detach")
     assert done.returncode == 0, done.stderr
     yield project
     project.devenv("down")
 
 
-def _session(project: Project, *options: str, calls: Calls) -> Any:
+def _session(project: CliProject, *options: str, calls: Calls) -> Any:
     """Return the names of the tools, and the answer of each call: a text that is an error, or JSON."""
 
     async def talk() -> Any:
@@ -55,7 +55,7 @@ def _session(project: Project, *options: str, calls: Calls) -> Any:
     return anyio.run(talk)
 
 
-def test_assistant_sees_services_calls_and_refusals(up: Project) -> None:
+def test_assistant_sees_services_calls_and_refusals(up: CliProject) -> None:
     calls: Calls = [
         ("status", {}),
         ("logs", {"service": "gcp", "lines": 3}),
@@ -80,7 +80,7 @@ def test_assistant_sees_services_calls_and_refusals(up: Project) -> None:
     assert "32 hexadecimal digits" in found[8]
 
 
-def test_assistant_changes_things_only_where_it_may(up: Project) -> None:
+def test_assistant_changes_things_only_where_it_may(up: CliProject) -> None:
     fault = {"method": "storage.objects.insert", "status": 503, "times": 3}
     calls: Calls = [
         ("add_fault", fault),

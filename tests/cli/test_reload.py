@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.project import Project, make
+from tests.cli.project import CliProject, make
 from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
@@ -34,7 +34,7 @@ def application(environ, start_response):
 
 
 @pytest.fixture(scope="module")
-def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliProject]:
     project = make(tmp_path_factory.mktemp("reload") / "project")
     (project.root / "config" / "asgi.py").write_text(_ASGI)
     (project.root / "config" / "wsgi.py").write_text(_WSGI)
@@ -48,27 +48,27 @@ def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 @pytest.fixture
-def project(unstarted: Project) -> Project:
+def project(unstarted: CliProject) -> CliProject:
     """The stack of this module, whose web answers "first"."""
     answer(unstarted, "first")
     assert unstarted.devenv("up", "--detach").returncode == 0
-    Client(unstarted, "web").until("first")
-    Client(unstarted, "worker").until("first")
+    ReloadClient(unstarted, "web").until("first")
+    ReloadClient(unstarted, "worker").until("first")
     return unstarted
 
 
-def answer(project: Project, text: str) -> None:
+def answer(project: CliProject, text: str) -> None:
     write(project, f"ANSWER = {text!r}\n")
 
 
-def write(project: Project, code: str) -> None:
+def write(project: CliProject, code: str) -> None:
     (project.root / "validibot" / "answer.py").write_text(code)
 
 
-class Client:
+class ReloadClient:
     """Asks web or worker, each time by a new connection."""
 
-    def __init__(self, project: Project, service: str) -> None:
+    def __init__(self, project: CliProject, service: str) -> None:
         self.port = int(project.status()["urls"][service].rpartition(":")[2])
 
     def get(self, path: str = "/") -> str:
@@ -83,7 +83,7 @@ class Client:
         until(lambda: self.get() == text)
 
 
-def _ask(enough: threading.Event, client: Client, seen: Counter[str]) -> None:
+def _ask(enough: threading.Event, client: ReloadClient, seen: Counter[str]) -> None:
     while not enough.is_set():
         try:
             seen[client.get()] += 1
@@ -96,12 +96,12 @@ def _ask(enough: threading.Event, client: Client, seen: Counter[str]) -> None:
         time.sleep(0.02)  # as fast as it goes would take both processors
 
 
-def _ask_slowly(client: Client, seen: Counter[str]) -> None:
+def _ask_slowly(client: ReloadClient, seen: Counter[str]) -> None:
     seen[f"slow {client.get('/slow')}"] += 1
 
 
-def test_edit_reloads_without_failing_a_request(project: Project) -> None:
-    clients = [Client(project, service) for service in ("web", "worker")]
+def test_edit_reloads_without_failing_a_request(project: CliProject) -> None:
+    clients = [ReloadClient(project, service) for service in ("web", "worker")]
     seen: tuple[Counter[str], ...] = (Counter(), Counter())
     enough = threading.Event()
     pairs = list(zip(clients, seen, strict=True))
@@ -121,8 +121,8 @@ def test_edit_reloads_without_failing_a_request(project: Project) -> None:
     assert [set(each) for each in seen] == [{"first", "second", "slow first"}] * 2
 
 
-def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
-    client = Client(project, "web")
+def test_broken_code_is_shown_and_next_edit_recovers(project: CliProject) -> None:
+    client = ReloadClient(project, "web")
 
     def note() -> str:
         return str(project.status()["services"]["web"]["note"])
@@ -150,8 +150,8 @@ def test_broken_code_is_shown_and_next_edit_recovers(project: Project) -> None:
     until(lambda: not note())
 
 
-def test_new_migration_is_applied_before_new_code_serves(project: Project) -> None:
-    client = Client(project, "web")
+def test_new_migration_is_applied_before_new_code_serves(project: CliProject) -> None:
+    client = ReloadClient(project, "web")
     broken = project.root / "broken"
     before = _migrations(project)
 
@@ -168,16 +168,16 @@ def test_new_migration_is_applied_before_new_code_serves(project: Project) -> No
     assert _migrations(project) == before + added
 
 
-def _migrations(project: Project) -> list[str]:
+def _migrations(project: CliProject) -> list[str]:
     return project.devenv("logs", "--no-follow", "migrate").stdout.splitlines()
 
 
-def test_watch_0_turns_reload_off(unstarted: Project) -> None:
+def test_watch_0_turns_reload_off(unstarted: CliProject) -> None:
     project = unstarted
     project.devenv("down")
     answer(project, "first")
     assert project.devenv("up", "--detach", WATCH="0").returncode == 0
-    client = Client(project, "web")
+    client = ReloadClient(project, "web")
     pid = project.status()["services"]["web"]["pid"]
 
     answer(project, "second")

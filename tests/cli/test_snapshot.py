@@ -9,19 +9,19 @@ import httpx
 import psycopg
 import pytest
 
-from tests.cli.project import Project, make
+from tests.cli.project import CliProject, make
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
+def project(tmp_path: Path) -> Iterator[CliProject]:
     project = make(tmp_path / "project")
     yield project
     project.devenv("down")
 
 
-def change(project: Project, number: int) -> None:
+def change(project: CliProject, number: int) -> None:
     """Put a row into the database, and send a mail."""
     urls = project.status()["urls"]
     with psycopg.connect(urls["postgres"], autocommit=True) as connection:
@@ -31,7 +31,7 @@ def change(project: Project, number: int) -> None:
         smtp.sendmail("a@b.c", ["x@y.z"], f"Subject: {number}\n\nYou")
 
 
-def seen(project: Project) -> tuple[list[int], list[str]]:
+def seen(project: CliProject) -> tuple[list[int], list[str]]:
     """Return the rows and the subjects of the mails."""
     urls = project.status()["urls"]
     with psycopg.connect(urls["postgres"]) as connection:
@@ -40,7 +40,7 @@ def seen(project: Project) -> tuple[list[int], list[str]]:
     return rows, sorted(mail["Subject"] for mail in mails)
 
 
-def test_snapshots_are_loaded_into_running_and_new_stacks(project: Project) -> None:
+def test_snapshots_are_loaded_into_running_and_new_stacks(project: CliProject) -> None:
     assert project.devenv("up", "--detach").returncode == 0
     change(project, 1)
     supervisor = json.loads((project.root / ".devenv" / "state.json").read_text())["pid"]
@@ -73,7 +73,7 @@ def test_snapshots_are_loaded_into_running_and_new_stacks(project: Project) -> N
     assert (project.status()["api_key"], seen(project)) == (key, ([1, 2], ["1", "2"]))
 
 
-def test_snapshot_of_newer_migrations_is_refused(project: Project) -> None:
+def test_snapshot_of_newer_migrations_is_refused(project: CliProject) -> None:
     migration = project.root / "validibot" / "shop" / "migrations" / "0002_price.py"
     migration.parent.mkdir(parents=True)
     migration.touch()

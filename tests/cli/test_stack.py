@@ -16,14 +16,14 @@ import pytest
 
 from devenv.config import load
 from devenv.stack.statefile import read
-from tests.cli.project import Project, make
+from tests.cli.project import CliProject, make
 from tests.waiting import slowdown, until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliProject]:
     project = make(tmp_path_factory.mktemp("devenv") / "a folder with spaces", whole=True)
     started = project.devenv("up", "--detach", "--json")
     assert started.returncode == 0, started.stderr
@@ -35,7 +35,7 @@ def get(url: str) -> str:
     return httpx.get(url, timeout=30).text
 
 
-def test_status_has_urls_login_and_services(up: Project) -> None:
+def test_status_has_urls_login_and_services(up: CliProject) -> None:
     facts = json.loads(up.devenv("status", "--json").stdout)
 
     assert facts == up.status()  # which other tests ask
@@ -48,13 +48,13 @@ def test_status_has_urls_login_and_services(up: Project) -> None:
     assert {one["state"] for one in facts["services"].values()} == {"healthy", "done"}
 
 
-def test_web_and_worker_serve_in_their_roles(up: Project) -> None:
+def test_web_and_worker_serve_in_their_roles(up: CliProject) -> None:
     urls = up.status()["urls"]
 
     assert (get(urls["web"]), get(urls["worker"])) == ("web", "worker")
 
 
-def test_second_up_shows_running_stack(up: Project) -> None:
+def test_second_up_shows_running_stack(up: CliProject) -> None:
     again = up.devenv("up", NO_COLOR="1")
 
     assert again.returncode == 0
@@ -62,13 +62,13 @@ def test_second_up_shows_running_stack(up: Project) -> None:
     assert up.status()["urls"]["web"] in again.stdout
 
 
-def test_run_has_environment_of_web_and_returns_exit_code(up: Project) -> None:
+def test_run_has_environment_of_web_and_returns_exit_code(up: CliProject) -> None:
     done = up.devenv("run", "--", "sh", "-c", "echo $APP_ROLE $VALIDIBOT_API_URL; exit 7")
 
     assert (done.returncode, done.stdout) == (7, f"web {up.status()['urls']['web']}\n")
 
 
-def test_env_can_be_pasted_into_shell(up: Project) -> None:
+def test_env_can_be_pasted_into_shell(up: CliProject) -> None:
     pasted = up.devenv("env", "--role", "worker").stdout
     done = subprocess.run(
         ["sh", "-c", f"{pasted}\necho $APP_ROLE"], capture_output=True, text=True, check=True
@@ -77,13 +77,13 @@ def test_env_can_be_pasted_into_shell(up: Project) -> None:
     assert done.stdout == "worker\n"
 
 
-def test_psql_opens_the_database(up: Project) -> None:
+def test_psql_opens_the_database(up: CliProject) -> None:
     done = up.devenv("psql", "-tAc", "SELECT current_database()")
 
     assert done.stdout == "validibot\n", done.stderr
 
 
-def test_shell_has_environment_of_service(up: Project) -> None:
+def test_shell_has_environment_of_service(up: CliProject) -> None:
     shell = up.root / "shell"
     shell.write_text("#!/bin/sh\necho $APP_ROLE\n")
     shell.chmod(0o755)
@@ -93,7 +93,7 @@ def test_shell_has_environment_of_service(up: Project) -> None:
     assert done.stdout == "worker\n", done.stderr
 
 
-def test_open_prints_and_opens_the_page(up: Project) -> None:
+def test_open_prints_and_opens_the_page(up: CliProject) -> None:
     browser = up.root / "browser"
     browser.write_text('#!/bin/sh\necho "$1" >opened\n')
     browser.chmod(0o755)
@@ -107,27 +107,27 @@ def test_open_prints_and_opens_the_page(up: Project) -> None:
     assert "'worker-page' has no page in this stack; there are web, worker, mail" in unknown.stderr
 
 
-def test_identity_needs_the_emulated_cloud(up: Project) -> None:
+def test_identity_needs_the_emulated_cloud(up: CliProject) -> None:
     done = up.devenv("run", "--as", "web", "--", "true")
 
     assert done.returncode == 1
     assert "--as web needs the emulated cloud; the profile mock has none." in done.stderr
 
 
-def test_logs_are_kept_by_service(up: Project) -> None:
+def test_logs_are_kept_by_service(up: CliProject) -> None:
     done = up.devenv("logs", "--no-follow", "setup")
 
     assert "did setup_all" in done.stdout.splitlines()
 
 
-def test_log_of_silent_service_is_empty(up: Project) -> None:
+def test_log_of_silent_service_is_empty(up: CliProject) -> None:
     services = up.status()["services"]
     done = up.devenv("logs", "--no-follow", *services)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_unknown_log_is_refused_with_known_ones(up: Project) -> None:
+def test_unknown_log_is_refused_with_known_ones(up: CliProject) -> None:
     done = up.devenv("logs", "wbe")
 
     assert done.returncode == 2
@@ -135,16 +135,16 @@ def test_unknown_log_is_refused_with_known_ones(up: Project) -> None:
     assert "console, mail, migrate" in done.stderr
 
 
-def test_secrets_are_readable_by_their_owner_only(up: Project) -> None:
+def test_secrets_are_readable_by_their_owner_only(up: CliProject) -> None:
     assert (up.root / ".devenv" / "secrets.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_state_folder_is_private(up: Project) -> None:
+def test_state_folder_is_private(up: CliProject) -> None:
     assert up.status()["urls"]["mail"]
     assert (up.root / ".devenv").stat().st_mode & 0o066 == 0
 
 
-def test_mail_arrives(up: Project) -> None:
+def test_mail_arrives(up: CliProject) -> None:
     urls = up.status()["urls"]
     with smtplib.SMTP("127.0.0.1", int(urls["smtp"].rpartition(":")[2])) as smtp:
         smtp.sendmail("a@b.c", ["x@y.z"], "Subject: Hello\n\nYou")
@@ -153,7 +153,7 @@ def test_mail_arrives(up: Project) -> None:
 
 
 @pytest.mark.parametrize("service", ["worker", "web", "mail"])
-def test_killed_service_restarts_on_same_port(up: Project, service: str) -> None:
+def test_killed_service_restarts_on_same_port(up: CliProject, service: str) -> None:
     facts = up.status()
     pid = facts["services"][service]["pid"]
 
@@ -163,7 +163,7 @@ def test_killed_service_restarts_on_same_port(up: Project, service: str) -> None
     assert get(facts["urls"][service])
 
 
-def test_killed_postgres_loses_no_commit(up: Project) -> None:
+def test_killed_postgres_loses_no_commit(up: CliProject) -> None:
     facts = up.status()
     pid = facts["services"]["postgres"]["pid"]
     with psycopg.connect(facts["urls"]["postgres"], autocommit=True) as connection:
@@ -176,7 +176,7 @@ def test_killed_postgres_loses_no_commit(up: Project) -> None:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-def test_stopped_service_is_shown_and_starts_again(up: Project) -> None:
+def test_stopped_service_is_shown_and_starts_again(up: CliProject) -> None:
     before = up.status()["services"]
 
     stopped = up.devenv("stop", "worker")
@@ -191,7 +191,7 @@ def test_stopped_service_is_shown_and_starts_again(up: Project) -> None:
     assert after["web"]["pid"] == before["web"]["pid"]
 
 
-def test_restarted_postgres_keeps_data_and_other_services(up: Project) -> None:
+def test_restarted_postgres_keeps_data_and_other_services(up: CliProject) -> None:
     facts = up.status()
     with psycopg.connect(facts["urls"]["postgres"], autocommit=True) as connection:
         connection.execute("CREATE TABLE restarted AS SELECT 1 AS answer")
@@ -204,7 +204,7 @@ def test_restarted_postgres_keeps_data_and_other_services(up: Project) -> None:
         assert connection.execute("SELECT answer FROM restarted").fetchone() == (1,)
 
 
-def test_command_to_unknown_service_names_the_known_ones(up: Project) -> None:
+def test_command_to_unknown_service_names_the_known_ones(up: CliProject) -> None:
     done = up.devenv("restart", "wbe")
 
     assert done.returncode == 1
@@ -232,12 +232,12 @@ def test_down_and_up_keep_data_ports_and_done_steps(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> CliProject:
     """A project that tests start in the foreground, one after the other."""
     return make(tmp_path_factory.mktemp("interrupted") / "project")
 
 
-def test_ctrl_c_stops_stack_gracefully(interrupted: Project) -> None:
+def test_ctrl_c_stops_stack_gracefully(interrupted: CliProject) -> None:
     project = interrupted
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
@@ -249,7 +249,7 @@ def test_ctrl_c_stops_stack_gracefully(interrupted: Project) -> None:
     assert not any(lives(pid) for pid in pids)
 
 
-def test_second_ctrl_c_kills_stack(interrupted: Project) -> None:
+def test_second_ctrl_c_kills_stack(interrupted: CliProject) -> None:
     project = interrupted
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
@@ -264,7 +264,7 @@ def test_second_ctrl_c_kills_stack(interrupted: Project) -> None:
     wait_until_gone(pids)
 
 
-def test_killed_supervisor_leaves_no_process(interrupted: Project) -> None:
+def test_killed_supervisor_leaves_no_process(interrupted: CliProject) -> None:
     project = interrupted
     started = foreground(project)
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
@@ -287,7 +287,7 @@ def test_failing_step_ends_start_with_its_output(tmp_path: Path) -> None:
     assert "migrate exited with 1\n    Next: make logs S=migrate" in done.stderr
 
 
-def foreground(project: Project) -> "subprocess.Popen[bytes]":
+def foreground(project: CliProject) -> "subprocess.Popen[bytes]":
     started = subprocess.Popen(
         [sys.executable, "-m", "devenv", "up"],
         cwd=project.root,

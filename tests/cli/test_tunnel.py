@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import project as projects
-from tests.cli.project import Project
+from tests.cli.project import CliProject
 
 TABLE = """
 [tunnel]
@@ -25,7 +25,7 @@ NOWHERE = {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere", "https_proxy": "http://
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> CliProject:
     made = projects.make(tmp_path / "project")
     (made.root / "devenv.local.toml").write_text(TABLE)
     return made
@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.mark.parametrize(
     "command", [("tunnel",), ("tunnel", "--check"), ("up", "--mode", "tunnel")]
 )
-def test_missing_tunnel_table_names_docs(project: Project, command: tuple[str, ...]) -> None:
+def test_missing_tunnel_table_names_docs(project: CliProject, command: tuple[str, ...]) -> None:
     (project.root / "devenv.local.toml").unlink()
 
     done = project.devenv(*command)
@@ -44,7 +44,7 @@ def test_missing_tunnel_table_names_docs(project: Project, command: tuple[str, .
     assert "docs/modes/tunnel.md" in done.stderr
 
 
-def test_invalid_value_in_local_file_is_named(project: Project) -> None:
+def test_invalid_value_in_local_file_is_named(project: CliProject) -> None:
     (project.root / "devenv.local.toml").write_text(TABLE.replace("ngrok", "carrier-pigeon"))
 
     done = project.devenv("tunnel")
@@ -53,7 +53,7 @@ def test_invalid_value_in_local_file_is_named(project: Project) -> None:
     assert "tunnel.provider is 'carrier-pigeon'; it must look like" in done.stderr
 
 
-def test_local_file_refuses_other_tables(project: Project) -> None:
+def test_local_file_refuses_other_tables(project: CliProject) -> None:
     (project.root / "devenv.local.toml").write_text("[gcp]\n")
 
     done = project.devenv("tunnel")
@@ -62,7 +62,7 @@ def test_local_file_refuses_other_tables(project: Project) -> None:
     assert "devenv.local.toml:1: unknown table [gcp]" in done.stderr
 
 
-def test_dry_run_needs_no_credentials_or_network(project: Project) -> None:
+def test_dry_run_needs_no_credentials_or_network(project: CliProject) -> None:
     done = project.devenv("tunnel", "--dry-run", "--json", **NOWHERE)
 
     plan = json.loads(done.stdout)
@@ -73,7 +73,7 @@ def test_dry_run_needs_no_credentials_or_network(project: Project) -> None:
     assert all(url.startswith("https://") for url in urls)
 
 
-def test_up_refuses_tunnel_that_fails_checks(project: Project) -> None:
+def test_up_refuses_tunnel_that_fails_checks(project: CliProject) -> None:
     done = project.devenv("up", "--mode", "tunnel", "--detach", **NOWHERE)
 
     assert done.returncode == 1
@@ -83,7 +83,7 @@ def test_up_refuses_tunnel_that_fails_checks(project: Project) -> None:
     assert not (project.root / ".devenv" / "state.json").exists()
 
 
-def test_check_prints_results_as_json(project: Project) -> None:
+def test_check_prints_results_as_json(project: CliProject) -> None:
     done = project.devenv("tunnel", "--check", "--json", **NOWHERE)
 
     found = {check["name"]: check for check in json.loads(done.stdout)}
@@ -92,7 +92,7 @@ def test_check_prints_results_as_json(project: Project) -> None:
     assert all(check["fix"] for check in found.values() if check["result"] == "fail")
 
 
-def test_closed_tunnel_is_reported(project: Project) -> None:
+def test_closed_tunnel_is_reported(project: CliProject) -> None:
     done = project.devenv("tunnel", "--json")
 
     assert (done.returncode, json.loads(done.stdout)) == (1, {"open": False})

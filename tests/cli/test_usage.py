@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from devenv.stack.statefile import Lock
-from tests.cli.project import Project, make
+from tests.cli.project import CliProject, make
 from tests.ports import on_free_ports
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> CliProject:
     return make(tmp_path / "project", whole=True)
 
 
 @pytest.mark.parametrize("command", [["status"], ["env"], ["run", "true"]])
 def test_command_without_running_stack_names_next_command(
-    project: Project, command: list[str]
+    project: CliProject, command: list[str]
 ) -> None:
     done = project.devenv(*command)
 
@@ -31,21 +31,21 @@ def test_command_without_running_stack_names_next_command(
     ("option", "value"),
     [("--mode", "cloudy"), ("--jobs", "virtual-machine"), ("--runtime", "moon")],
 )
-def test_unknown_choice_is_refused_by_name(project: Project, option: str, value: str) -> None:
+def test_unknown_choice_is_refused_by_name(project: CliProject, option: str, value: str) -> None:
     done = project.devenv("up", option, value)
 
     assert done.returncode == 2
     assert f"'{value}' is not one of" in done.stderr
 
 
-def test_docker_runtime_without_docker_is_refused(project: Project) -> None:
+def test_docker_runtime_without_docker_is_refused(project: CliProject) -> None:
     done = project.devenv("up", "--runtime", "docker", PATH="/nowhere")
 
     assert done.returncode == 1
     assert "RUNTIME=docker needs Docker" in done.stderr
 
 
-def test_docker_runtime_refuses_local_mode(project: Project) -> None:
+def test_docker_runtime_refuses_local_mode(project: CliProject) -> None:
     done = project.devenv("up", "--runtime", "docker", "--mode", "local")
 
     assert done.returncode == 2
@@ -53,7 +53,7 @@ def test_docker_runtime_refuses_local_mode(project: Project) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"services": {}}', '{"services": {}, "pid": -1}'])
-def test_down_with_damaged_state_signals_no_process(project: Project, text: str) -> None:
+def test_down_with_damaged_state_signals_no_process(project: CliProject, text: str) -> None:
     state = project.root / ".devenv"
     state.mkdir()
     (state / "state.json").write_text(text)
@@ -75,11 +75,11 @@ def test_down_with_damaged_state_signals_no_process(project: Project, text: str)
     assert f"Next: kill {os.getpid()}" in done.stderr
 
 
-def test_down_without_running_stack_succeeds(project: Project) -> None:
+def test_down_without_running_stack_succeeds(project: CliProject) -> None:
     assert project.devenv("down").returncode == 0
 
 
-def test_reset_without_terminal_needs_yes(project: Project) -> None:
+def test_reset_without_terminal_needs_yes(project: CliProject) -> None:
     done = project.devenv("reset")
 
     assert done.returncode == 2
@@ -96,7 +96,9 @@ def test_reset_without_terminal_needs_yes(project: Project) -> None:
         ("[gcp]\niam = 'loose'", "gcp.iam is 'loose'"),
     ],
 )
-def test_invalid_devenv_toml_is_refused_by_name(project: Project, text: str, message: str) -> None:
+def test_invalid_devenv_toml_is_refused_by_name(
+    project: CliProject, text: str, message: str
+) -> None:
     (project.root / "devenv.toml").write_text(text)
 
     done = project.devenv("status")
@@ -105,7 +107,7 @@ def test_invalid_devenv_toml_is_refused_by_name(project: Project, text: str, mes
     assert message in done.stderr
 
 
-def test_doctor_warns_of_foreign_credentials(project: Project) -> None:
+def test_doctor_warns_of_foreign_credentials(project: CliProject) -> None:
     done = project.devenv("doctor", GOOGLE_APPLICATION_CREDENTIALS="/elsewhere/key.json")
 
     assert done.returncode == 0
@@ -126,7 +128,7 @@ def test_help_imports_neither_docker_nor_database() -> None:
 
 
 def test_init_writes_file_that_starts_and_keeps_existing_one(tmp_path: Path) -> None:
-    folder = Project(tmp_path)
+    folder = CliProject(tmp_path)
     (tmp_path / "main.py").write_text(
         "import os; from http.server import *\n"
         "address = ('127.0.0.1', int(os.environ['PORT']))\n"
@@ -146,7 +148,7 @@ def test_init_writes_file_that_starts_and_keeps_existing_one(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["trace"], ["trace", "x"]])
-def test_wrong_usage_exits_with_2(project: Project, arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(project: CliProject, arguments: list[str]) -> None:
     done = project.devenv(*arguments, NO_COLOR="1")
 
     assert done.returncode == 2
@@ -155,7 +157,7 @@ def test_wrong_usage_exits_with_2(project: Project, arguments: list[str]) -> Non
 
 
 def test_folder_without_devenv_toml_names_init(tmp_path: Path) -> None:
-    done = Project(tmp_path).devenv("up")
+    done = CliProject(tmp_path).devenv("up")
 
     assert done.returncode == 2
     assert "devenv.toml is not there.\n    Next: devenv init" in done.stderr

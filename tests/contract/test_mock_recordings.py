@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.recordings import SOURCES, TARGET, Source, record
+from tests.recordings import SOURCES, TARGET, RecordingSource, record
 
 _VOLATILE = "execution_seconds"
 
@@ -24,7 +24,7 @@ def rounded(value: Any) -> Any:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.validator}/{source.name}")
-def test_recording_matches_real_answer(source: Source) -> None:
+def test_recording_matches_real_answer(source: RecordingSource) -> None:
     recorded = json.loads((source.folder / "answer.json").read_bytes())
 
     answer, files = record(source)

@@ -26,7 +26,7 @@ EXECUTABLE_TMP = {"/tmp": "size=512m,mode=1777,exec,nosuid,nodev"}
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedBundle:
     code: int
     log: str
     output: dict[str, Any]
@@ -42,7 +42,7 @@ def run(
     tmpfs: Mapping[str, str] = EXECUTABLE_TMP,
     environment: Mapping[str, str] | None = None,
     inputs: Mapping[str, Any] | None = None,
-) -> Ended:
+) -> EndedBundle:
     """Run `submission` in a hardened container that sees the attempt's folder and its inputs."""
     envelope = write_envelope(folder, manifest, submission, inputs=inputs)
     folder.chmod(0o777)
@@ -62,7 +62,7 @@ def run(
     finally:
         container.remove(force=True, v=True)
     stored = folder / "output.json"
-    return Ended(code, log, json.loads(stored.read_bytes()) if stored.exists() else {})
+    return EndedBundle(code, log, json.loads(stored.read_bytes()) if stored.exists() else {})
 
 
 def _inputs(envelope: Path) -> list[Path]:

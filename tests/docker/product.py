@@ -31,7 +31,7 @@ ENTRYPOINT ["python", "-c", "import os; exec(os.environ['PROGRAM'])"]
 
 
 @dataclass(frozen=True)
-class Deployment:
+class DockerDeployment:
     """Deployment with `network: none` unless told otherwise."""
 
     client: DockerClient
@@ -96,9 +96,11 @@ def bundle() -> Path:
 
 
 @pytest.fixture
-def deployment(engine: DockerClient, settings: Settings, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(
+    engine: DockerClient, settings: Settings, tmp_path: Path
+) -> Iterator[DockerDeployment]:
     """Return a deployment whose threads remove their containers at the end."""
-    made = Deployment(engine, settings, tmp_path, owner=f"test-{uuid4().hex[:12]}")
+    made = DockerDeployment(engine, settings, tmp_path, owner=f"test-{uuid4().hex[:12]}")
     made.configure()
     yield made
     for thread in threading.enumerate():
@@ -113,13 +115,13 @@ def deployment(engine: DockerClient, settings: Settings, tmp_path: Path) -> Iter
 
 @pytest.fixture(scope="session")
 def program(engine: DockerClient) -> str:
-    """Return an image that runs `Deployment.program`."""
+    """Return an image that runs `DockerDeployment.program`."""
     engine.images.build(fileobj=BytesIO(DOCKERFILE), tag=PROGRAM, rm=True)
     return PROGRAM
 
 
 @pytest.fixture
-def worker(deployment: Deployment, settings: Settings) -> Iterator[WSGIServer]:
+def worker(deployment: DockerDeployment, settings: Settings) -> Iterator[WSGIServer]:
     """Serve the worker on the bridge, where only containers reach it."""
     settings.ROOT_URLCONF = "config.urls_worker"
     gateway = deployment.engine.callback_network().gateway

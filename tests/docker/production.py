@@ -94,7 +94,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class ProductionDeployment:
     """One image, one database and one cloud, for a web, a worker and commands."""
 
     engine: DockerClient
@@ -108,7 +108,7 @@ class Deployment:
         told = {"APP_ROLE": role, **variables(self.config, self.database)}
         return {**told, **self.cloud.environ(role)}
 
-    def command(self, *command: str, role: str = "web", **more: str) -> "Ended":
+    def command(self, *command: str, role: str = "web", **more: str) -> "EndedCommand":
         """Run a one-off container to its end."""
         options = self._options(role, **more)
         container = self.engine.containers.run(
@@ -116,7 +116,7 @@ class Deployment:
         )
         try:
             code = int(container.wait(timeout=100)["StatusCode"])
-            return Ended(code, container.logs().decode())
+            return EndedCommand(code, container.logs().decode())
         finally:
             container.remove(force=True)
 
@@ -157,7 +157,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedCommand:
     code: int
     log: str
 

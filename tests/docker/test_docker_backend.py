@@ -5,7 +5,7 @@ from wsgiref.simple_server import WSGIServer
 import pytest
 from docker import DockerClient
 
-from tests.docker.product import Deployment, bundle, deployment, finished, program, worker
+from tests.docker.product import DockerDeployment, bundle, deployment, finished, program, worker
 from tests.waiting import until
 from validibot.runs.backends.docker.watch import Watch
 from validibot.runs.lifecycle import cancel_run
@@ -24,7 +24,7 @@ def heard_from(run: Run) -> list[str]:
 
 
 def test_foreign_container_calls_back_over_bridge(
-    deployment: Deployment, worker: WSGIServer, standin_image: str
+    deployment: DockerDeployment, worker: WSGIServer, standin_image: str
 ) -> None:
     deployment.configure(network="callback", environ={"STANDIN_KIND": "fmu"})
 
@@ -36,7 +36,7 @@ def test_foreign_container_calls_back_over_bridge(
 
 
 def test_end_of_container_replaces_callback_without_network(
-    deployment: Deployment, standin_image: str
+    deployment: DockerDeployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
 
@@ -47,7 +47,7 @@ def test_end_of_container_replaces_callback_without_network(
 
 
 def test_executed_image_is_recorded(
-    deployment: Deployment, engine: DockerClient, standin_image: str
+    deployment: DockerDeployment, engine: DockerClient, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
 
@@ -70,7 +70,7 @@ def test_executed_image_is_recorded(
     ],
 )
 def test_misbehaving_container_ends_run_once(
-    deployment: Deployment, standin_image: str, behaviour: str, result: str, error: str
+    deployment: DockerDeployment, standin_image: str, behaviour: str, result: str, error: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": behaviour})
 
@@ -81,7 +81,7 @@ def test_misbehaving_container_ends_run_once(
 
 
 def test_container_reaches_host_of_worker_only(
-    deployment: Deployment, worker: WSGIServer, program: str
+    deployment: DockerDeployment, worker: WSGIServer, program: str
 ) -> None:
     source = f"""
 import os, pathlib, socket
@@ -100,7 +100,7 @@ hosts = [("host.docker.internal", {worker.server_port}), ("1.1.1.1", 53), ("exam
     assert (bundle() / "reached").read_text() == "[True, False, False]"
 
 
-def test_container_sees_its_own_files_only(deployment: Deployment, program: str) -> None:
+def test_container_sees_its_own_files_only(deployment: DockerDeployment, program: str) -> None:
     (deployment.root / "submissions").mkdir()
     (deployment.root / "submissions" / "of-others").write_text("secret")
     source = """
@@ -124,7 +124,7 @@ places = [folder / "input.json", folder / "inputs/fmu_model.fmu", folder / "new"
 
 
 def test_worker_without_root_runs_image_of_other_user(
-    deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
+    deployment: DockerDeployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1234)
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
@@ -133,7 +133,7 @@ def test_worker_without_root_runs_image_of_other_user(
 
 
 def test_container_log_is_copied_into_worker_log(
-    deployment: Deployment, program: str, caplog: pytest.LogCaptureFixture
+    deployment: DockerDeployment, program: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "validibot.runs.backends.docker.watch"):
         deployment.program("print('hello from inside')")
@@ -141,7 +141,9 @@ def test_container_log_is_copied_into_worker_log(
     assert "validator: hello from inside" in caplog.messages
 
 
-def test_cancelled_run_stops_its_container(deployment: Deployment, standin_image: str) -> None:
+def test_cancelled_run_stops_its_container(
+    deployment: DockerDeployment, standin_image: str
+) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
     run = deployment.run(standin_image)
     assert len(deployment.containers()) == 1
@@ -160,7 +162,7 @@ def _unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_unwatched")
 def test_reconcile_finds_end_after_launcher_died(
-    deployment: Deployment, standin_image: str
+    deployment: DockerDeployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
     run = deployment.run(standin_image)
@@ -175,7 +177,7 @@ def test_reconcile_finds_end_after_launcher_died(
 
 @pytest.mark.usefixtures("_unwatched")
 def test_unanswered_launch_is_found_by_its_input(
-    deployment: Deployment, standin_image: str
+    deployment: DockerDeployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
     run = deployment.run(standin_image)
@@ -191,7 +193,7 @@ def test_unanswered_launch_is_found_by_its_input(
 
 @pytest.mark.usefixtures("_unwatched")
 def test_sweep_removes_ended_containers_of_owner_only(
-    deployment: Deployment, standin_image: str
+    deployment: DockerDeployment, standin_image: str
 ) -> None:
     deployment.configure(environ={"STANDIN_KIND": "fmu", "STANDIN": "hang"})
     over, active = deployment.run(standin_image), deployment.run(standin_image)

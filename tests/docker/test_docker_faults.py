@@ -7,7 +7,7 @@ import pytest
 from docker.errors import DockerException
 
 from containers import ContainerEngine, ContainerSpec, EngineUnavailable
-from tests.docker.product import PROGRAM, Deployment, deployment, finished, program
+from tests.docker.product import PROGRAM, DockerDeployment, deployment, finished, program
 from tests.waiting import until
 from validibot.runs.backends.docker import backend as docker_backend, watch
 from validibot.runs.execute import execute
@@ -32,7 +32,7 @@ while True:
 
 
 def test_missing_image_error_names_build_command(
-    deployment: Deployment,
+    deployment: DockerDeployment,
 ) -> None:
     run = finished(deployment.run("validibot/no-such-validator:1"))
 
@@ -43,7 +43,7 @@ def test_missing_image_error_names_build_command(
 
 
 def test_image_for_other_platform_ends_run_with_error(
-    deployment: Deployment, tmp_path: Path
+    deployment: DockerDeployment, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text('FROM scratch\nENTRYPOINT ["/nothing"]\n')
     image = f"{deployment.owner}:arm"
@@ -58,7 +58,7 @@ def test_image_for_other_platform_ends_run_with_error(
 
 
 def test_missing_program_in_image_ends_run_with_error(
-    deployment: Deployment, tmp_path: Path
+    deployment: DockerDeployment, tmp_path: Path
 ) -> None:
     (tmp_path / "Dockerfile").write_text('FROM scratch\nENTRYPOINT ["/nothing"]\n')
     image = f"{deployment.owner}:empty"
@@ -72,7 +72,7 @@ def test_missing_program_in_image_ends_run_with_error(
     assert "could not be started" in run.error or "cannot be run" in run.error
 
 
-def test_out_of_memory_is_reported_with_limit(deployment: Deployment) -> None:
+def test_out_of_memory_is_reported_with_limit(deployment: DockerDeployment) -> None:
     run = deployment.program("hoard = bytearray(10**9)", memory_mb=64)
 
     assert (run.result, run.error_category) == ("ERROR", "OOM")
@@ -81,7 +81,7 @@ def test_out_of_memory_is_reported_with_limit(deployment: Deployment) -> None:
     )
 
 
-def test_out_of_memory_of_child_is_reported(deployment: Deployment) -> None:
+def test_out_of_memory_of_child_is_reported(deployment: DockerDeployment) -> None:
     source = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'bytearray(10**9)'])"
     run = deployment.program(source, memory_mb=64)
 
@@ -89,7 +89,7 @@ def test_out_of_memory_of_child_is_reported(deployment: Deployment) -> None:
     assert "One of its processes used more than was left of the 64 MB" in run.error
 
 
-def test_container_beyond_output_limit_is_killed(deployment: Deployment) -> None:
+def test_container_beyond_output_limit_is_killed(deployment: DockerDeployment) -> None:
     source = """
 import os, pathlib
 folder = pathlib.Path(os.environ["VALIDIBOT_INPUT_URI"].removeprefix("file://")).parent
@@ -108,7 +108,7 @@ with (folder / "big").open("wb") as file:
     (bundle / "big").unlink()
 
 
-def test_fork_bomb_ends_with_its_container(deployment: Deployment) -> None:
+def test_fork_bomb_ends_with_its_container(deployment: DockerDeployment) -> None:
     source = """
 import os, sys, time
 try:
@@ -124,7 +124,9 @@ except OSError:
     assert run.error == "The validator stored no output. It ended with exit code 7."
 
 
-def test_endless_log_is_cut_off(deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+def test_endless_log_is_cut_off(
+    deployment: DockerDeployment, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level("INFO", watch.__name__):
         run = deployment.program("for _ in range(500_000): print('x' * 100)", seconds=100)
 
@@ -135,7 +137,7 @@ def test_endless_log_is_cut_off(deployment: Deployment, caplog: pytest.LogCaptur
 
 
 def test_container_ignoring_sigterm_is_killed_after_timeout(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    deployment: DockerDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "GRACE_SECONDS", 1.0)
     monkeypatch.setattr(docker_backend, "GRACE_SECONDS", 1.0)
@@ -150,7 +152,7 @@ def test_container_ignoring_sigterm_is_killed_after_timeout(
     until(lambda: deployment.containers() == [])
 
 
-def test_removed_container_ends_run_with_error(deployment: Deployment) -> None:
+def test_removed_container_ends_run_with_error(deployment: DockerDeployment) -> None:
     deployment.configure(environ={"PROGRAM": _IGNORES_SIGTERM})
     run = deployment.run(PROGRAM)
 
@@ -162,7 +164,7 @@ def test_removed_container_ends_run_with_error(deployment: Deployment) -> None:
     assert "Launch" in run.error
 
 
-def stop_engine(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_engine(deployment: DockerDeployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the engine unreachable until the patch is undone."""
 
     def refuse() -> None:
@@ -173,7 +175,7 @@ def stop_engine(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_launch_is_repeated_when_engine_answers_again(
-    deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
+    deployment: DockerDeployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No engine has accepted the launch, so nothing is left of it but the queue's retry."""
     deployment.configure(environ={"STANDIN_KIND": "fmu"})
@@ -190,7 +192,7 @@ def test_launch_is_repeated_when_engine_answers_again(
 
 
 def test_launch_with_lost_answer_is_found_by_reconcile(
-    deployment: Deployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
+    deployment: DockerDeployment, standin_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine started the container and failed to answer: the launch is not repeated."""
     deployment.configure(environ={"STANDIN_KIND": "fmu"})

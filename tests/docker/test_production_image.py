@@ -15,7 +15,7 @@ from tests import guardian
 from tests.checkout import ROOT
 from tests.cloud import cloud, config
 from tests.docker import production
-from tests.docker.production import Deployment, Server
+from tests.docker.production import ProductionDeployment, Server
 from tests.waiting import slowdown, until
 
 __all__ = ["cloud", "config"]
@@ -43,7 +43,7 @@ def deployment(
     config: CloudConfig,
     database_server: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Deployment:
+) -> ProductionDeployment:
     """An empty deployment."""
     certificates = tmp_path_factory.mktemp("certificates") / "bundle.pem"
     certificates.write_bytes(
@@ -52,11 +52,11 @@ def deployment(
     certificates.chmod(0o644)
     user = "{USER}:{PASSWORD}@{HOST}:{PORT}".format(**database_server)
     database = f"postgres://{user}/validibot"
-    return Deployment(engine, image, cloud, config, database, certificates)
+    return ProductionDeployment(engine, image, cloud, config, database, certificates)
 
 
 @pytest.fixture(scope="session")
-def released(deployment: Deployment) -> str:
+def released(deployment: ProductionDeployment) -> str:
     """Output of the release command, run a second time on the same database."""
     demo = {"DEMO_EMAIL": "demo@validibot.example", "DEMO_PASSWORD": "correct horse battery"}
     for _ in range(2):
@@ -66,7 +66,7 @@ def released(deployment: Deployment) -> str:
 
 
 @pytest.fixture(scope="module")
-def web(deployment: Deployment, released: str) -> Iterator[Server]:
+def web(deployment: ProductionDeployment, released: str) -> Iterator[Server]:
     with deployment.serve("web") as server:
         yield server
 
@@ -110,13 +110,13 @@ def test_image_contains_no_compiler_tests_devenv_or_validator_code(
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_django_deployment_checks_pass(deployment: Deployment, role: str) -> None:
+def test_django_deployment_checks_pass(deployment: ProductionDeployment, role: str) -> None:
     ended = deployment.command("check", "--deploy", "--fail-level", "WARNING", role=role)
 
     assert ended.code == 0, ended.log
 
 
-def test_missing_role_names_variable(deployment: Deployment) -> None:
+def test_missing_role_names_variable(deployment: ProductionDeployment) -> None:
     ended = deployment.command(APP_ROLE="")
 
     assert ended.code == 2
@@ -125,7 +125,7 @@ def test_missing_role_names_variable(deployment: Deployment) -> None:
     )
 
 
-def test_missing_setting_is_named(deployment: Deployment) -> None:
+def test_missing_setting_is_named(deployment: ProductionDeployment) -> None:
     ended = deployment.command("check", SITE_URL="", GCS_BUCKET="")
 
     assert ended.code == 1
@@ -138,7 +138,9 @@ def test_release_can_be_repeated(released: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_start_is_quick_and_memory_small(deployment: Deployment, released: str, role: str) -> None:
+def test_start_is_quick_and_memory_small(
+    deployment: ProductionDeployment, released: str, role: str
+) -> None:
     with deployment.serve(role, apart=True) as server:
         anybody = httpx.get(f"{server.url}/health/ready/", headers={"Host": "10.0.0.7"})
 
@@ -158,7 +160,7 @@ def test_pages_are_https_and_static_files_cached(web: Server) -> None:
     assert page.headers["Strict-Transport-Security"]
 
 
-def test_stopping_web_finishes_request(deployment: Deployment, released: str) -> None:
+def test_stopping_web_finishes_request(deployment: ProductionDeployment, released: str) -> None:
     with (
         deployment.serve("web", apart=True) as web,
         ThreadPoolExecutor() as threads,
@@ -178,7 +180,7 @@ def test_stopping_web_finishes_request(deployment: Deployment, released: str) ->
 
 
 def test_worker_ends_runs_and_stopping_finishes_the_last(
-    deployment: Deployment, web: Server
+    deployment: ProductionDeployment, web: Server
 ) -> None:
     model = ROOT / "validators/fmu/samples/decay.fmu"
     with deployment.serve("worker") as worker, production.api(web) as client:
@@ -196,7 +198,9 @@ def test_worker_ends_runs_and_stopping_finishes_the_last(
         assert client.get(f"runs/{last['id']}/").json()["result"] == "FAIL"
 
 
-def test_slow_request_is_ended_within_ten_seconds(deployment: Deployment, released: str) -> None:
+def test_slow_request_is_ended_within_ten_seconds(
+    deployment: ProductionDeployment, released: str
+) -> None:
     with (
         deployment.serve("web", apart=True) as web,
         ThreadPoolExecutor() as threads,
@@ -222,7 +226,7 @@ def test_health_check_reports_healthy(web: Server) -> None:
 
 @pytest.mark.parametrize("role", ["web", "worker"])
 def test_sigterm_during_start_stops_container(
-    deployment: Deployment, released: str, role: str
+    deployment: ProductionDeployment, released: str, role: str
 ) -> None:
     """Process 1 ignores SIGTERM without a handler: the program must not be process 1."""
     container = deployment.engine.containers.run(

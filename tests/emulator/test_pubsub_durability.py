@@ -15,7 +15,7 @@ SECRETS = f"{PROJECT}/secrets"
 _ROUNDS, _OPERATIONS = 3, 60
 
 
-class Model:
+class PubSubModel:
     """The changes that the emulator has confirmed so far."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Model:
 
 @pytest.mark.timeout(180)
 def test_random_kills_lose_no_message_and_no_secret(tmp_path: Path) -> None:
-    model, choice = Model(), random.Random(20_261_127)  # noqa: S311 - a repeatable order
+    model, choice = PubSubModel(), random.Random(20_261_127)  # noqa: S311 - a repeatable order
     for round_number in range(_ROUNDS):
         with running(tmp_path) as (process, where), client(where) as cloud:
             if not round_number:

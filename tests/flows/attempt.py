@@ -12,33 +12,33 @@ from validibot_shared.energyplus.envelopes import (
 )
 
 from tests.flows.foreign import ACCOUNT, IDLE, launch
-from tests.flows.identity import BUCKET, WORKER, Identity
+from tests.flows.identity import BUCKET, WORKER, FlowIdentity
 from tests.flows.stack import Stack
 
 CALLBACKS = f"{WORKER}/internal/callbacks/"
 
 
 @dataclass(frozen=True)
-class Attempt:
+class FlowAttempt:
     """A run whose container never answers."""
 
     stack: Stack
     run: str
 
     @classmethod
-    def launch(cls, stack: Stack) -> "Attempt":
+    def launch(cls, stack: Stack) -> "FlowAttempt":
         run = launch(stack, IDLE)
         stack.until(lambda: "running" in stack.events(run))
         return cls(stack, run)
 
     @cached_property
-    def identity(self) -> Identity:
-        return Identity(self.stack, ACCOUNT)
+    def identity(self) -> FlowIdentity:
+        return FlowIdentity(self.stack, ACCOUNT)
 
     @cached_property
-    def files(self) -> Identity:
+    def files(self) -> FlowIdentity:
         """Return the identity that may read and write files, which the container's account may not."""
-        return Identity(self.stack, "worker")
+        return FlowIdentity(self.stack, "worker")
 
     @cached_property
     def envelope(self) -> EnergyPlusInputEnvelope:

@@ -17,7 +17,7 @@ _STORAGE = "https://storage.googleapis.com"
 
 
 @dataclass(frozen=True)
-class Identity:
+class FlowIdentity:
     """A service account of a running stack."""
 
     stack: Stack

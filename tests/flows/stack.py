@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.checkout import ROOT, link_parts
-from tests.cli.project import Project
+from tests.cli.project import CliProject
 from tests.containers import Servers
 from tests.flows import prepared
 from tests.ports import on_free_ports
@@ -24,7 +24,7 @@ _PARTS = (
 
 
 @dataclass(frozen=True)
-class Stack(Project):
+class Stack(CliProject):
     """A running stack and its public API, called as the demo user."""
 
     mock: bool = False

@@ -10,25 +10,25 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flows.attempt import CALLBACKS, Attempt
-from tests.flows.identity import WORKER, Identity
+from tests.flows.attempt import CALLBACKS, FlowAttempt
+from tests.flows.identity import WORKER, FlowIdentity
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def opened(foreign: Stack) -> Attempt:
+def opened(foreign: Stack) -> FlowAttempt:
     """An attempt that stays open: the tests post only invalid callbacks for it."""
-    return Attempt.launch(foreign)
+    return FlowAttempt.launch(foreign)
 
 
 @pytest.fixture
-def attempt(foreign: Stack) -> Attempt:
-    return Attempt.launch(foreign)
+def attempt(foreign: Stack) -> FlowAttempt:
+    return FlowAttempt.launch(foreign)
 
 
-def _untouched(attempt: Attempt) -> None:
+def _untouched(attempt: FlowAttempt) -> None:
     assert attempt.stack.get_run(attempt.run)["state"] == "RUNNING"
     assert "called_back" not in attempt.stack.events(attempt.run)
 
@@ -41,19 +41,19 @@ def _refused(answer: httpx.Response, *statuses: int) -> None:
 # Missing and invalid tokens, and tokens of unknown accounts.
 
 
-def test_ingress_without_google_token_is_refused(opened: Attempt) -> None:
+def test_ingress_without_google_token_is_refused(opened: FlowAttempt) -> None:
     assert opened.post(token="", json=opened.callback()).status_code in (401, 403)
     _untouched(opened)
 
 
-def test_ingress_refuses_account_without_invoker_role(opened: Attempt) -> None:
-    token = Identity(opened.stack, "web").id_token()
+def test_ingress_refuses_account_without_invoker_role(opened: FlowAttempt) -> None:
+    token = FlowIdentity(opened.stack, "web").id_token()
 
     assert opened.post(token=token, json=opened.callback()).status_code == 403
     _untouched(opened)
 
 
-def test_token_for_another_audience_is_refused(opened: Attempt) -> None:
+def test_token_for_another_audience_is_refused(opened: FlowAttempt) -> None:
     token = opened.identity.id_token(CALLBACKS)
 
     assert opened.post(token=token, json=opened.callback()).status_code in (401, 403)
@@ -61,9 +61,9 @@ def test_token_for_another_audience_is_refused(opened: Attempt) -> None:
 
 
 @pytest.mark.parametrize("account", ["", "web"])
-def test_worker_verifies_tokens_behind_ingress(opened: Attempt, account: str) -> None:
+def test_worker_verifies_tokens_behind_ingress(opened: FlowAttempt, account: str) -> None:
     door = f"{opened.stack.facts['urls']['worker']}/internal/callbacks/"
-    token = Identity(opened.stack, account).id_token() if account else ""
+    token = FlowIdentity(opened.stack, account).id_token() if account else ""
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     _refused(httpx.post(door, json=opened.callback(), headers=headers), 401)
@@ -77,7 +77,7 @@ def test_worker_verifies_tokens_behind_ingress(opened: Attempt, account: str) ->
     ("changes", "status"), [({"callback_nonce": "n" * 43}, 403), ({"surplus": True}, 400)]
 )
 def test_forged_callback_changes_nothing(
-    opened: Attempt, changes: dict[str, Any], status: int
+    opened: FlowAttempt, changes: dict[str, Any], status: int
 ) -> None:
     _refused(opened.call_back(**changes), status)
     _untouched(opened)
@@ -85,13 +85,13 @@ def test_forged_callback_changes_nothing(
 
 @pytest.mark.parametrize(("body", "status"), [(b"", 400), (b" " * 5_000_000, 413)])
 def test_invalid_callback_is_refused_with_message(
-    opened: Attempt, body: bytes, status: int
+    opened: FlowAttempt, body: bytes, status: int
 ) -> None:
     _refused(opened.post(content=body), status)
     _untouched(opened)
 
 
-def test_validator_token_is_refused_by_task_endpoint(opened: Attempt) -> None:
+def test_validator_token_is_refused_by_task_endpoint(opened: FlowAttempt) -> None:
     task = {"task": "validibot.runs.tasks.execute_run", "args": [opened.run], "kwargs": {}}
 
     _refused(opened.post(url=f"{WORKER}/internal/tasks/", json=task), 403)
@@ -101,7 +101,7 @@ def test_validator_token_is_refused_by_task_endpoint(opened: Attempt) -> None:
 # Valid callbacks at the wrong time or more than once.
 
 
-def test_eight_concurrent_callbacks_are_applied_once(attempt: Attempt) -> None:
+def test_eight_concurrent_callbacks_are_applied_once(attempt: FlowAttempt) -> None:
     attempt.store(attempt.output())
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: attempt.call_back(), range(8)))
@@ -115,7 +115,7 @@ def test_eight_concurrent_callbacks_are_applied_once(attempt: Attempt) -> None:
 
 
 def _ended_with(
-    attempt: Attempt, result: str, *, error: str = "", findings: list[str] | None = None
+    attempt: FlowAttempt, result: str, *, error: str = "", findings: list[str] | None = None
 ) -> None:
     run = attempt.stack.finished(attempt.run)
     assert run["result"] == result, run
@@ -126,7 +126,7 @@ def _ended_with(
     assert sum(kind in ends for kind in attempt.stack.events(attempt.run)) == 1
 
 
-def test_output_of_other_run_ends_only_own_run(attempt: Attempt, opened: Attempt) -> None:
+def test_output_of_other_run_ends_only_own_run(attempt: FlowAttempt, opened: FlowAttempt) -> None:
     _refused(attempt.call_back(result_uri=opened.output_uri), 400)
 
     _ended_with(attempt, "ERROR", error="is not the output of its attempt")
@@ -138,7 +138,7 @@ def test_output_of_other_run_ends_only_own_run(attempt: Attempt, opened: Attempt
     ("content", "error"), [(None, "stored no output"), (b"no JSON", "is malformed")]
 )
 def test_unusable_output_ends_run_with_error(
-    attempt: Attempt, content: bytes | None, error: str
+    attempt: FlowAttempt, content: bytes | None, error: str
 ) -> None:
     if content:
         attempt.store(content)
@@ -148,7 +148,7 @@ def test_unusable_output_ends_run_with_error(
     _ended_with(attempt, "ERROR", error=error)
 
 
-def test_unusual_output_is_kept_as_far_as_possible(attempt: Attempt) -> None:
+def test_unusual_output_is_kept_as_far_as_possible(attempt: FlowAttempt) -> None:
     place = {"line": 10**18, "column": -1, "path": "\0" * 300}
     odd = {"severity": "ERROR", "text": "NUL \0", "code": "\0" * 500, "location": place}
     attempt.store(attempt.output(messages=[odd] * 2000))

@@ -6,9 +6,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.flows.attempt import Attempt
+from tests.flows.attempt import FlowAttempt
 from tests.flows.foreign import ACCOUNT
-from tests.flows.identity import BUCKET, WORKER, Identity
+from tests.flows.identity import BUCKET, WORKER, FlowIdentity
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120), pytest.mark.both_clouds]
@@ -20,25 +20,25 @@ OBJECTS = f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o"
 
 
 @pytest.fixture(scope="module")
-def attempt(foreign: Stack) -> Attempt:
-    return Attempt.launch(foreign)
+def attempt(foreign: Stack) -> FlowAttempt:
+    return FlowAttempt.launch(foreign)
 
 
 @pytest.fixture(scope="module")
-def other(foreign: Stack) -> Attempt:
-    return Attempt.launch(foreign)
+def other(foreign: Stack) -> FlowAttempt:
+    return FlowAttempt.launch(foreign)
 
 
-def _proof(attempt: Attempt, **changes: str) -> dict[str, Any]:
+def _proof(attempt: FlowAttempt, **changes: str) -> dict[str, Any]:
     said = attempt.callback()
     return {name: said[name] for name in ("run_id", "callback_id", "callback_nonce")} | changes
 
 
-def _ask(attempt: Attempt, **changes: str) -> httpx.Response:
+def _ask(attempt: FlowAttempt, **changes: str) -> httpx.Response:
     return attempt.post(url=URL, json=_proof(attempt, **changes))
 
 
-def _get(attempt: Attempt, uri: str, token: str) -> int:
+def _get(attempt: FlowAttempt, uri: str, token: str) -> int:
     name = uri.removeprefix(f"gs://{BUCKET}/")
     url, headers = f"{OBJECTS}/{quote(name, safe='')}", {"Authorization": f"Bearer {token}"}
     return attempt.identity.request("GET", url, headers=headers).status_code
@@ -51,8 +51,8 @@ def tokens_count(foreign: Stack) -> None:
 
 
 @pytest.mark.usefixtures("tokens_count")
-def test_validator_account_has_no_access_to_files(foreign: Stack, attempt: Attempt) -> None:
-    account = Identity(foreign, ACCOUNT)
+def test_validator_account_has_no_access_to_files(foreign: Stack, attempt: FlowAttempt) -> None:
+    account = FlowIdentity(foreign, ACCOUNT)
 
     with pytest.raises(httpx.HTTPStatusError, match="403"):
         account.read(attempt.output_uri.replace("output.json", "input.json"))
@@ -61,7 +61,9 @@ def test_validator_account_has_no_access_to_files(foreign: Stack, attempt: Attem
 
 
 @pytest.mark.usefixtures("tokens_count")
-def test_capability_is_limited_to_its_attempt_folder(attempt: Attempt, other: Attempt) -> None:
+def test_capability_is_limited_to_its_attempt_folder(
+    attempt: FlowAttempt, other: FlowAttempt
+) -> None:
     answer = _ask(attempt)
     token = answer.json()["access_token"]
 
@@ -86,7 +88,9 @@ def test_capability_is_limited_to_its_attempt_folder(attempt: Attempt, other: At
         ("GET", f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o"),
     ],
 )
-def test_capability_is_refused_outside_its_folder(attempt: Attempt, method: str, url: str) -> None:
+def test_capability_is_refused_outside_its_folder(
+    attempt: FlowAttempt, method: str, url: str
+) -> None:
     headers = {"Authorization": f"Bearer {_ask(attempt).json()['access_token']}"}
 
     answer = attempt.identity.request(method, url, headers=headers, json={})
@@ -94,7 +98,7 @@ def test_capability_is_refused_outside_its_folder(attempt: Attempt, method: str,
     assert answer.status_code == 403, answer.text
 
 
-def test_all_inputs_are_in_attempt_folder(attempt: Attempt) -> None:
+def test_all_inputs_are_in_attempt_folder(attempt: FlowAttempt) -> None:
     prefix = attempt.output_uri.removesuffix("output.json")
     inputs = [str(file.uri) for file in attempt.envelope.input_files]
     resources = [str(file.uri) for file in attempt.envelope.resource_files]
@@ -113,7 +117,7 @@ def test_all_inputs_are_in_attempt_folder(attempt: Attempt) -> None:
     ],
 )
 def test_renewal_without_valid_proof_is_refused(
-    attempt: Attempt, changes: dict[str, str], status: int
+    attempt: FlowAttempt, changes: dict[str, str], status: int
 ) -> None:
     answer = _ask(attempt, **changes)
 
@@ -121,7 +125,7 @@ def test_renewal_without_valid_proof_is_refused(
 
 
 def test_renewal_after_attempt_ended_returns_409(foreign: Stack) -> None:
-    ended = Attempt.launch(foreign)
+    ended = FlowAttempt.launch(foreign)
     ended.store(ended.output())
     assert ended.call_back().status_code == 200
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.flows.foreign import VARIANTS, launch
-from tests.flows.identity import Identity
+from tests.flows.identity import FlowIdentity
 from tests.flows.stack import Stack
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
@@ -88,7 +88,7 @@ def _execution(stack: Stack, run: str) -> dict[str, object]:
     """Wait for the end of the execution and return it as Cloud Run shows it."""
     name = stack.told(run, "running", "execution")
     url = f"https://us-west1-run.googleapis.com/v2/{name}"
-    worker = Identity(stack, "worker")
+    worker = FlowIdentity(stack, "worker")
 
     def ended() -> dict[str, object] | None:
         execution: dict[str, object] = worker.get(url).json()

@@ -48,7 +48,7 @@ from validibot_shared.validations.envelopes import (
     ValidationOutputEnvelope,
 )
 
-from tests.standin.storage import Conflict, Refused, Storage
+from tests.standin.storage import Conflict, StandinStorage, StorageRefusal
 
 log = logging.getLogger("standin")
 
@@ -60,7 +60,7 @@ _ENERGYPLUS_FILES = {
 }
 
 
-class Container:
+class StandinContainer:
     def __init__(self, environment: Mapping[str, str], arguments: list[str]) -> None:
         self._environment = environment
         self._behaviour = environment.get("STANDIN", "success")
@@ -70,8 +70,8 @@ class Container:
         if self._behaviour == "idle":
             time.sleep(600)
         try:
-            self._storage = Storage(self._environment)
-        except Refused as error:
+            self._storage = StandinStorage(self._environment)
+        except StorageRefusal as error:
             log.error("%s", error)  # noqa: TRY400
             return 1
         energyplus = self._environment.get("STANDIN_KIND", "energyplus") == "energyplus"
@@ -79,7 +79,7 @@ class Container:
         try:
             content = self._storage.read(self._input_uri)
             envelope: ValidationInputEnvelope = model.model_validate_json(content)
-        except (OSError, Refused, ValidationError) as error:
+        except (OSError, StorageRefusal, ValidationError) as error:
             log.error("no usable envelope: %s", error)  # noqa: TRY400
             return 0 if energyplus else 1
         return _Attempt(envelope, self._storage, self._environment, self._behaviour).run()
@@ -89,7 +89,7 @@ class _Attempt:
     def __init__(
         self,
         envelope: ValidationInputEnvelope,
-        storage: Storage,
+        storage: StandinStorage,
         environment: Mapping[str, str],
         behaviour: str,
     ) -> None:
@@ -108,7 +108,7 @@ class _Attempt:
             return 0
         try:
             status, text, code = self._work()
-        except Refused as error:
+        except StorageRefusal as error:
             # EnergyPlus reports the cause and exits with 0; the others fail without a message.
             words = str(error) if self._energyplus else "The validator failed."
             status, text, code = "failed_runtime", words, 0 if self._energyplus else 1
@@ -121,7 +121,7 @@ class _Attempt:
     def _work(self) -> tuple[str, str | None, int]:
         redirected = self._environment.get("VALIDIBOT_OUTPUT_URI")
         if redirected and redirected != self._context.expected_output_uri:
-            raise Refused("VALIDIBOT_OUTPUT_URI cannot redirect the output")
+            raise StorageRefusal("VALIDIBOT_OUTPUT_URI cannot redirect the output")
         scratch = self._scratch()
         try:
             self._fetch_inputs(scratch)
@@ -152,18 +152,18 @@ class _Attempt:
             item for item in self._envelope.input_files if item.role == role
         ]
         if len(files) != 1:
-            raise Refused(f"one input file with role {role!r} is needed")
+            raise StorageRefusal(f"one input file with role {role!r} is needed")
         if self._energyplus:
             weather = [r for r in self._envelope.resource_files if r.type == "energyplus_weather"]
             if len(weather) != 1:
-                raise Refused("one resource file of type 'energyplus_weather' is needed")
+                raise StorageRefusal("one resource file of type 'energyplus_weather' is needed")
             files.extend(weather)
         for item in files:
             content = self._storage.read(
                 item.uri, version=item.storage_version, size=item.size_bytes
             )
             if hashlib.sha256(content).hexdigest() != item.sha256:
-                raise Refused(f"{item.uri} has another SHA-256 than promised")
+                raise StorageRefusal(f"{item.uri} has another SHA-256 than promised")
             with (scratch / item.name).open("xb") as file:
                 file.write(content)
 
@@ -175,7 +175,7 @@ class _Attempt:
         output = self._output_class.model_validate_json(content)
         for name, value in self._identity().items():
             if output.model_dump(mode="json")[name] != value:
-                raise Refused(f"the stored output differs in {name}")
+                raise StorageRefusal(f"the stored output differs in {name}")
         return output
 
     @property
@@ -310,4 +310,4 @@ def _fmu_outputs(envelope: ValidationInputEnvelope) -> dict[str, Any]:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     environment = dict(os.environ)  # noqa: TID251 - a foreign program
-    sys.exit(Container(environment, sys.argv[1:]).run())
+    sys.exit(StandinContainer(environment, sys.argv[1:]).run())

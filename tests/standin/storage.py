@@ -19,7 +19,7 @@ CAPABILITY = {
 }
 
 
-class Refused(Exception):
+class StorageRefusal(Exception):
     """Configuration or an input violates the contract."""
 
 
@@ -27,41 +27,41 @@ class Conflict(Exception):
     """The object exists already; nothing is overwritten."""
 
 
-class Storage:
+class StandinStorage:
     def __init__(self, environment: Mapping[str, str]) -> None:
         given = CAPABILITY & {name for name, value in environment.items() if value}
         required = environment.get("VALIDIBOT_GCS_CAPABILITY_REQUIRED", "").lower()
         if given and given != CAPABILITY:
-            raise Refused(f"capability variables are missing: {sorted(CAPABILITY - given)}")
+            raise StorageRefusal(f"capability variables are missing: {sorted(CAPABILITY - given)}")
         if not given and required in {"1", "true", "yes", "on"}:
-            raise Refused("a storage capability is required")
+            raise StorageRefusal("a storage capability is required")
         self._environment = environment
         self._prefix = environment.get("VALIDIBOT_GCS_ALLOWED_PREFIX", "")
         refresh = environment.get("VALIDIBOT_GCS_CAPABILITY_REFRESH_URL", "")
         if given and not refresh.startswith("https://"):
-            raise Refused("the capability refresh URL must be https")
+            raise StorageRefusal("the capability refresh URL must be https")
         self._client: Client | None = None
 
     def read(self, uri: str, *, version: str | None = None, size: int | None = None) -> bytes:
         if uri.startswith("file:///"):
             content = _path(uri).read_bytes()
             if version not in {None, f"sha256:{hashlib.sha256(content).hexdigest()}"}:
-                raise Refused(f"{uri} has another version")
+                raise StorageRefusal(f"{uri} has another version")
         else:
             blob = self._blob(uri)
             if version is not None:
                 if not version.isdecimal() or int(version) < 1:
-                    raise Refused(f"{version!r} is not a generation")
+                    raise StorageRefusal(f"{version!r} is not a generation")
                 blob.reload()
                 if str(blob.generation) != version:
-                    raise Refused(f"{uri} is at generation {blob.generation}")
+                    raise StorageRefusal(f"{uri} is at generation {blob.generation}")
             try:
                 match = None if version is None else int(version)
                 content = blob.download_as_bytes(if_generation_match=match)
             except NotFound as error:
                 raise FileNotFoundError(uri) from error
         if size is not None and len(content) != size:
-            raise Refused(f"{uri} has {len(content)} bytes, {size} were promised")
+            raise StorageRefusal(f"{uri} has {len(content)} bytes, {size} were promised")
         return content
 
     def create(self, uri: str, content: bytes, *, mime_type: str) -> str:
@@ -83,9 +83,9 @@ class Storage:
 
     def _blob(self, uri: str) -> Blob:
         if not uri.startswith("gs://"):
-            raise Refused(f"{uri!r} has an unknown scheme")
+            raise StorageRefusal(f"{uri!r} has an unknown scheme")
         if self._prefix and not uri.startswith(self._prefix):
-            raise Refused(f"{uri} is outside of {self._prefix}")
+            raise StorageRefusal(f"{uri} is outside of {self._prefix}")
         self._client = self._client or self._connect()
         parts = urlsplit(uri)
         return self._client.bucket(parts.netloc).blob(parts.path.removeprefix("/"))

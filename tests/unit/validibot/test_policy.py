@@ -34,7 +34,7 @@ from tests.policy import (
     RouteRule,
     all_routes,
 )
-from tests.policy_world import Caller, PolicyWorld
+from tests.policy_world import PolicyCaller, PolicyWorld
 from validibot.accounts.models import ApiKey, Role
 from validibot.accounts.scope import PERMISSIONS
 from validibot.runs.models import Run
@@ -68,7 +68,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None]
     logging.disable(logging.NOTSET)
 
 
-def call(caller: Caller, method: str, path: str) -> Any:
+def call(caller: PolicyCaller, method: str, path: str) -> Any:
     """Return the answer of a request, which leaves nothing behind."""
     token = _RENDERS.set(caller.name in _READERS)
     try:
@@ -80,7 +80,7 @@ def call(caller: Caller, method: str, path: str) -> Any:
     return answer
 
 
-def expected(route: Route, rule: str | RouteRule, caller: Caller) -> int:
+def expected(route: Route, rule: str | RouteRule, caller: PolicyCaller) -> int:
     """Return the status of a refusal, or 0 if the caller is let in."""
     is_api = route.pattern.startswith("api/")
     if not caller.signed_in and rule != ANYONE:
@@ -96,7 +96,7 @@ def expected(route: Route, rule: str | RouteRule, caller: Caller) -> int:
     return 0 if rule.needs in has else HTTPStatus.FORBIDDEN
 
 
-def fault(route: Route, method: str, caller: Caller, path: str) -> str:
+def fault(route: Route, method: str, caller: PolicyCaller, path: str) -> str:
     """Return how the answer differs from the policy, or an empty text."""
     rules = POLICY[route.pattern]
     rule = rules.get(method) or rules.get("*")
@@ -119,7 +119,7 @@ def fault(route: Route, method: str, caller: Caller, path: str) -> str:
     return f"{caller.name}: {method} {path} answers {status}, not {wanted}"
 
 
-def faults(routes: list[Route], world: PolicyWorld, callers: list[Caller]) -> str:
+def faults(routes: list[Route], world: PolicyWorld, callers: list[PolicyCaller]) -> str:
     """Return all deviations by line.
 
     Methods that a route does not take are tried by its owner only, and routes that need no account by
@@ -128,7 +128,7 @@ def faults(routes: list[Route], world: PolicyWorld, callers: list[Caller]) -> st
     owners = [each for each in callers if each.name in ("owner", "key of owner")]
     without_account = [each for each in callers if not each.signed_in]
 
-    def tried(rules: Methods, method: str) -> list[Caller]:
+    def tried(rules: Methods, method: str) -> list[PolicyCaller]:
         if not {method, "*"} & set(rules):
             return owners
         return owners + without_account if ANYONE in rules.values() else callers
@@ -162,7 +162,7 @@ def test_objects_of_others_are_not_found_in_own_organisation() -> None:
     """The ids of one organisation below the address of another, whose owner asks."""
     world = PolicyWorld()
     mine = MembershipFactory.create(organisation=OrganisationFactory.create(slug="mine"))
-    caller = Caller("owner of another", permissions=PERMISSIONS[Role.OWNER])
+    caller = PolicyCaller("owner of another", permissions=PERMISSIONS[Role.OWNER])
     caller.client.force_login(mine.user)
     wrong = []
     for route in routes_of("app/orgs/", "api/v1/orgs/"):
@@ -181,7 +181,10 @@ def test_objects_of_others_are_not_found_in_own_organisation() -> None:
 
 def test_account_pages_ask_for_sign_in_and_admin_for_staff() -> None:
     world = PolicyWorld()
-    anonymous, owner = Caller("anonymous", signed_in=False), world.session("owner", world.owner)
+    anonymous, owner = (
+        PolicyCaller("anonymous", signed_in=False),
+        world.session("owner", world.owner),
+    )
     wrong = []
     for route in (each for each in all_routes() if each.library):
         is_public = route.name in PUBLIC_ACCOUNT_PAGES

@@ -14,7 +14,7 @@ from devenv.mail.web import app
 
 
 @dataclass(frozen=True)
-class Client:
+class MailApiClient:
     """Calls the application in memory."""
 
     box: Mailbox
@@ -60,16 +60,16 @@ def box() -> Iterator[Mailbox]:
 
 
 @pytest.fixture
-def client(box: Mailbox) -> Client:
-    return Client(box)
+def client(box: Mailbox) -> MailApiClient:
+    return MailApiClient(box)
 
 
-def messages(client: Client) -> dict[str, Any]:
+def messages(client: MailApiClient) -> dict[str, Any]:
     answer: dict[str, Any] = client.get("/api/v1/messages").json()
     return answer
 
 
-def test_bcc_is_envelope_recipient_without_header(client: Client) -> None:
+def test_bcc_is_envelope_recipient_without_header(client: MailApiClient) -> None:
     [line] = messages(client)["messages"]
 
     assert line["To"] == [{"Name": "", "Address": "ann@example.org"}]
@@ -80,47 +80,47 @@ def test_bcc_is_envelope_recipient_without_header(client: Client) -> None:
     "host", ["evil.example", "localhost.evil.example", "evil.example:8025", "10.0.0.7", ""]
 )
 @pytest.mark.parametrize("path", ["/", "/api/v1/messages", "/view/latest", "/events"])
-def test_unknown_host_is_refused(client: Client, host: str, path: str) -> None:
+def test_unknown_host_is_refused(client: MailApiClient, host: str, path: str) -> None:
     answer = client.request("GET", path, host=host)
 
     assert answer.status_code == 403
     assert "run has finished" not in answer.text
 
 
-def test_page_of_another_site_is_refused(client: Client) -> None:
+def test_page_of_another_site_is_refused(client: MailApiClient) -> None:
     for origin in ("https://evil.example", "null"):
         answer = client.request("DELETE", "/api/v1/messages", origin=origin)
         assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("host", ["localhost:8025", "127.0.0.1:8025", "localhost"])
-def test_local_host_is_answered(client: Client, host: str) -> None:
+def test_local_host_is_answered(client: MailApiClient, host: str) -> None:
     assert client.request("GET", "/api/v1/messages", host=host).status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"IDs": 3}', b"\xff", b"[" * 50_000])
-def test_invalid_list_of_ids_returns_400(client: Client, body: bytes) -> None:
+def test_invalid_list_of_ids_returns_400(client: MailApiClient, body: bytes) -> None:
     assert client.delete("/api/v1/messages", body).status_code == 400
     assert messages(client)["total"] == 1
 
 
-def test_too_long_list_of_ids_returns_413(client: Client) -> None:
+def test_too_long_list_of_ids_returns_413(client: MailApiClient) -> None:
     answer = client.delete("/api/v1/messages", b" " * 70_000)
 
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize("query", ["start=x", "limit=1.5"])
-def test_paging_without_number_returns_400(client: Client, query: str) -> None:
+def test_paging_without_number_returns_400(client: MailApiClient, query: str) -> None:
     assert client.get(f"/api/v1/messages?{query}").status_code == 400
 
 
-def test_paging_out_of_range_is_bounded(client: Client) -> None:
+def test_paging_out_of_range_is_bounded(client: MailApiClient) -> None:
     assert client.get("/api/v1/messages?start=-5&limit=99999999999999999999").status_code == 200
     assert client.get("/api/v1/messages?start=99999999999999999999").json()["messages"] == []
 
 
-def test_html_of_mail_is_sandboxed(client: Client) -> None:
+def test_html_of_mail_is_sandboxed(client: MailApiClient) -> None:
     policy = client.get("/view/latest").headers["content-security-policy"]
 
     assert "sandbox" in policy
@@ -129,5 +129,5 @@ def test_html_of_mail_is_sandboxed(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/api/v1/info"])
-def test_page_and_health_are_served(client: Client, path: str) -> None:
+def test_page_and_health_are_served(client: MailApiClient, path: str) -> None:
     assert client.get(path).status_code == 200

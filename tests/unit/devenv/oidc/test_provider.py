@@ -34,7 +34,7 @@ ADA = {"email": "ada@example.org", "name": "Ada Example", "email_verified": "on"
 
 
 @dataclass
-class Provider:
+class SignInProvider:
     """Calls the application in memory; its clock is turned by hand."""
 
     folder: Path
@@ -83,11 +83,11 @@ def _query(url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def provider(tmp_path: Path) -> Provider:
-    return Provider(tmp_path)
+def provider(tmp_path: Path) -> SignInProvider:
+    return SignInProvider(tmp_path)
 
 
-def test_code_gives_signed_id_token_and_claims(provider: Provider) -> None:
+def test_code_gives_signed_id_token_and_claims(provider: SignInProvider) -> None:
     answer = provider.choose()
     tokens = provider.redeem(answer["code"]).json()
 
@@ -110,7 +110,7 @@ def test_code_gives_signed_id_token_and_claims(provider: Provider) -> None:
     assert provider.userinfo(tokens["access_token"]).json()["sub"] == claims["sub"]
 
 
-def test_discovery_names_routes_that_exist(provider: Provider) -> None:
+def test_discovery_names_routes_that_exist(provider: SignInProvider) -> None:
     found = provider.send("GET", "/.well-known/openid-configuration").json()
 
     assert found["issuer"] == ISSUER
@@ -119,8 +119,8 @@ def test_discovery_names_routes_that_exist(provider: Provider) -> None:
             assert provider.send("GET", urlsplit(url).path).status_code != 404
 
 
-def test_key_stays_over_restart_and_is_private(provider: Provider, tmp_path: Path) -> None:
-    again = Provider(tmp_path)
+def test_key_stays_over_restart_and_is_private(provider: SignInProvider, tmp_path: Path) -> None:
+    again = SignInProvider(tmp_path)
 
     assert again.send("GET", "/jwks").json() == provider.send("GET", "/jwks").json()
     assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
@@ -135,7 +135,7 @@ def test_key_stays_over_restart_and_is_private(provider: Provider, tmp_path: Pat
     ],
 )
 def test_unknown_client_or_address_gets_no_redirect(
-    provider: Provider, wrong: Mapping[str, str], named: str
+    provider: SignInProvider, wrong: Mapping[str, str], named: str
 ) -> None:
     for answer in (
         provider.send("GET", "/authorize", params={**ASKED, **wrong}),
@@ -156,27 +156,27 @@ def test_unknown_client_or_address_gets_no_redirect(
     ],
 )
 def test_wrong_request_is_told_to_the_client(
-    provider: Provider, wrong: Mapping[str, str], error: str
+    provider: SignInProvider, wrong: Mapping[str, str], error: str
 ) -> None:
     answer = provider.send("GET", "/authorize", params={**ASKED, **wrong})
 
     assert _query(answer.headers["location"])["error"] == error
 
 
-def test_cancel_is_told_to_the_client(provider: Provider) -> None:
+def test_cancel_is_told_to_the_client(provider: SignInProvider) -> None:
     assert provider.choose(decision="cancel")["error"] == "access_denied"
 
 
 @pytest.mark.parametrize(
     "email", ["", "ada", "@example.org", "a b@example.org", "a\n@example.org", "a" * 255 + "@b.c"]
 )
-def test_bad_address_is_shown_on_the_page(provider: Provider, email: str) -> None:
+def test_bad_address_is_shown_on_the_page(provider: SignInProvider, email: str) -> None:
     answer = provider.send("POST", "/authorize", data={**ASKED, **ADA, "email": email})
 
     assert (answer.status_code, 'role="alert"' in answer.text) == (422, True)
 
 
-def test_names_are_escaped_on_the_page(provider: Provider) -> None:
+def test_names_are_escaped_on_the_page(provider: SignInProvider) -> None:
     shown = provider.send("GET", "/authorize", params={**ASKED, "login_hint": '"><script>'})
 
     assert "Ada &lt;b&gt;" in shown.text
@@ -197,7 +197,7 @@ def test_names_are_escaped_on_the_page(provider: Provider) -> None:
     ],
 )
 def test_wrong_token_request_gets_error_of_the_protocol(
-    provider: Provider, wrong: Mapping[str, str], error: str
+    provider: SignInProvider, wrong: Mapping[str, str], error: str
 ) -> None:
     answer = provider.redeem(**{"code": provider.choose()["code"], **wrong})
 
@@ -207,7 +207,7 @@ def test_wrong_token_request_gets_error_of_the_protocol(
     )
 
 
-def test_second_use_of_code_revokes_its_token(provider: Provider) -> None:
+def test_second_use_of_code_revokes_its_token(provider: SignInProvider) -> None:
     code = provider.choose()["code"]
     token = provider.redeem(code).json()["access_token"]
 
@@ -215,7 +215,7 @@ def test_second_use_of_code_revokes_its_token(provider: Provider) -> None:
     assert provider.userinfo(token).status_code == 401
 
 
-def test_code_and_token_expire(provider: Provider) -> None:
+def test_code_and_token_expire(provider: SignInProvider) -> None:
     late, used = provider.choose()["code"], provider.choose()["code"]
     token = provider.redeem(used).json()["access_token"]
     provider.now += CODE_SECONDS
@@ -226,7 +226,7 @@ def test_code_and_token_expire(provider: Provider) -> None:
     assert provider.userinfo(token).status_code == 401
 
 
-def test_client_may_send_secret_in_header(provider: Provider) -> None:
+def test_client_may_send_secret_in_header(provider: SignInProvider) -> None:
     code = provider.choose()["code"]
     form = {"client_id": "", "client_secret": ""}
     sent = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK}
@@ -249,14 +249,16 @@ def test_client_may_send_secret_in_header(provider: Provider) -> None:
         {"Origin": "http://localhost:8000"},
     ],
 )
-def test_form_of_another_site_is_refused(provider: Provider, headers: Mapping[str, str]) -> None:
+def test_form_of_another_site_is_refused(
+    provider: SignInProvider, headers: Mapping[str, str]
+) -> None:
     answer = provider.send("POST", "/authorize", data={**ASKED, **ADA}, headers=headers)
 
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"a=1&" * 100, b"a" * 70_000])
-def test_unreadable_form_gets_error_of_the_protocol(provider: Provider, body: bytes) -> None:
+def test_unreadable_form_gets_error_of_the_protocol(provider: SignInProvider, body: bytes) -> None:
     for path in ("/token", "/authorize"):
         answer = provider.send("POST", path, content=body)
         assert 400 <= answer.status_code < 500

@@ -16,7 +16,7 @@ from tests.unit.devenv.tunnel.samples import TASKS, URL, config
 NEED = Need("queue runs", GoogleCall("POST", "https://x"), ("a.b.c", "a.b.d"), "gcloud grant")
 
 
-class Cloud:
+class TunnelCloud:
     """Google's answers: what is held, or how it fails."""
 
     who = "me"
@@ -67,10 +67,10 @@ def test_missing_program_names_its_source() -> None:
 @pytest.mark.parametrize(
     ("cloud", "result", "text"),
     [
-        (Cloud("a.b.c", "a.b.d"), "ok", "a.b.c, a.b.d"),
-        (Cloud("a.b.c"), "fail", "you lack a.b.d"),
-        (Cloud(status=404), "fail", "it is not there: no such thing"),
-        (Cloud(status=403), "warn", "could not be asked: no such thing"),
+        (TunnelCloud("a.b.c", "a.b.d"), "ok", "a.b.c, a.b.d"),
+        (TunnelCloud("a.b.c"), "fail", "you lack a.b.d"),
+        (TunnelCloud(status=404), "fail", "it is not there: no such thing"),
+        (TunnelCloud(status=403), "warn", "could not be asked: no such thing"),
     ],
 )
 def test_missing_permission_names_granting_command(cloud: Any, result: str, text: str) -> None:
@@ -83,7 +83,7 @@ def test_missing_permission_names_granting_command(cloud: Any, result: str, text
 def test_dry_run_prints_calls_of_checks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cloud = Cloud()
+    cloud = TunnelCloud()
     monkeypatch.setattr(checks, "Google", lambda: cloud)
     monkeypatch.setattr(checks, "clock", lambda: checks.skewed(0))
 

@@ -17,7 +17,7 @@ from tests.unit.devenv.tunnel.samples import config
 AGAIN = Restart(first=0.01, ceiling=0.02, attempts=2)
 
 
-class Shell(Provider):
+class TunnelShell(Provider):
     """A tunnel program whose lines are `url X`, `ready` and `trouble X`."""
 
     name = "shell"
@@ -53,7 +53,12 @@ def keep(script: str, folder: Path, *, until: Callable[[list[str]], bool]) -> li
 
         environ = dict(os.environ)  # noqa: TID251 - the child needs a PATH
         tunnel = Tunnel(
-            Shell(script), port=1, environ=environ, folder=folder, opened=opened, restart=AGAIN
+            TunnelShell(script),
+            port=1,
+            environ=environ,
+            folder=folder,
+            opened=opened,
+            restart=AGAIN,
         )
         keeping = asyncio.create_task(tunnel.keep())
         waiting = asyncio.create_task(enough.wait())

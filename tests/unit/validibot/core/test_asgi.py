@@ -33,7 +33,7 @@ def test_declared_content_length_is_kept() -> None:
     assert request.POST["content"] == "hello"
 
 
-class _Wire:
+class _AsgiWire:
     """One ASGI connection: the messages of a client, and what it is sent."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ def _part(body: bytes, *, more: bool = False) -> dict[str, Any]:
     "messages", [[_part(b"ab")], [_part(b"a", more=True), _part(b"b")]], ids=["one", "two"]
 )
 async def test_body_is_read_from_all_its_messages(messages: list[dict[str, Any]]) -> None:
-    wire = _Wire(*messages)
+    wire = _AsgiWire(*messages)
 
     with await ThreadedHandler().read_body(wire.receive) as body:
         assert body.read() == b"ab"
@@ -70,7 +70,7 @@ async def test_body_is_read_from_all_its_messages(messages: list[dict[str, Any]]
 @pytest.mark.anyio
 async def test_client_that_leaves_ends_its_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     handler, ended = ThreadedHandler(), []
-    wire = _Wire(_part(b""))
+    wire = _AsgiWire(_part(b""))
 
     async def wait() -> HttpResponse:
         wire.gone.set()

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from tests.unit.validibot.runs.scripted import Provider
+from tests.unit.validibot.runs.scripted import ScriptedProvider
 from validibot.runs.backends.base import LaunchRequest
 from validibot.runs.execute import execute
 from validibot.runs.models import Run
@@ -19,9 +19,9 @@ def data_root(settings: Settings, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def provider(settings: Settings, data_root: str) -> Provider:
+def provider(settings: Settings, data_root: str) -> ScriptedProvider:
     """A provider of executions that does what the test says."""
-    provider = Provider()
+    provider = ScriptedProvider()
     settings.EXECUTION_BACKENDS = {
         "default": {
             "BACKEND": "tests.unit.validibot.runs.scripted.ScriptedBackend",
@@ -56,7 +56,7 @@ def container_run(db: None, data_root: str) -> Run:
 
 
 @pytest.fixture
-def request_(provider: Provider, container_run: Run) -> LaunchRequest:
+def request_(provider: ScriptedProvider, container_run: Run) -> LaunchRequest:
     """The request that the provider received."""
     execute(container_run.pk)
     return provider.requests[0]

@@ -21,7 +21,7 @@ from validibot.runs.backends.base import (
 from validibot.runs.callback import CallbackReply, handle
 
 
-class Provider:
+class ScriptedProvider:
     """Script and record of the scripted backend."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class ScriptedOptions(BackendOptions):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    provider: Provider
+    provider: ScriptedProvider
 
 
 class ScriptedBackend(ExecutionBackend):
@@ -61,7 +61,7 @@ class ScriptedBackend(ExecutionBackend):
     options: ScriptedOptions
 
     @property
-    def provider(self) -> Provider:
+    def provider(self) -> ScriptedProvider:
         return self.options.provider
 
     def launch(self, request: LaunchRequest) -> Launch:

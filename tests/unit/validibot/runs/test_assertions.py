@@ -7,7 +7,7 @@ import pytest
 
 from tests.factories import AssertionFactory, StepFactory, started_run
 from tests.unit.validibot.runs.scripted import (
-    Provider,
+    ScriptedProvider,
     post,
     store_output,
 )
@@ -42,7 +42,7 @@ def test_assertions_are_held_against_the_outputs(
 
 
 def test_assertions_of_container_step_see_document_and_earlier_steps(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     first = container_run.steps.get().step
     StepRun.objects.filter(run=container_run).update(order=0)  # of another run
@@ -68,7 +68,7 @@ def test_assertions_of_container_step_see_document_and_earlier_steps(
     ("limit", "seen"), [(17, "payload.zone == 'attic'"), (16, "payload == null")]
 )
 def test_document_above_limit_is_null_in_assertions_of_container_step(
-    provider: Provider,
+    provider: ScriptedProvider,
     container_run: Run,
     monkeypatch: pytest.MonkeyPatch,
     limit: int,

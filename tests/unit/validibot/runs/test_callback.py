@@ -8,7 +8,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from tests.factories import AssertionFactory, StepFactory, started_run
 from tests.unit.validibot.runs.scripted import (
-    Provider,
+    ScriptedProvider,
     callback_of,
     post,
     read_input,
@@ -41,7 +41,7 @@ def test_launched_run_waits_without_lease(request_: LaunchRequest, container_run
 
 @pytest.mark.parametrize(("unavailable", "digest"), [(False, "sha256:1"), (True, "")])
 def test_callback_fetches_image_digest_if_missing(
-    request_: LaunchRequest, provider: Provider, *, unavailable: bool, digest: str
+    request_: LaunchRequest, provider: ScriptedProvider, *, unavailable: bool, digest: str
 ) -> None:
     provider.unavailable = unavailable
     store_output(request_)
@@ -135,7 +135,7 @@ def test_callback_of_ended_attempt_changes_nothing_of_its_run(
 
 
 def test_next_step_starts_after_callback(
-    provider: Provider,
+    provider: ScriptedProvider,
     container_run: Run,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
@@ -160,7 +160,7 @@ def test_next_step_starts_after_callback(
 
 
 def test_failed_container_step_that_continues_is_followed_by_the_next(
-    provider: Provider,
+    provider: ScriptedProvider,
     container_run: Run,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of
+from tests.unit.validibot.runs.scripted import ScriptedBackend, ScriptedProvider, callback_of
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import StorageCapability
 from validibot.runs import callback
@@ -14,7 +14,7 @@ from validibot.runs.models import Attempt, Run
 
 
 @pytest.fixture
-def question(provider: Provider, container_run: Run) -> bytes:
+def question(provider: ScriptedProvider, container_run: Run) -> bytes:
     """The request of a launched attempt's validator."""
     execute(container_run.pk)
     return callback_of(provider.requests[0]).model_dump_json().encode()

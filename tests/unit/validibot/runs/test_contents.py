@@ -15,8 +15,8 @@ from validibot_shared.validations.envelopes import ATTEMPT_CONTRACT_VERSION
 
 from tests.factories import StepFileFactory
 from tests.unit.validibot.runs.scripted import (
-    Provider,
     ScriptedBackend,
+    ScriptedProvider,
     callback_of,
     read_input,
     store_output,
@@ -40,7 +40,7 @@ NOW = dt.datetime(2030, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 SHA256 = hashlib.sha256(b"PK").hexdigest()
 
 
-def launched(run: Run, provider: Provider) -> tuple[Attempt, dict[str, Any]]:
+def launched(run: Run, provider: ScriptedProvider) -> tuple[Attempt, dict[str, Any]]:
     """Launch the run's step; return its attempt and the stored input envelope."""
     with time_machine.travel(NOW, tick=False):
         execute(run.pk)
@@ -48,7 +48,7 @@ def launched(run: Run, provider: Provider) -> tuple[Attempt, dict[str, Any]]:
 
 
 def test_input_envelope_describes_run_submission_and_callback(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     attempt, envelope = launched(container_run, provider)
 
@@ -96,7 +96,7 @@ def test_input_envelope_describes_run_submission_and_callback(
 
 
 def test_attempt_lies_in_the_folder_of_its_run(
-    provider: Provider, container_run: Run, settings: Settings
+    provider: ScriptedProvider, container_run: Run, settings: Settings
 ) -> None:
     attempt, _ = launched(container_run, provider)
 
@@ -113,7 +113,7 @@ def test_attempt_lies_in_the_folder_of_its_run(
 
 
 def test_launch_request_carries_what_the_provider_needs(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     attempt, _ = launched(container_run, provider)
     (request,) = provider.requests
@@ -137,7 +137,7 @@ def test_launch_request_carries_what_the_provider_needs(
 
 @pytest.mark.parametrize("confines", [True, False])
 def test_resources_are_copied_only_for_confined_validators(
-    provider: Provider,
+    provider: ScriptedProvider,
     container_run: Run,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -174,7 +174,9 @@ def test_resources_are_copied_only_for_confined_validators(
     assert envelope["input_files"][0]["uri"] == f"{attempt.bundle_uri}/inputs/fmu_model.fmu"
 
 
-def test_weather_of_run_replaces_that_of_its_step(provider: Provider, container_run: Run) -> None:
+def test_weather_of_run_replaces_that_of_its_step(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     step_run = container_run.steps.get()
     StepFileFactory.create(step=step_run.step, port_key="weather_file")
     weather = {
@@ -198,7 +200,7 @@ def test_weather_of_run_replaces_that_of_its_step(provider: Provider, container_
 
 @pytest.mark.parametrize("accepts", [True, False])
 def test_further_files_are_resources_with_the_names_of_the_sender(
-    provider: Provider, container_run: Run, accepts: bool
+    provider: ScriptedProvider, container_run: Run, accepts: bool
 ) -> None:
     Validator.objects.update(accepts_further_files=accepts)
     Submission.objects.update(further_file_count=1)
@@ -246,7 +248,7 @@ def test_file_name_in_envelope_is_safe(filename: str, safe: str) -> None:
 
 
 @pytest.fixture
-def evidence(provider: Provider, container_run: Run) -> RunEvidence:
+def evidence(provider: ScriptedProvider, container_run: Run) -> RunEvidence:
     """The evidence of a container run with a finding and an artifact."""
     attempt, _ = launched(container_run, provider)
     message = {"severity": "WARNING", "code": "W1", "text": "Odd."}
@@ -316,7 +318,9 @@ def test_evidence_manifest_names_input_and_validators(evidence: RunEvidence) -> 
     ]
 
 
-def test_evidence_of_older_run_is_written_once(provider: Provider, container_run: Run) -> None:
+def test_evidence_of_older_run_is_written_once(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     launched(container_run, provider)
     store_output(provider.requests[0])
     callback.process(callback_of(provider.requests[0]))

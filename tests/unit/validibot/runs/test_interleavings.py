@@ -13,7 +13,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from tests.unit.validibot.runs.scripted import ScriptedProvider, callback_of, store_output
 from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import ObjectExists, StorageError
 from validibot.runs import callback
@@ -35,7 +35,7 @@ ENDS = {"passed", "failed", "error", "canceled", "timed_out"}
 class World:
     """A run of one container step, and everything that may happen to it."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: ScriptedProvider) -> None:
         self.provider = provider
         self.storage_is_away = False
         provider.reset()
@@ -146,7 +146,7 @@ def late(run: Run) -> int:
 )
 @given(actions=st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=10))
 def test_any_order_of_events_ends_a_run_once(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch, actions: list[str]
+    provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, actions: list[str]
 ) -> None:
     world = World(provider)
     ends = []
@@ -171,7 +171,7 @@ def test_any_order_of_events_ends_a_run_once(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("round_", range(4))
-def test_concurrent_ends_end_a_run_once(provider: Provider, round_: int) -> None:
+def test_concurrent_ends_end_a_run_once(provider: ScriptedProvider, round_: int) -> None:
     world = World(provider)
     world.store()
     actions = [world.call_back, world.call_back, world.cancel, world.end, world.sweep]
@@ -201,7 +201,7 @@ def test_concurrent_deliveries_execute_a_run_once() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_event_is_written_while_outcome_locks_the_run(provider: Provider) -> None:
+def test_event_is_written_while_outcome_locks_the_run(provider: ScriptedProvider) -> None:
     """Else who holds the attempt would wait for who waits for the attempt."""
     world = World(provider)
     attempt = Attempt.objects.select_related("step_run").get(step_run__run=world.run)

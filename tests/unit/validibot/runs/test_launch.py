@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import AttemptFactory
-from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from tests.unit.validibot.runs.scripted import ScriptedProvider, callback_of, store_output
 from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError
 from validibot.runs import callback
@@ -24,7 +24,7 @@ def later(minutes: float) -> None:
     Attempt.objects.update(created_at=timezone.now() - dt.timedelta(minutes=minutes))
 
 
-def test_refused_launch_ends_run_as_error(provider: Provider, container_run: Run) -> None:
+def test_refused_launch_ends_run_as_error(provider: ScriptedProvider, container_run: Run) -> None:
     provider.refusal = LaunchError("Permission denied", permanent=True)
 
     execute(container_run.pk)
@@ -34,7 +34,7 @@ def test_refused_launch_ends_run_as_error(provider: Provider, container_run: Run
     assert "Permission denied" in container_run.error
 
 
-def test_unanswered_launch_is_not_repeated(provider: Provider, container_run: Run) -> None:
+def test_unanswered_launch_is_not_repeated(provider: ScriptedProvider, container_run: Run) -> None:
     provider.refusal = LaunchError("Unavailable")
     execute(container_run.pk)
 
@@ -48,7 +48,7 @@ def test_unanswered_launch_is_not_repeated(provider: Provider, container_run: Ru
     ("found", "state"), [(Phase.RUNNING, "RUNNING"), (Phase.SUCCEEDED, "FAILED")]
 )
 def test_accepted_launch_without_answer_is_found(
-    provider: Provider, container_run: Run, found: Phase, state: str
+    provider: ScriptedProvider, container_run: Run, found: Phase, state: str
 ) -> None:
     provider.refusal = LaunchError("Unavailable")
     execute(container_run.pk)
@@ -61,7 +61,7 @@ def test_accepted_launch_without_answer_is_found(
     assert (attempt.execution, attempt.image_digest) == ("execution-1", "sha256:1")
 
 
-def test_absent_execution_is_launched_again(provider: Provider, container_run: Run) -> None:
+def test_absent_execution_is_launched_again(provider: ScriptedProvider, container_run: Run) -> None:
     provider.refusal = LaunchError("Unavailable")
     execute(container_run.pk)
     provider.refusal = None
@@ -75,7 +75,9 @@ def test_absent_execution_is_launched_again(provider: Provider, container_run: R
     assert provider.requests[0].output_uri != provider.requests[1].output_uri
 
 
-def test_launch_is_given_up_after_five_attempts(provider: Provider, container_run: Run) -> None:
+def test_launch_is_given_up_after_five_attempts(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     provider.refusal = LaunchError("Unavailable")
     for _ in range(6):
         execute(container_run.pk)
@@ -88,7 +90,7 @@ def test_launch_is_given_up_after_five_attempts(provider: Provider, container_ru
     assert container_run.error.endswith("in 5 attempts. Unavailable")
 
 
-def test_attempt_never_launched_is_replaced(provider: Provider, container_run: Run) -> None:
+def test_attempt_never_launched_is_replaced(provider: ScriptedProvider, container_run: Run) -> None:
     execute(container_run.pk)
     Attempt.objects.update(state="PENDING", execution="")
 
@@ -99,7 +101,7 @@ def test_attempt_never_launched_is_replaced(provider: Provider, container_run: R
 
 
 def test_worker_death_during_launch_leaves_attempt_unknown(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     Attempt.objects.update(state="DISPATCHING", execution="")
@@ -111,7 +113,7 @@ def test_worker_death_during_launch_leaves_attempt_unknown(
 
 
 def test_callback_before_launch_result_is_applied(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(self: object, request: LaunchRequest) -> Launch:
         store_output(request)
@@ -130,7 +132,7 @@ def test_callback_before_launch_result_is_applied(
 
 
 def test_image_digest_of_launch_is_kept(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(self: object, request: LaunchRequest) -> Launch:
         return Launch(execution="execution-1", image_digest="sha256:9")
@@ -143,7 +145,7 @@ def test_image_digest_of_launch_is_kept(
 
 
 def test_cancel_during_launch_cancels_execution(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(self: object, request: LaunchRequest) -> Launch:
         cancel_run(request.run_id, actor="ada")
@@ -163,7 +165,9 @@ def test_cancel_during_launch_cancels_execution(
     assert other.execution_ended_at == now
 
 
-def test_invalid_configuration_ends_run_as_error(provider: Provider, container_run: Run) -> None:
+def test_invalid_configuration_ends_run_as_error(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     Step.objects.update(config={"simulation": {"step_size": -1}})
 
     execute(container_run.pk)
@@ -175,7 +179,7 @@ def test_invalid_configuration_ends_run_as_error(provider: Provider, container_r
 
 
 def test_storage_outage_before_launch_is_retried(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: FileStorage, uri: str, content: bytes, *, mime_type: str) -> None:
         raise StorageError("out of order")
@@ -191,7 +195,7 @@ def test_storage_outage_before_launch_is_retried(
     assert Attempt.objects.latest("number").state == "RUNNING"
 
 
-def test_unsafe_file_name_is_replaced(provider: Provider, container_run: Run) -> None:
+def test_unsafe_file_name_is_replaced(provider: ScriptedProvider, container_run: Run) -> None:
     submission = container_run.submission
     submission.filename = "../Mein Haus ☃/.-büro*?.FMU"
     submission.save()

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend
+from tests.unit.validibot.runs.scripted import ScriptedBackend, ScriptedProvider
 from validibot.runs.backends.base import ExecutionState, Over, Phase, StateUnavailable
 from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
@@ -38,7 +38,7 @@ def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
 
 
 def test_leftovers_of_ended_and_unknown_attempts_are_removed(
-    provider: Provider, container_run: Run, sweep: Sweep
+    provider: ScriptedProvider, container_run: Run, sweep: Sweep
 ) -> None:
     execute(container_run.pk)
     attempt, unknown = Attempt.objects.get().pk, uuid4()
@@ -50,7 +50,7 @@ def test_leftovers_of_ended_and_unknown_attempts_are_removed(
 
 
 def test_unreachable_backend_does_not_stop_sweep(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(self: ScriptedBackend, over: Over) -> int:
         raise StateUnavailable("nobody answers")
@@ -69,7 +69,7 @@ def test_unreachable_backend_does_not_stop_sweep(
 
 
 def test_end_without_output_reports_the_backends_message(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     provider.unavailable = True
@@ -82,7 +82,7 @@ def test_end_without_output_reports_the_backends_message(
 
 
 def test_timeout_of_unanswered_launch_reports_its_error(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     provider.unavailable = True

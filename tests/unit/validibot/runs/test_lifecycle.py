@@ -11,7 +11,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.factories import StepFactory, started_run
-from tests.unit.validibot.runs.scripted import Provider, ScriptedBackend, callback_of, store_output
+from tests.unit.validibot.runs.scripted import (
+    ScriptedBackend,
+    ScriptedProvider,
+    callback_of,
+    store_output,
+)
 from validibot.core.storage import StorageError
 from validibot.engines import EngineBusy
 from validibot.runs import callback, outcome, tasks
@@ -44,7 +49,7 @@ def unavailable(*_: object, **__: object) -> None:
 
 
 def test_unexpected_launch_error_ends_the_attempt(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(self: object, request: LaunchRequest) -> Launch:
         raise RuntimeError("a bug")
@@ -72,7 +77,7 @@ def test_unexpected_launch_error_ends_the_attempt(
 
 
 def test_running_attempt_of_an_ended_run_is_ended_once(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     Run.objects.update(status="FAILED", ended_at=timezone.now())
@@ -131,7 +136,7 @@ def test_outage_ends_at_the_deadline(settings: Settings) -> None:
 
 @pytest.mark.parametrize("not_accepted", [True, False])
 def test_launch_that_was_not_accepted_leaves_no_attempt(
-    provider: Provider, container_run: Run, not_accepted: bool
+    provider: ScriptedProvider, container_run: Run, not_accepted: bool
 ) -> None:
     provider.refusal = LaunchError("no token", not_accepted=not_accepted)
     if not not_accepted:
@@ -150,7 +155,7 @@ def test_launch_that_was_not_accepted_leaves_no_attempt(
 
 
 def test_lost_cancellation_is_repeated_until_the_execution_has_ended(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(container_run.pk)
     cancel_run(container_run.pk, actor="ada")  # and the queue entry is lost
@@ -166,7 +171,9 @@ def test_lost_cancellation_is_repeated_until_the_execution_has_ended(
     assert run_sweep()["cancelled"] == 0
 
 
-def test_unavailable_provider_keeps_the_mark(provider: Provider, container_run: Run) -> None:
+def test_unavailable_provider_keeps_the_mark(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     execute(container_run.pk)
     cancel_run(container_run.pk, actor="ada")
     provider.unavailable = True
@@ -177,7 +184,7 @@ def test_unavailable_provider_keeps_the_mark(provider: Provider, container_run: 
 
 
 def test_execution_that_the_provider_forgot_is_cancelled_until_its_limit(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     cancel_run(container_run.pk, actor="ada")
@@ -194,7 +201,7 @@ def test_execution_that_the_provider_forgot_is_cancelled_until_its_limit(
 
 
 def test_execution_whose_launch_is_late_is_not_believed_absent(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     provider.refusal = LaunchError("no answer")
     execute(container_run.pk)
@@ -208,7 +215,7 @@ def test_execution_whose_launch_is_late_is_not_believed_absent(
     assert Attempt.objects.get().execution_ended_at
 
 
-def test_reported_end_needs_no_cancellation(provider: Provider, container_run: Run) -> None:
+def test_reported_end_needs_no_cancellation(provider: ScriptedProvider, container_run: Run) -> None:
     execute(container_run.pk)
     cancel_run(container_run.pk, actor="ada")
 
@@ -217,7 +224,9 @@ def test_reported_end_needs_no_cancellation(provider: Provider, container_run: R
     assert run_sweep()["cancelled"] == 0
 
 
-def test_execution_out_of_time_times_its_run_out(provider: Provider, container_run: Run) -> None:
+def test_execution_out_of_time_times_its_run_out(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     execute(container_run.pk)
 
     on_execution_end(Attempt.objects.get().pk, ExecutionState(phase=Phase.TIMED_OUT))
@@ -229,7 +238,7 @@ def test_execution_out_of_time_times_its_run_out(provider: Provider, container_r
 
 
 def test_output_found_without_callback_has_no_receipt(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(container_run.pk)
     store_output(provider.requests[0])
@@ -250,7 +259,7 @@ def test_output_found_without_callback_has_no_receipt(
 
 
 def test_repeated_callback_is_one_event(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(container_run.pk)
     store_output(provider.requests[0])
@@ -265,7 +274,7 @@ def test_repeated_callback_is_one_event(
 
 
 def test_run_that_ends_while_its_output_is_refused_answers_late(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(container_run.pk)
     store_output(provider.requests[0])

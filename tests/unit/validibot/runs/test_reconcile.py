@@ -7,7 +7,7 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from tests.factories import AttemptFactory, StepFactory, started_run
-from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from tests.unit.validibot.runs.scripted import ScriptedProvider, callback_of, store_output
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchRequest, Phase
 from validibot.runs.execute import execute
@@ -18,7 +18,7 @@ from validibot.runs.sweep import run_sweep
 
 
 @pytest.fixture
-def request_(provider: Provider, container_run: Run) -> LaunchRequest:
+def request_(provider: ScriptedProvider, container_run: Run) -> LaunchRequest:
     execute(container_run.pk)
     return provider.requests[0]
 
@@ -33,7 +33,7 @@ def test_running_execution_is_left_alone(request_: LaunchRequest) -> None:
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELED])
 def test_output_of_ended_execution_is_applied_whatever_its_exit(
-    provider: Provider, request_: LaunchRequest, container_run: Run, phase: Phase
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run, phase: Phase
 ) -> None:
     store_output(request_)
     provider.phase = phase
@@ -46,7 +46,7 @@ def test_output_of_ended_execution_is_applied_whatever_its_exit(
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
 def test_missing_output_is_error_with_provider_message(
-    provider: Provider, request_: LaunchRequest, container_run: Run, phase: Phase
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run, phase: Phase
 ) -> None:
     provider.phase = phase
     provider.message = "The configured memory limit was reached."
@@ -61,7 +61,7 @@ def test_missing_output_is_error_with_provider_message(
 
 
 def test_callback_after_found_output_is_ignored_as_late(
-    provider: Provider, request_: LaunchRequest, container_run: Run
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run
 ) -> None:
     store_output(request_, status="failed_validation")
     message = callback_of(request_)
@@ -75,7 +75,7 @@ def test_callback_after_found_output_is_ignored_as_late(
 
 
 def test_reported_end_applies_output(
-    provider: Provider, request_: LaunchRequest, container_run: Run
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run
 ) -> None:
     store_output(request_)
 
@@ -86,7 +86,7 @@ def test_reported_end_applies_output(
 
 
 def test_overdue_execution_is_cancelled(
-    provider: Provider,
+    provider: ScriptedProvider,
     request_: LaunchRequest,
     container_run: Run,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
@@ -112,7 +112,7 @@ def test_output_of_overdue_attempt_is_applied(request_: LaunchRequest, container
 
 
 def test_unavailable_provider_delays_timeout(
-    provider: Provider, request_: LaunchRequest, container_run: Run
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run
 ) -> None:
     provider.unavailable = True
     Attempt.objects.update(timeout_at=ago(minutes=1))
@@ -194,7 +194,7 @@ def test_sweep_leaves_run_that_waits_for_its_validator(
 
 
 def test_sweep_looks_at_old_attempts(
-    provider: Provider, request_: LaunchRequest, container_run: Run
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run
 ) -> None:
     store_output(request_)
     provider.phase = Phase.FAILED
@@ -207,7 +207,7 @@ def test_sweep_looks_at_old_attempts(
 
 
 def test_failing_look_does_not_stop_the_sweep(
-    provider: Provider, request_: LaunchRequest, container_run: Run
+    provider: ScriptedProvider, request_: LaunchRequest, container_run: Run
 ) -> None:
     lost = AttemptFactory.create(state="RUNNING", backend="gone", execution="x")
     Attempt.objects.update(created_at=ago(2))
@@ -222,7 +222,7 @@ def test_failing_look_does_not_stop_the_sweep(
 
 
 def test_cancel_of_run_cancels_its_execution(
-    provider: Provider,
+    provider: ScriptedProvider,
     request_: LaunchRequest,
     container_run: Run,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,

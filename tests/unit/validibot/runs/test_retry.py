@@ -12,7 +12,7 @@ from tests.factories import (
     ValidatorFactory,
     started_run,
 )
-from tests.unit.validibot.runs.scripted import Provider
+from tests.unit.validibot.runs.scripted import ScriptedProvider
 from validibot.accounts.models import User
 from validibot.core.storage import get_storage
 from validibot.runs.access import NotAdmitted
@@ -43,7 +43,7 @@ def steps() -> list[Step]:
 
 
 @pytest.fixture
-def failed(steps: list[Step], provider: Provider, data_root: str) -> Run:
+def failed(steps: list[Step], provider: ScriptedProvider, data_root: str) -> Run:
     """A run with an artifact of its first step; the provider refused to start the second."""
     run = started_run(step=steps[0], filename="a.json", inline=b"{}")
     provider.refusal = LaunchError("no such image", permanent=True)
@@ -62,7 +62,7 @@ def retried(run: Run, user: User) -> Run:
 
 
 def test_retry_takes_over_finished_steps_and_executes_the_failed_one(
-    failed: Run, user: User, provider: Provider
+    failed: Run, user: User, provider: ScriptedProvider
 ) -> None:
     asked = len(provider.requests)
     run = retried(failed, user)

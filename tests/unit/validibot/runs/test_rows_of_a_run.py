@@ -9,7 +9,7 @@ import time_machine
 from django.utils import timezone
 
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from tests.unit.validibot.runs.scripted import ScriptedProvider, callback_of, store_output
 from validibot.runs import callback
 from validibot.runs.backends.base import LaunchError, Phase
 from validibot.runs.execute import execute
@@ -101,7 +101,7 @@ def test_failed_document_skips_later_steps() -> None:
     ]
 
 
-def test_callback_leaves_whole_timeline(provider: Provider, container_run: Run) -> None:
+def test_callback_leaves_whole_timeline(provider: ScriptedProvider, container_run: Run) -> None:
     execute(container_run.pk, task="task-1")
     store_output(provider.requests[0])
 
@@ -124,7 +124,9 @@ def test_callback_leaves_whole_timeline(provider: Provider, container_run: Run) 
     ]
 
 
-def test_missing_output_is_told_with_the_reason(provider: Provider, container_run: Run) -> None:
+def test_missing_output_is_told_with_the_reason(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     execute(container_run.pk, task="task-1")
     provider.phase, provider.message = Phase.FAILED, "Exit code 3."
 
@@ -141,7 +143,7 @@ def test_missing_output_is_told_with_the_reason(provider: Provider, container_ru
     ]
 
 
-def test_output_without_callback_is_told(provider: Provider, container_run: Run) -> None:
+def test_output_without_callback_is_told(provider: ScriptedProvider, container_run: Run) -> None:
     execute(container_run.pk, task="task-1")
     store_output(provider.requests[0])
     provider.phase = Phase.SUCCEEDED
@@ -157,7 +159,7 @@ def test_output_without_callback_is_told(provider: Provider, container_run: Run)
 
 
 def test_refused_output_is_told_to_validator_and_receipt(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk, task="task-1")
     store_output(provider.requests[0], b"{}")
@@ -172,7 +174,9 @@ def test_refused_output_is_told_to_validator_and_receipt(
     assert attempt_row() == ("FAILED", receipt.error, NOW, None)
 
 
-def test_overdue_execution_is_cancelled_and_told(provider: Provider, container_run: Run) -> None:
+def test_overdue_execution_is_cancelled_and_told(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     execute(container_run.pk, task="task-1")
 
     time_out(provider.requests[0].attempt_id)
@@ -187,7 +191,9 @@ def test_overdue_execution_is_cancelled_and_told(provider: Provider, container_r
     ]
 
 
-def test_unanswered_launch_is_told_and_found_later(provider: Provider, container_run: Run) -> None:
+def test_unanswered_launch_is_told_and_found_later(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     provider.refusal = LaunchError("no answer")
     execute(container_run.pk, task="task-1")
     assert attempt_row() == ("UNKNOWN", "no answer", None, None)
@@ -206,7 +212,7 @@ def test_unanswered_launch_is_told_and_found_later(provider: Provider, container
 
 
 def test_absent_execution_is_launched_again(
-    provider: Provider, container_run: Run, clock: time_machine.Traveller
+    provider: ScriptedProvider, container_run: Run, clock: time_machine.Traveller
 ) -> None:
     provider.refusal = LaunchError("no answer")
     execute(container_run.pk, task="task-1")
@@ -222,7 +228,7 @@ def test_absent_execution_is_launched_again(
     assert container_run.enqueued_at == timezone.now()
 
 
-def test_cancelled_run_marks_its_execution(provider: Provider, container_run: Run) -> None:
+def test_cancelled_run_marks_its_execution(provider: ScriptedProvider, container_run: Run) -> None:
     execute(container_run.pk, task="task-1")
 
     assert cancel_run(container_run.pk, actor="ada@example.org")
@@ -239,7 +245,7 @@ def test_cancelled_run_marks_its_execution(provider: Provider, container_run: Ru
 
 @pytest.mark.parametrize("state", ["PENDING", "DISPATCHING"])
 def test_run_ended_by_error_fails_its_attempt(
-    provider: Provider, container_run: Run, state: str
+    provider: ScriptedProvider, container_run: Run, state: str
 ) -> None:
     execute(container_run.pk)
     Attempt.objects.update(state=state)
@@ -258,7 +264,9 @@ def test_run_ended_by_error_fails_its_attempt(
     assert timeline(container_run)[-1] == ("error", "admin", error, {})
 
 
-def test_run_that_timed_out_times_out_its_attempt(provider: Provider, container_run: Run) -> None:
+def test_run_that_timed_out_times_out_its_attempt(
+    provider: ScriptedProvider, container_run: Run
+) -> None:
     execute(container_run.pk)
 
     held = Run.objects.filter(pk=container_run.pk)

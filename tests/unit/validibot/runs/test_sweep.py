@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from tests.factories import AttemptFactory, RunFactory
-from tests.unit.validibot.runs.scripted import Provider
+from tests.unit.validibot.runs.scripted import ScriptedProvider
 from validibot.runs import queue
 from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
@@ -134,7 +134,7 @@ def test_sweep_passes_by_runs_that_another_sweep_holds() -> None:
 
 
 def test_cancellations_that_fail_do_not_hide_the_others(
-    provider: Provider, container_run: Run, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("validibot.runs.sweep.BATCH", 1)
     execute(container_run.pk)

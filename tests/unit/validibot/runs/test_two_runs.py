@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from tests.factories import UserFactory, started_run
-from tests.unit.validibot.runs.scripted import Provider, callback_of, store_output
+from tests.unit.validibot.runs.scripted import ScriptedProvider, callback_of, store_output
 from validibot.core.storage import StorageError
 from validibot.notifications.models import RunNotice
 from validibot.runs import callback, launch
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def other(provider: Provider, container_run: Run) -> Run:
+def other(provider: ScriptedProvider, container_run: Run) -> Run:
     """A run that waits for its validator, like `container_run`."""
     step = container_run.steps.get().step
     other = started_run(step=step, filename="other.fmu", inline=b"PK")
@@ -44,17 +44,17 @@ def rows(run: Run) -> list[Any]:
     return [list(rows.order_by("pk").values()) for rows in models]
 
 
-def cancel(run: Run, provider: Provider) -> None:
+def cancel(run: Run, provider: ScriptedProvider) -> None:
     assert cancel_run(run.pk, actor="ada")
 
 
-def call_back(run: Run, provider: Provider) -> None:
+def call_back(run: Run, provider: ScriptedProvider) -> None:
     store_output(provider.requests[0])
     for _ in range(2):
         assert callback.process(callback_of(provider.requests[0])).status == 200
 
 
-def fail_to_read(run: Run, provider: Provider) -> None:
+def fail_to_read(run: Run, provider: ScriptedProvider) -> None:
     with pytest.MonkeyPatch.context() as patched:
 
         def fail(*_: object) -> None:
@@ -64,20 +64,20 @@ def fail_to_read(run: Run, provider: Provider) -> None:
         assert callback.process(callback_of(provider.requests[0])).status == 503
 
 
-def end_without_output(run: Run, provider: Provider) -> None:
+def end_without_output(run: Run, provider: ScriptedProvider) -> None:
     provider.phase = Phase.FAILED
     assert not look(provider.requests[0].attempt_id)
 
 
-def report_end(run: Run, provider: Provider) -> None:
+def report_end(run: Run, provider: ScriptedProvider) -> None:
     on_execution_end(provider.requests[0].attempt_id, provider.state)
 
 
-def exceed_time(run: Run, provider: Provider) -> None:
+def exceed_time(run: Run, provider: ScriptedProvider) -> None:
     time_out(provider.requests[0].attempt_id)
 
 
-def stop(run: Run, provider: Provider) -> None:
+def stop(run: Run, provider: ScriptedProvider) -> None:
     cancel(run, provider)
     provider.phase = Phase.CANCELED
     assert stop_execution(Attempt.objects.get(pk=provider.requests[0].attempt_id))
@@ -87,10 +87,10 @@ def stop(run: Run, provider: Provider) -> None:
     "act", [cancel, call_back, fail_to_read, end_without_output, report_end, exceed_time, stop]
 )
 def test_event_of_one_run_leaves_the_other(
-    provider: Provider,
+    provider: ScriptedProvider,
     container_run: Run,
     other: Run,
-    act: Callable[[Run, Provider], None],
+    act: Callable[[Run, ScriptedProvider], None],
 ) -> None:
     before, own = rows(other), rows(container_run)
 
@@ -104,7 +104,7 @@ def test_event_of_one_run_leaves_the_other(
     "refusal", [LaunchError("no token", not_accepted=True), StorageError("no")]
 )
 def test_postponed_launch_deletes_only_its_attempt(
-    provider: Provider,
+    provider: ScriptedProvider,
     container_run: Run,
     other: Run,
     refusal: Exception,
@@ -136,7 +136,7 @@ def test_postponed_launch_deletes_only_its_attempt(
     ],
 )
 def test_attempt_of_dead_worker_says_when_it_died(
-    provider: Provider, container_run: Run, other: Run, state: str, left: str, error: str
+    provider: ScriptedProvider, container_run: Run, other: Run, state: str, left: str, error: str
 ) -> None:
     Attempt.objects.update(state=state)
 
@@ -149,7 +149,7 @@ def test_attempt_of_dead_worker_says_when_it_died(
 
 @pytest.mark.parametrize("seconds", [-1, 0, 1])
 def test_free_run_goes_on_after_its_callback(
-    provider: Provider, container_run: Run, seconds: int, monkeypatch: pytest.MonkeyPatch
+    provider: ScriptedProvider, container_run: Run, seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker that still holds the run at that moment goes on by itself."""
     now = timezone.now()
@@ -167,7 +167,7 @@ def test_free_run_goes_on_after_its_callback(
 
 
 def test_callback_faster_than_launch_answer_starts_the_attempt(
-    provider: Provider, container_run: Run
+    provider: ScriptedProvider, container_run: Run
 ) -> None:
     execute(container_run.pk)
     Attempt.objects.update(state="DISPATCHING", launched_at=None)
@@ -200,7 +200,7 @@ def test_callback_faster_than_launch_answer_starts_the_attempt(
 )
 def test_notice_without_preferences_is_for_failures_of_people(
     container_run: Run,
-    provider: Provider,
+    provider: ScriptedProvider,
     *,
     source: str,
     has_user: bool,

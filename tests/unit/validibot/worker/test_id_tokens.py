@@ -39,7 +39,7 @@ def certificate(key: rsa.RSAPrivateKey) -> str:
     return signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-class Google:
+class FakeGoogle:
     """Answers requests for certificates below the level at which responses are cached."""
 
     def __init__(self, body: str) -> None:
@@ -74,9 +74,9 @@ class Wire:
 
 
 @pytest.fixture
-def google(key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
+def google(key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGoogle]:
     """Google's certificates, fetched anew by each test."""
-    google = Google(json.dumps({"k1": certificate(key)}))
+    google = FakeGoogle(json.dumps({"k1": certificate(key)}))
     monkeypatch.setattr(urllib3.HTTPSConnectionPool, "urlopen", google.urlopen)
     views._transport.cache_clear()
     yield google
@@ -84,7 +84,7 @@ def google(key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
-def mint(key: rsa.RSAPrivateKey, google: Google) -> Mint:
+def mint(key: rsa.RSAPrivateKey, google: FakeGoogle) -> Mint:
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
@@ -139,7 +139,7 @@ def test_any_other_token_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "☃", "e30.e30.e30", "a" * 50_000])
-def test_rubbish_is_refused(google: Google, token: str) -> None:
+def test_rubbish_is_refused(google: FakeGoogle, token: str) -> None:
     with pytest.raises(views.TokenRefused):
         verify(token)
 
@@ -151,14 +151,16 @@ def test_token_with_wrong_signature_is_refused(mint: Mint) -> None:
         verify(f"{head}.{claims}.{'A' * 342}")
 
 
-def test_certificates_are_fetched_once(mint: Mint, google: Google) -> None:
+def test_certificates_are_fetched_once(mint: Mint, google: FakeGoogle) -> None:
     for _ in range(3):
         verify(mint())
 
     assert google.requests == 1
 
 
-def test_missing_certificates_raise_certificates_unavailable(mint: Mint, google: Google) -> None:
+def test_missing_certificates_raise_certificates_unavailable(
+    mint: Mint, google: FakeGoogle
+) -> None:
     google.status = 503
 
     with pytest.raises(views.CertificatesUnavailable):

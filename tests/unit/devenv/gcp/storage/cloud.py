@@ -26,7 +26,7 @@ UPLOAD = f"/upload/storage/v1/b/{BUCKET}/o"
 KIB256 = 256 * 1024
 
 
-class Guard(FakeGuard):
+class StorageGuard(FakeGuard):
     """Also refuses strangers, and callers without an account unless the bucket is public."""
 
     def __init__(self) -> None:
@@ -67,13 +67,13 @@ def sign(email: str, payload: bytes) -> bytes:
     return email.encode()[:4] + payload[-64:]
 
 
-class Cloud:
+class StorageCloud:
     """The service over a folder that outlives it, and a client that asks it without sockets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.clock = ManualClock()
-        self.guard = Guard()
+        self.guard = StorageGuard()
         self.tokens = Tokens()
         self.topics = FakeTopics()
         self.client = httpx.AsyncClient()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import Cloud
+from tests.unit.devenv.gcp.storage.cloud import StorageCloud
 
 
 @pytest.fixture
-async def cloud(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Cloud]:
-    cloud = Cloud(tmp_path)
+async def cloud(tmp_path: Path, anyio_backend: str) -> AsyncIterator[StorageCloud]:
+    cloud = StorageCloud(tmp_path)
     await cloud.start()
     yield cloud
     await cloud.service.stop()

@@ -9,7 +9,7 @@ from tests.unit.devenv.gcp.storage.cloud import (
     BUCKETS,
     OBJECTS,
     UPLOAD,
-    Cloud,
+    StorageCloud,
     path,
     reason,
 )
@@ -23,7 +23,7 @@ ONLY_RUN_1 = (
 )
 
 
-async def test_missing_token_returns_401_naming_permission(cloud: Cloud) -> None:
+async def test_missing_token_returns_401_naming_permission(cloud: StorageCloud) -> None:
     refused = await cloud.without_token("GET", path("a"))
     assert (refused.status_code, reason(refused)) == (401, "authError")
     assert refused.headers["www-authenticate"].startswith("Bearer realm=")
@@ -33,14 +33,14 @@ async def test_missing_token_returns_401_naming_permission(cloud: Cloud) -> None
     )
 
 
-async def test_wrong_token_returns_401_even_for_upload_session(cloud: Cloud) -> None:
+async def test_wrong_token_returns_401_even_for_upload_session(cloud: StorageCloud) -> None:
     session = await cloud.begin("a")
     wrong = {"authorization": "Bearer wrong"}
     for method, url in (("GET", path("a")), ("GET", OBJECTS), ("PUT", session)):
         assert (await cloud.client.request(method, url, headers=wrong)).status_code == 401
 
 
-async def test_public_bucket_is_readable_without_token(cloud: Cloud) -> None:
+async def test_public_bucket_is_readable_without_token(cloud: StorageCloud) -> None:
     await cloud.put("a")
     cloud.guard.public = True
     for url in (f"{path('a')}?alt=media", f"/{BUCKET}/a"):
@@ -70,7 +70,7 @@ async def test_public_bucket_is_readable_without_token(cloud: Cloud) -> None:
     ],
 )
 async def test_each_request_requires_its_permission(
-    cloud: Cloud, permission: str, method: str, url: str
+    cloud: StorageCloud, permission: str, method: str, url: str
 ) -> None:
     await cloud.put("a")
     cloud.guard.denied.add(permission)
@@ -80,7 +80,7 @@ async def test_each_request_requires_its_permission(
     assert message.startswith(f"web@p.iam.gserviceaccount.com does not have {permission} access")
 
 
-async def test_permission_is_checked_on_object_and_bucket(cloud: Cloud) -> None:
+async def test_permission_is_checked_on_object_and_bucket(cloud: StorageCloud) -> None:
     await cloud.put("a")
     await cloud.client.get(BUCKET_PATH)
     bucket = f"projects/_/buckets/{BUCKET}"
@@ -88,19 +88,19 @@ async def test_permission_is_checked_on_object_and_bucket(cloud: Cloud) -> None:
     assert ("storage.buckets.get", bucket) in cloud.guard.asked
 
 
-async def test_create_only_upload_requires_no_delete_permission(cloud: Cloud) -> None:
+async def test_create_only_upload_requires_no_delete_permission(cloud: StorageCloud) -> None:
     cloud.guard.denied.add("storage.objects.delete")
     assert (await cloud.put("a", ifGenerationMatch=0)).status_code == 200
     assert (await cloud.put("a", ifGenerationMatch=0)).status_code == 412
     assert (await cloud.put("a")).status_code == 403
 
 
-async def test_missing_object_returns_403_without_list_permission(cloud: Cloud) -> None:
+async def test_missing_object_returns_403_without_list_permission(cloud: StorageCloud) -> None:
     cloud.guard.denied.add("storage.objects.list")
     assert (await cloud.get("missing")).status_code == 403
 
 
-async def test_test_permissions_returns_held_permissions(cloud: Cloud) -> None:
+async def test_test_permissions_returns_held_permissions(cloud: StorageCloud) -> None:
     cloud.guard.denied.add("storage.objects.delete")
     wanted = ["storage.objects.get", "storage.objects.delete"]
     url = f"/storage/v1/b/{BUCKET}/iam/testPermissions"
@@ -108,7 +108,7 @@ async def test_test_permissions_returns_held_permissions(cloud: Cloud) -> None:
     assert answer["permissions"] == ["storage.objects.get"]
 
 
-async def test_boundary_restricts_access_to_its_prefix(cloud: Cloud) -> None:
+async def test_boundary_restricts_access_to_its_prefix(cloud: StorageCloud) -> None:
     for name in ("runs/1/a", "runs/2/a"):
         await cloud.put(name)
     cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
@@ -118,7 +118,7 @@ async def test_boundary_restricts_access_to_its_prefix(cloud: Cloud) -> None:
     assert (allowed.status_code, refused.status_code) == (200, 403)
 
 
-async def test_boundary_restricts_lists_to_its_prefix(cloud: Cloud) -> None:
+async def test_boundary_restricts_lists_to_its_prefix(cloud: StorageCloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     for prefix, status in (("runs/1/", 200), ("runs/1/a", 200), ("runs/", 403), ("", 403)):
@@ -126,7 +126,7 @@ async def test_boundary_restricts_lists_to_its_prefix(cloud: Cloud) -> None:
         assert response.status_code == status
 
 
-async def test_boundary_restricts_permissions(cloud: Cloud) -> None:
+async def test_boundary_restricts_permissions(cloud: StorageCloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectCreator", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     statuses = []
@@ -137,7 +137,7 @@ async def test_boundary_restricts_permissions(cloud: Cloud) -> None:
     assert statuses == [200, 403, 403]
 
 
-async def test_upload_session_keeps_boundary_of_its_owner(cloud: Cloud) -> None:
+async def test_upload_session_keeps_boundary_of_its_owner(cloud: StorageCloud) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectCreator", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     session = await cloud.begin("runs/1/a", headers=small)
@@ -146,7 +146,9 @@ async def test_upload_session_keeps_boundary_of_its_owner(cloud: Cloud) -> None:
     assert (await cloud.client.put(session, content=b"x")).status_code == 403
 
 
-async def test_missing_object_returns_404_with_list_permission_on_its_name(cloud: Cloud) -> None:
+async def test_missing_object_returns_404_with_list_permission_on_its_name(
+    cloud: StorageCloud,
+) -> None:
     cloud.tokens.downscope("small", "roles/storage.objectViewer", ONLY_RUN_1)
     small = {"authorization": "Bearer small"}
     missing = await cloud.client.get(path("runs/1/missing"), headers=small)
@@ -154,7 +156,7 @@ async def test_missing_object_returns_404_with_list_permission_on_its_name(cloud
     assert (missing.status_code, elsewhere.status_code) == (404, 403)
 
 
-async def test_public_access_prevention_refuses_anonymous_callers(cloud: Cloud) -> None:
+async def test_public_access_prevention_refuses_anonymous_callers(cloud: StorageCloud) -> None:
     await cloud.put("a")
     cloud.guard.public = True
     iam = {"iamConfiguration": {"publicAccessPrevention": "enforced"}}
@@ -172,7 +174,7 @@ _NOT_UNIFORM = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": Fal
 
 
 @pytest.fixture
-async def listed(cloud: Cloud) -> Cloud:
+async def listed(cloud: StorageCloud) -> StorageCloud:
     """Return the cloud with a bucket whose lists decide, and a caller without any role."""
     made = await cloud.client.post(BUCKETS, json={"name": "listed", **_NOT_UNIFORM})
     assert made.status_code == 200, made.text
@@ -182,12 +184,12 @@ async def listed(cloud: Cloud) -> Cloud:
     return cloud
 
 
-async def _status(cloud: Cloud, method: str, url: str) -> int:
+async def _status(cloud: StorageCloud, method: str, url: str) -> int:
     headers = {"authorization": "Bearer other"}
     return (await cloud.client.request(method, url, headers=headers)).status_code
 
 
-async def test_public_entry_lets_everybody_read_one_object(listed: Cloud) -> None:
+async def test_public_entry_lets_everybody_read_one_object(listed: StorageCloud) -> None:
     await listed.client.post(f"{LISTED_UPLOAD}b", content=b"data")
     entry = {"entity": "allUsers", "role": "READER"}
     made = await listed.client.post(f"{LISTED}/o/a/acl", json=entry)
@@ -209,7 +211,7 @@ async def test_public_entry_lets_everybody_read_one_object(listed: Cloud) -> Non
     ],
 )
 async def test_role_in_bucket_list_allows_its_methods(
-    listed: Cloud, role: str, allowed: set[str]
+    listed: StorageCloud, role: str, allowed: set[str]
 ) -> None:
     await listed.client.post(f"{LISTED}/acl", json={"entity": OTHER, "role": role})
     calls = {
@@ -225,7 +227,7 @@ async def test_role_in_bucket_list_allows_its_methods(
     assert {name for name, status in answers.items() if status < 300} == allowed
 
 
-async def test_default_list_and_predefined_list_apply_to_new_objects(listed: Cloud) -> None:
+async def test_default_list_and_predefined_list_apply_to_new_objects(listed: StorageCloud) -> None:
     await listed.client.put(f"{LISTED}/defaultObjectAcl/{OTHER}", json={"role": "READER"})
     await listed.client.post(f"{LISTED_UPLOAD}b", content=b"x")
     await listed.client.post(f"{LISTED_UPLOAD}c&predefinedAcl=private", content=b"x")
@@ -237,7 +239,7 @@ async def test_default_list_and_predefined_list_apply_to_new_objects(listed: Clo
     assert (copied.status_code, await _status(listed, "GET", f"{LISTED}/o/d")) == (200, 200)
 
 
-async def test_projection_full_shows_lists_to_those_who_may_see_them(listed: Cloud) -> None:
+async def test_projection_full_shows_lists_to_those_who_may_see_them(listed: StorageCloud) -> None:
     await listed.client.post(f"{LISTED}/acl", json={"entity": OTHER, "role": "READER"})
     bucket = (await listed.client.get(f"{LISTED}?projection=full")).json()
     item = (await listed.client.get(f"{LISTED}/o/a?projection=full")).json()
@@ -252,7 +254,9 @@ async def test_projection_full_shows_lists_to_those_who_may_see_them(listed: Clo
     assert await _status(listed, "GET", f"{LISTED}?projection=full") == 403
 
 
-async def test_public_access_prevention_refuses_and_ignores_public_entries(listed: Cloud) -> None:
+async def test_public_access_prevention_refuses_and_ignores_public_entries(
+    listed: StorageCloud,
+) -> None:
     entry = {"entity": "allUsers", "role": "READER"}
     await listed.client.post(f"{LISTED}/o/a/acl", json=entry)
     enforced = {"iamConfiguration": {"publicAccessPrevention": "enforced"}}
@@ -265,7 +269,9 @@ async def test_public_access_prevention_refuses_and_ignores_public_entries(liste
     assert (await listed.client.put(f"{LISTED}/iam", json=policy)).status_code == 412
 
 
-async def test_uniform_access_suspends_lists_and_is_locked_after_90_days(listed: Cloud) -> None:
+async def test_uniform_access_suspends_lists_and_is_locked_after_90_days(
+    listed: StorageCloud,
+) -> None:
     await listed.client.post(f"{LISTED}/o/a/acl", json={"entity": OTHER, "role": "READER"})
     on = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
     uniform = (await listed.client.patch(LISTED, json=on)).json()["iamConfiguration"]
@@ -280,7 +286,7 @@ async def test_uniform_access_suspends_lists_and_is_locked_after_90_days(listed:
     assert (refused.status_code, "locked since" in refused.text) == (400, True)
 
 
-async def test_each_generation_has_a_list_of_its_own(listed: Cloud) -> None:
+async def test_each_generation_has_a_list_of_its_own(listed: StorageCloud) -> None:
     await listed.client.patch(LISTED, json={"versioning": {"enabled": True}})
     first = (await listed.client.get(f"{LISTED}/o/a")).json()["generation"]
     upload = f"{LISTED_UPLOAD}a&predefinedAcl=publicRead"
@@ -291,7 +297,7 @@ async def test_each_generation_has_a_list_of_its_own(listed: Cloud) -> None:
     assert statuses == [200, 401, 200]
 
 
-async def test_empty_list_leaves_the_owner_alone(listed: Cloud) -> None:
+async def test_empty_list_leaves_the_owner_alone(listed: StorageCloud) -> None:
     await listed.client.post(f"{LISTED}/o/a/acl", json={"entity": "allUsers", "role": "READER"})
     await listed.client.patch(f"{LISTED}/o/a", json={"acl": []})
 
@@ -310,13 +316,13 @@ async def test_empty_list_leaves_the_owner_alone(listed: Cloud) -> None:
     ],
 )
 async def test_wrong_entry_is_refused_by_name(
-    listed: Cloud, url: str, body: dict[str, object], text: str
+    listed: StorageCloud, url: str, body: dict[str, object], text: str
 ) -> None:
     refused = await listed.client.post(LISTED + url, json=body)
     assert (refused.status_code, text in refused.text) == (400, True), refused.text
 
 
-async def test_xml_api_reads_and_writes_lists(listed: Cloud) -> None:
+async def test_xml_api_reads_and_writes_lists(listed: StorageCloud) -> None:
     document = (
         "<AccessControlList><Entries><Entry><Scope type='UserByEmail'><EmailAddress>"
         "other@p.iam.gserviceaccount.com</EmailAddress></Scope><Permission>READ</Permission>"

@@ -6,7 +6,7 @@ import pytest
 
 from devenv.gcp.faults import Fault
 from devenv.gcp.storage.service import METHODS
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, StorageCloud, path, reason
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,9 @@ def part(line: str, body: str = "", end: str = "\r\n") -> str:
     return end.join([*head, "Content-Type: application/json", "", body, ""])
 
 
-async def send(cloud: Cloud, *parts: str, url: str = "/batch/storage/v1") -> list[tuple[str, str]]:
+async def send(
+    cloud: StorageCloud, *parts: str, url: str = "/batch/storage/v1"
+) -> list[tuple[str, str]]:
     """Return the Content-ID and the text of each part of the answer."""
     response = await cloud.client.post(url, content="".join(parts) + "--b--\r\n", headers=HEADERS)
     assert response.status_code == 200, response.text
@@ -28,7 +30,7 @@ async def send(cloud: Cloud, *parts: str, url: str = "/batch/storage/v1") -> lis
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
-async def test_batch_answers_each_call_in_order(cloud: Cloud, end: str) -> None:
+async def test_batch_answers_each_call_in_order(cloud: StorageCloud, end: str) -> None:
     await cloud.put("a/b")
     patch = part(f"PATCH http://x{path('a/b')} HTTP/1.1", '{"metadata": {"k": "v"}}', end)
     delete = part(f"DELETE {path('missing')}?generation=1 HTTP/1.1", end=end)
@@ -39,7 +41,7 @@ async def test_batch_answers_each_call_in_order(cloud: Cloud, end: str) -> None:
     assert missing.startswith("HTTP/1.1 404 Not Found")
 
 
-async def test_fault_strikes_one_call_of_a_batch(cloud: Cloud) -> None:
+async def test_fault_strikes_one_call_of_a_batch(cloud: StorageCloud) -> None:
     cloud.faults.know(METHODS)
     for name in "ab":
         await cloud.put(name)
@@ -59,7 +61,7 @@ async def test_fault_strikes_one_call_of_a_batch(cloud: Cloud) -> None:
     ]
 
 
-async def test_batch_honours_preconditions(cloud: Cloud) -> None:
+async def test_batch_honours_preconditions(cloud: StorageCloud) -> None:
     await cloud.put("a")
     ((_, answer),) = await send(cloud, part(f"DELETE {path('a')}?ifGenerationMatch=1 HTTP/1.1"))
     assert answer.startswith("HTTP/1.1 412")
@@ -74,7 +76,7 @@ async def test_batch_honours_preconditions(cloud: Cloud) -> None:
         "POST /batch/storage/v1 HTTP/1.1",
     ],
 )
-async def test_batch_refuses_media(cloud: Cloud, line: str) -> None:
+async def test_batch_refuses_media(cloud: StorageCloud, line: str) -> None:
     ((_, answer),) = await send(cloud, part(line))
     assert answer.startswith("HTTP/1.1 400")
 
@@ -90,7 +92,9 @@ async def test_batch_refuses_media(cloud: Cloud, line: str) -> None:
         ("multipart/mixed; boundary=b", b"--b\n\n\n" * 1001),
     ],
 )
-async def test_invalid_batch_is_refused(cloud: Cloud, content_type: str, body: bytes) -> None:
+async def test_invalid_batch_is_refused(
+    cloud: StorageCloud, content_type: str, body: bytes
+) -> None:
     headers = {"content-type": content_type}
     refused = await cloud.client.post("/batch/storage/v1", content=body, headers=headers)
     assert (refused.status_code, reason(refused)) == (400, "invalid")

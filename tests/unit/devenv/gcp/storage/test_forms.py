@@ -9,7 +9,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials, Signing
 from google.cloud.storage import Client
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, sign
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, StorageCloud, sign
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ class FormSigner(AnonymousCredentials, Signing):
 
 
 @pytest.fixture
-def now(cloud: Cloud) -> Cloud:
+def now(cloud: StorageCloud) -> StorageCloud:
     """Return the cloud at the time of the machine, which Google's client reads."""
     cloud.clock.lose(cloud.clock.now() - time.time())
     return cloud
@@ -49,13 +49,17 @@ def policy(key: str = "in/a.txt", **options: Any) -> dict[str, str]:
 
 
 async def post(
-    cloud: Cloud, fields: dict[str, str], data: bytes = b"hello", *, path: str = f"/{BUCKET}/"
+    cloud: StorageCloud,
+    fields: dict[str, str],
+    data: bytes = b"hello",
+    *,
+    path: str = f"/{BUCKET}/",
 ) -> httpx.Response:
     files = {"file": ("photo ä.txt", data, "text/plain")}
     return await cloud.without_token("POST", path, data=fields, files=files)
 
 
-async def test_signed_form_stores_its_file(now: Cloud) -> None:
+async def test_signed_form_stores_its_file(now: StorageCloud) -> None:
     stored = await post(now, policy())
 
     assert (stored.status_code, stored.content) == (204, b"")
@@ -63,7 +67,7 @@ async def test_signed_form_stores_its_file(now: Cloud) -> None:
     assert (await now.get("in/a.txt")).json()["contentType"] == "text/plain"
 
 
-async def test_form_fields_set_metadata_and_answer(now: Cloud) -> None:
+async def test_form_fields_set_metadata_and_answer(now: StorageCloud) -> None:
     fields = policy(
         fields={
             "Content-Type": "text/csv",
@@ -79,7 +83,7 @@ async def test_form_fields_set_metadata_and_answer(now: Cloud) -> None:
     assert (item["contentType"], item["metadata"]) == ("text/csv", {"colour": "green"})
 
 
-async def test_form_redirects_with_the_object(now: Cloud) -> None:
+async def test_form_redirects_with_the_object(now: StorageCloud) -> None:
     target = "https://example.com/done?x=1"
     stored = await post(now, policy(fields={"success_action_redirect": target}))
 
@@ -87,12 +91,12 @@ async def test_form_redirects_with_the_object(now: Cloud) -> None:
     assert stored.headers["location"].startswith(f"{target}&bucket={BUCKET}&key=in%2Fa.txt&etag=")
 
 
-async def test_filename_takes_its_place_in_the_key(now: Cloud) -> None:
+async def test_filename_takes_its_place_in_the_key(now: StorageCloud) -> None:
     assert (await post(now, policy("photo ä.txt") | {"key": "${filename}"})).status_code == 204
     assert (await now.read("photo ä.txt")).content == b"hello"
 
 
-async def test_form_on_the_host_of_the_bucket_is_stored(now: Cloud) -> None:
+async def test_form_on_the_host_of_the_bucket_is_stored(now: StorageCloud) -> None:
     host = f"http://{BUCKET}.storage.googleapis.com/"
 
     assert (await post(now, policy(), path=host)).status_code == 204
@@ -101,7 +105,9 @@ async def test_form_on_the_host_of_the_bucket_is_stored(now: Cloud) -> None:
 @pytest.mark.parametrize(
     ("data", "code"), [(b"1", "EntityTooSmall"), (b"1" * 11, "EntityTooLarge"), (b"12", "")]
 )
-async def test_form_limits_the_length_of_its_file(now: Cloud, data: bytes, code: str) -> None:
+async def test_form_limits_the_length_of_its_file(
+    now: StorageCloud, data: bytes, code: str
+) -> None:
     stored = await post(now, policy(conditions=[RANGE]), data)
 
     assert stored.status_code == (400 if code else 204)
@@ -126,7 +132,9 @@ async def test_form_limits_the_length_of_its_file(now: Cloud, data: bytes, code:
         ({"key": ""}, "InvalidPolicyDocument"),
     ],
 )
-async def test_changed_form_is_refused(now: Cloud, change: dict[str, str], code: str) -> None:
+async def test_changed_form_is_refused(
+    now: StorageCloud, change: dict[str, str], code: str
+) -> None:
     refused = await post(now, policy() | change)
 
     assert refused.status_code in (400, 403)
@@ -134,26 +142,26 @@ async def test_changed_form_is_refused(now: Cloud, change: dict[str, str], code:
     assert now.files() == 0
 
 
-async def test_form_of_another_bucket_is_refused(now: Cloud) -> None:
+async def test_form_of_another_bucket_is_refused(now: StorageCloud) -> None:
     await now.client.post("/storage/v1/b?project=local-project", json={"name": "another-bucket"})
 
     assert (await post(now, policy(), path="/another-bucket/")).status_code == 400
 
 
-async def test_expired_form_is_refused(now: Cloud) -> None:
+async def test_expired_form_is_refused(now: StorageCloud) -> None:
     fields = policy()
     await now.clock.turn(3600)  # the client reads the clock of the machine, which goes on
 
     assert "<Code>ExpiredToken</Code>" in (await post(now, fields)).text
 
 
-async def test_form_has_the_rights_of_its_signer(now: Cloud) -> None:
+async def test_form_has_the_rights_of_its_signer(now: StorageCloud) -> None:
     now.guard.denied.add("storage.objects.create")
 
     assert (await post(now, policy())).status_code == 403
 
 
-async def test_form_without_policy_is_anonymous(now: Cloud) -> None:
+async def test_form_without_policy_is_anonymous(now: StorageCloud) -> None:
     assert (await post(now, {"key": "a"})).status_code == 401
     now.guard.public = True
     assert (await post(now, {"key": "a"})).status_code == 204
@@ -180,7 +188,9 @@ async def test_form_without_policy_is_anonymous(now: Cloud) -> None:
         ),
     ],
 )
-async def test_malformed_form_returns_a_4xx_error(cloud: Cloud, content: bytes, code: str) -> None:
+async def test_malformed_form_returns_a_4xx_error(
+    cloud: StorageCloud, content: bytes, code: str
+) -> None:
     headers = {"content-type": "multipart/form-data; boundary=B"}
     refused = await cloud.client.post(f"/{BUCKET}", content=content, headers=headers)
 

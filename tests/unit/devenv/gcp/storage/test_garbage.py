@@ -10,7 +10,7 @@ from tests.unit.devenv.gcp.storage.cloud import (
     BUCKETS,
     OBJECTS,
     UPLOAD,
-    Cloud,
+    StorageCloud,
     path,
     reason,
 )
@@ -70,7 +70,7 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_bad_request_returns_a_4xx_error(
-    cloud: Cloud, method: str, url: str, body: bytes
+    cloud: StorageCloud, method: str, url: str, body: bytes
 ) -> None:
     await cloud.put("a")
     response = await cloud.client.request(method, url, content=body)
@@ -80,7 +80,7 @@ async def test_bad_request_returns_a_4xx_error(
 
 
 @pytest.mark.parametrize("cut", range(0, 98, 7))
-async def test_truncated_multipart_upload_leaves_no_file(cloud: Cloud, cut: int) -> None:
+async def test_truncated_multipart_upload_leaves_no_file(cloud: StorageCloud, cut: int) -> None:
     body = (
         b'--B\r\nContent-Type: application/json\r\n\r\n{"name": "new"}\r\n'
         b"--B\r\nContent-Type: text/plain\r\n\r\nhello\r\n--B--"
@@ -92,7 +92,7 @@ async def test_truncated_multipart_upload_leaves_no_file(cloud: Cloud, cut: int)
     assert cloud.files() == 0
 
 
-async def test_oversized_multipart_metadata_returns_413(cloud: Cloud) -> None:
+async def test_oversized_multipart_metadata_returns_413(cloud: StorageCloud) -> None:
     headers = {"content-type": "multipart/related; boundary=B"}
     params = {"uploadType": "multipart"}
     body = b"--B\r\n\r\n" + b" " * 2_000_000
@@ -100,7 +100,7 @@ async def test_oversized_multipart_metadata_returns_413(cloud: Cloud) -> None:
     assert (refused.status_code, reason(refused)) == (413, "uploadTooLarge")
 
 
-async def test_random_path_never_returns_a_5xx(cloud: Cloud) -> None:
+async def test_random_path_never_returns_a_5xx(cloud: StorageCloud) -> None:
     chance = random.Random(7)  # noqa: S311
     pieces = [
         "/",
@@ -125,14 +125,14 @@ async def test_random_path_never_returns_a_5xx(cloud: Cloud) -> None:
         assert response.status_code < 500
 
 
-async def test_object_with_unprintable_metadata_is_readable(cloud: Cloud) -> None:
+async def test_object_with_unprintable_metadata_is_readable(cloud: StorageCloud) -> None:
     await cloud.put("a")
     patch = {"metadata": {"k\r\n": "v\r\n", "ö": "ö"}, "contentDisposition": "inline; ö"}
     assert (await cloud.client.patch(path("a"), json=patch)).status_code == 200
     assert (await cloud.client.get(f"/{BUCKET}/a")).content == b"data"
 
 
-async def test_shared_host_has_no_xml_api(cloud: Cloud) -> None:
+async def test_shared_host_has_no_xml_api(cloud: StorageCloud) -> None:
     missing = await cloud.client.get("http://www.googleapis.com/other/v1/thing")
 
     assert (missing.status_code, reason(missing)) == (404, "notFound")
@@ -149,7 +149,9 @@ async def test_shared_host_has_no_xml_api(cloud: Cloud) -> None:
         b"<a><Part><PartNumber>x</PartNumber><ETag>y</ETag></Part></a>",
     ],
 )
-async def test_invalid_completion_of_parallel_upload_returns_400(cloud: Cloud, body: bytes) -> None:
+async def test_invalid_completion_of_parallel_upload_returns_400(
+    cloud: StorageCloud, body: bytes
+) -> None:
     begun = await cloud.client.post(f"/{BUCKET}/a?uploads")
     upload_id = begun.text.partition("<UploadId>")[2].partition("<")[0]
     refused = await cloud.client.post(f"/{BUCKET}/a?uploadId={upload_id}", content=body)

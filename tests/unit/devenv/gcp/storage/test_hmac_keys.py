@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, reason
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, StorageCloud, reason
 from tests.unit.devenv.gcp.storage.hmac_signer import AWS, GOOGLE, HmacSigner
 
 pytestmark = pytest.mark.anyio
@@ -16,25 +16,25 @@ KEYS = "/storage/v1/projects/local-project/hmacKeys"
 Key = tuple[str, str]
 
 
-async def create(cloud: Cloud, email: str = EMAIL) -> Key:
+async def create(cloud: StorageCloud, email: str = EMAIL) -> Key:
     """Return the access id and the secret of a new key."""
     answer = (await cloud.client.post(KEYS, params={"serviceAccountEmail": email})).json()
     return answer["metadata"]["accessId"], answer["secret"]
 
 
-async def set_state(cloud: Cloud, key: Key, state: str, **more: str) -> httpx.Response:
+async def set_state(cloud: StorageCloud, key: Key, state: str, **more: str) -> httpx.Response:
     return await cloud.client.put(f"{KEYS}/{key[0]}", json={"state": state, **more})
 
 
 async def send(
-    cloud: Cloud, method: str, path: str, signer: HmacSigner, **more: Any
+    cloud: StorageCloud, method: str, path: str, signer: HmacSigner, **more: Any
 ) -> httpx.Response:
     body = more.pop("content", b"")
     headers = signer.headers(method, path, body, **more)
     return await cloud.client.request(method, path, content=body, headers=headers)
 
 
-async def test_created_key_shows_its_secret_once(cloud: Cloud) -> None:
+async def test_created_key_shows_its_secret_once(cloud: StorageCloud) -> None:
     access_id, secret = await create(cloud)
 
     found = (await cloud.client.get(f"{KEYS}/{access_id}")).json()
@@ -44,7 +44,7 @@ async def test_created_key_shows_its_secret_once(cloud: Cloud) -> None:
     assert ("storage.hmacKeys.create", "projects/local-project") in cloud.guard.asked
 
 
-async def test_keys_are_listed_by_account_and_pages(cloud: Cloud) -> None:
+async def test_keys_are_listed_by_account_and_pages(cloud: StorageCloud) -> None:
     made = sorted([(await create(cloud))[0] for _ in range(3)])
     first = (await cloud.client.get(KEYS, params={"maxResults": 2})).json()
     rest = (await cloud.client.get(KEYS, params={"pageToken": first["nextPageToken"]})).json()
@@ -54,7 +54,7 @@ async def test_keys_are_listed_by_account_and_pages(cloud: Cloud) -> None:
     assert "items" not in other.json()
 
 
-async def test_key_must_be_inactive_to_be_deleted(cloud: Cloud) -> None:
+async def test_key_must_be_inactive_to_be_deleted(cloud: StorageCloud) -> None:
     key = await create(cloud)
     path = f"{KEYS}/{key[0]}"
 
@@ -82,7 +82,7 @@ async def test_key_must_be_inactive_to_be_deleted(cloud: Cloud) -> None:
     ],
 )
 async def test_wrong_request_for_a_key_is_refused(
-    cloud: Cloud, method: str, path: str, body: dict[str, str], status: int
+    cloud: StorageCloud, method: str, path: str, body: dict[str, str], status: int
 ) -> None:
     access_id, _ = await create(cloud)
     refused = await cloud.client.request(method, path.replace("KEY", access_id), json=body)
@@ -91,7 +91,7 @@ async def test_wrong_request_for_a_key_is_refused(
     assert reason(refused)
 
 
-async def test_account_has_at_most_ten_keys(cloud: Cloud) -> None:
+async def test_account_has_at_most_ten_keys(cloud: StorageCloud) -> None:
     for _ in range(10):
         await create(cloud)
 
@@ -101,7 +101,7 @@ async def test_account_has_at_most_ten_keys(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("form", [AWS, GOOGLE])
 async def test_signed_request_stores_reads_and_deletes(
-    cloud: Cloud, form: tuple[str, str, str, str]
+    cloud: StorageCloud, form: tuple[str, str, str, str]
 ) -> None:
     signer = HmacSigner(await create(cloud), form, cloud.clock.now())
     path = f"/{BUCKET}/dir/a%20b~%C3%A4"
@@ -118,7 +118,7 @@ async def test_signed_request_stores_reads_and_deletes(
 
 @pytest.mark.parametrize("form", [AWS, GOOGLE])
 async def test_signed_url_of_an_hmac_key_expires(
-    cloud: Cloud, form: tuple[str, str, str, str]
+    cloud: StorageCloud, form: tuple[str, str, str, str]
 ) -> None:
     await cloud.put("a")
     url = HmacSigner(await create(cloud), form, cloud.clock.now()).url("GET", f"/{BUCKET}/a")
@@ -129,7 +129,7 @@ async def test_signed_url_of_an_hmac_key_expires(
     assert "ExpiredToken" in (await cloud.without_token("GET", url)).text
 
 
-async def test_multipart_upload_is_signed_by_an_hmac_key(cloud: Cloud) -> None:
+async def test_multipart_upload_is_signed_by_an_hmac_key(cloud: StorageCloud) -> None:
     signer, path = HmacSigner(await create(cloud), AWS, cloud.clock.now()), f"/{BUCKET}/large"
     begun = await send(cloud, "POST", f"{path}?uploads=", signer)
     upload = begun.text.partition("<UploadId>")[2].partition("<")[0]
@@ -143,7 +143,7 @@ async def test_multipart_upload_is_signed_by_an_hmac_key(cloud: Cloud) -> None:
     assert (await cloud.read("large")).content == b"part"
 
 
-async def test_body_must_have_the_signed_digest(cloud: Cloud) -> None:
+async def test_body_must_have_the_signed_digest(cloud: StorageCloud) -> None:
     signer = HmacSigner(await create(cloud), AWS, cloud.clock.now())
     headers = signer.headers("PUT", f"/{BUCKET}/a", b"signed")
     refused = await cloud.client.put(f"/{BUCKET}/a", content=b"other", headers=headers)
@@ -152,7 +152,9 @@ async def test_body_must_have_the_signed_digest(cloud: Cloud) -> None:
     assert cloud.files() == 0
 
 
-async def test_body_in_chunks_is_refused_with_the_setting_of_the_client(cloud: Cloud) -> None:
+async def test_body_in_chunks_is_refused_with_the_setting_of_the_client(
+    cloud: StorageCloud,
+) -> None:
     signer = HmacSigner(await create(cloud), AWS, cloud.clock.now())
     chunks = {"x_amz_content_sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
     refused = await send(cloud, "PUT", f"/{BUCKET}/a", signer, content=b"5\r\nhello", **chunks)
@@ -173,7 +175,7 @@ async def test_body_in_chunks_is_refused_with_the_setting_of_the_client(cloud: C
     ],
 )
 async def test_changed_signed_request_is_refused(
-    cloud: Cloud, change: dict[str, str], code: str
+    cloud: StorageCloud, change: dict[str, str], code: str
 ) -> None:
     headers = HmacSigner(await create(cloud), AWS, cloud.clock.now()).headers(
         "GET", f"/{BUCKET}/a", b""
@@ -184,7 +186,7 @@ async def test_changed_signed_request_is_refused(
     assert f"<Code>{code}</Code>" in refused.text
 
 
-async def test_wrong_secret_and_inactive_key_are_refused(cloud: Cloud) -> None:
+async def test_wrong_secret_and_inactive_key_are_refused(cloud: StorageCloud) -> None:
     await cloud.put("a")
     key = await create(cloud)
     wrong = await send(
@@ -197,7 +199,7 @@ async def test_wrong_secret_and_inactive_key_are_refused(cloud: Cloud) -> None:
     assert "<Code>InvalidSecurity</Code>" in inactive.text
 
 
-async def test_keys_survive_a_restart(cloud: Cloud) -> None:
+async def test_keys_survive_a_restart(cloud: StorageCloud) -> None:
     await cloud.put("a")
     key = await create(cloud)
     await cloud.restart()

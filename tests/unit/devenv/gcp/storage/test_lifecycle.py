@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, OBJECTS, Cloud, path
+from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, OBJECTS, StorageCloud, path
 
 pytestmark = pytest.mark.anyio
 DAY = 86_400
 HOUR = 3600
 
 
-async def rule(cloud: Cloud, action: str = "Delete", **condition: Any) -> None:
+async def rule(cloud: StorageCloud, action: str = "Delete", **condition: Any) -> None:
     """Give the bucket one rule; an action with `:` names a storage class."""
     kind, _, storage_class = action.partition(":")
     chosen = {"type": kind, **({"storageClass": storage_class} if storage_class else {})}
@@ -21,12 +21,12 @@ async def rule(cloud: Cloud, action: str = "Delete", **condition: Any) -> None:
     assert answer.json()["lifecycle"]["rule"] == rules
 
 
-async def names(cloud: Cloud, **query: str) -> list[str]:
+async def names(cloud: StorageCloud, **query: str) -> list[str]:
     listed = (await cloud.client.get(OBJECTS, params=query)).json().get("items", [])
     return [item["name"] for item in listed]
 
 
-async def test_object_is_deleted_with_its_bytes_at_its_age(cloud: Cloud) -> None:
+async def test_object_is_deleted_with_its_bytes_at_its_age(cloud: StorageCloud) -> None:
     await rule(cloud, age=2)
     await cloud.put("a")
 
@@ -51,7 +51,7 @@ async def test_object_is_deleted_with_its_bytes_at_its_age(cloud: Cloud) -> None
         {"numNewerVersions": 0},
     ],
 )
-async def test_condition_that_holds_deletes(cloud: Cloud, condition: dict[str, Any]) -> None:
+async def test_condition_that_holds_deletes(cloud: StorageCloud, condition: dict[str, Any]) -> None:
     await cloud.put("logs/a.log")
     await cloud.client.patch(path("logs/a.log"), json={"customTime": "2020-01-01T00:00:00Z"})
     await rule(cloud, **condition)
@@ -76,7 +76,9 @@ async def test_condition_that_holds_deletes(cloud: Cloud, condition: dict[str, A
         {"numNewerVersions": 1},
     ],
 )
-async def test_condition_that_does_not_hold_keeps(cloud: Cloud, condition: dict[str, Any]) -> None:
+async def test_condition_that_does_not_hold_keeps(
+    cloud: StorageCloud, condition: dict[str, Any]
+) -> None:
     await cloud.put("logs/a.log")
     await rule(cloud, **condition)
 
@@ -85,7 +87,7 @@ async def test_condition_that_does_not_hold_keeps(cloud: Cloud, condition: dict[
     assert await names(cloud) == ["logs/a.log"]
 
 
-async def test_versions_go_by_number_and_age(cloud: Cloud) -> None:
+async def test_versions_go_by_number_and_age(cloud: StorageCloud) -> None:
     await cloud.client.patch(BUCKET_PATH, json={"versioning": {"enabled": True}})
     for _ in range(4):
         await cloud.put("a")
@@ -102,7 +104,7 @@ async def test_versions_go_by_number_and_age(cloud: Cloud) -> None:
     assert (await names(cloud), await names(cloud, versions="true")) == ([], ["a"])
 
 
-async def test_class_becomes_the_coldest_and_never_warmer(cloud: Cloud) -> None:
+async def test_class_becomes_the_coldest_and_never_warmer(cloud: StorageCloud) -> None:
     await cloud.put("a")
     classes = [("COLDLINE", 1), ("NEARLINE", 0)]
     rules = [
@@ -120,7 +122,7 @@ async def test_class_becomes_the_coldest_and_never_warmer(cloud: Cloud) -> None:
     assert item["timeStorageClassUpdated"] > item["timeCreated"]
 
 
-async def test_held_object_waits_for_its_release(cloud: Cloud) -> None:
+async def test_held_object_waits_for_its_release(cloud: StorageCloud) -> None:
     await cloud.put("a")
     await cloud.client.patch(path("a"), json={"temporaryHold": True})
     await rule(cloud, age=0)
@@ -132,7 +134,7 @@ async def test_held_object_waits_for_its_release(cloud: Cloud) -> None:
     assert await names(cloud) == []
 
 
-async def test_unfinished_upload_in_parts_is_ended_with_its_bytes(cloud: Cloud) -> None:
+async def test_unfinished_upload_in_parts_is_ended_with_its_bytes(cloud: StorageCloud) -> None:
     await rule(cloud, "AbortIncompleteMultipartUpload", age=1, matchesPrefix=["par"])
     url = "http://storage.googleapis.com/local-project/parts"
     begun = await cloud.client.post(f"{url}?uploads")
@@ -146,7 +148,7 @@ async def test_unfinished_upload_in_parts_is_ended_with_its_bytes(cloud: Cloud) 
     assert cloud.files() == 0
 
 
-async def test_rules_are_removed_by_an_empty_list(cloud: Cloud) -> None:
+async def test_rules_are_removed_by_an_empty_list(cloud: StorageCloud) -> None:
     await rule(cloud, age=0)
     bucket = await cloud.client.patch(BUCKET_PATH, json={"lifecycle": {"rule": []}})
     await cloud.put("a")
@@ -189,7 +191,7 @@ async def test_rules_are_removed_by_an_empty_list(cloud: Cloud) -> None:
     ],
 )
 async def test_wrong_rule_is_refused_by_name(
-    cloud: Cloud, lifecycle: Any, text: str | None
+    cloud: StorageCloud, lifecycle: Any, text: str | None
 ) -> None:
     answer = await cloud.client.patch(BUCKET_PATH, json={"lifecycle": lifecycle})
 

@@ -10,7 +10,7 @@ from tests.unit.devenv.gcp.storage.cloud import (
     BUCKET_PATH,
     BUCKETS,
     OBJECTS,
-    Cloud,
+    StorageCloud,
     path,
     reason,
 )
@@ -21,13 +21,13 @@ NAMES = ["a", "d/", "d/1", "d/2", "d/e/3", "d0", "z", "ä"]
 
 
 @pytest.fixture
-async def filled(cloud: Cloud) -> Cloud:
+async def filled(cloud: StorageCloud) -> StorageCloud:
     for name in NAMES:
         await cloud.put(name)
     return cloud
 
 
-async def listed(cloud: Cloud, **query: str) -> tuple[list[str], list[str]]:
+async def listed(cloud: StorageCloud, **query: str) -> tuple[list[str], list[str]]:
     page = (await cloud.client.get(OBJECTS, params=query)).json()
     return [item["name"] for item in page.get("items", [])], page.get("prefixes", [])
 
@@ -50,14 +50,16 @@ async def listed(cloud: Cloud, **query: str) -> tuple[list[str], list[str]]:
     ],
 )
 async def test_list_selects_names_and_prefixes(
-    filled: Cloud, query: dict[str, str], items: list[str], prefixes: list[str]
+    filled: StorageCloud, query: dict[str, str], items: list[str], prefixes: list[str]
 ) -> None:
     assert await listed(filled, **query) == (items, prefixes)
 
 
 @pytest.mark.parametrize("delimiter", ["", "/"])
 @pytest.mark.parametrize("size", [1, 2, 3])
-async def test_pages_together_hold_every_object(filled: Cloud, size: int, delimiter: str) -> None:
+async def test_pages_together_hold_every_object(
+    filled: StorageCloud, size: int, delimiter: str
+) -> None:
     found: list[str] = []
     token = ""
     while True:
@@ -71,7 +73,7 @@ async def test_pages_together_hold_every_object(filled: Cloud, size: int, delimi
     assert sorted(found) == sorted(["a", "d/", "d0", "z", "ä"] if delimiter else NAMES)
 
 
-async def test_pages_split_versions_of_one_object(cloud: Cloud) -> None:
+async def test_pages_split_versions_of_one_object(cloud: StorageCloud) -> None:
     bucket = OBJECTS.removesuffix("/o")
     await cloud.client.patch(bucket, json={"versioning": {"enabled": True}})
     generations = [(await cloud.put("a")).json()["generation"] for _ in range(3)]
@@ -83,14 +85,14 @@ async def test_pages_split_versions_of_one_object(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "WzEsMl0=", "bnVsbA==", "WyJcdWQ4MDAiLDFd", "é"])
-async def test_invalid_page_token_is_refused(cloud: Cloud, token: str) -> None:
+async def test_invalid_page_token_is_refused(cloud: StorageCloud, token: str) -> None:
     for url in (OBJECTS, BUCKETS.partition("?")[0]):
         query = {"pageToken": token, "project": "local-project"}
         refused = await cloud.client.get(url, params=query)
         assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
-async def test_buckets_are_created_listed_and_deleted(cloud: Cloud) -> None:
+async def test_buckets_are_created_listed_and_deleted(cloud: StorageCloud) -> None:
     made = await cloud.client.post(BUCKETS, json={"name": "second", "labels": {"a": "b"}})
     assert (made.status_code, made.json()["labels"]) == (200, {"a": "b"})
     again = await cloud.client.post(BUCKETS, json={"name": "second"})
@@ -106,12 +108,12 @@ async def test_buckets_are_created_listed_and_deleted(cloud: Cloud) -> None:
     assert reason(await cloud.client.get("/storage/v1/b/second")) == "notFound"
 
 
-async def test_delete_refuses_bucket_with_objects(filled: Cloud) -> None:
+async def test_delete_refuses_bucket_with_objects(filled: StorageCloud) -> None:
     refused = await filled.client.delete(OBJECTS.removesuffix("/o"))
     assert (refused.status_code, reason(refused)) == (409, "conflict")
 
 
-async def test_prefix_and_object_can_share_a_name(cloud: Cloud) -> None:
+async def test_prefix_and_object_can_share_a_name(cloud: StorageCloud) -> None:
     await cloud.put("p")
     await cloud.put("p/q", b"inner")
     assert (await cloud.read("p/q")).content == b"inner"
@@ -136,7 +138,9 @@ async def test_prefix_and_object_can_share_a_name(cloud: Cloud) -> None:
         ("*[!/]*[.-]*t", ["a.txt"]),
     ],
 )
-async def test_match_glob_selects_objects(cloud: Cloud, glob: str, expected: list[str]) -> None:
+async def test_match_glob_selects_objects(
+    cloud: StorageCloud, glob: str, expected: list[str]
+) -> None:
     for name in ("a.txt", "d/b.csv", "d/e/c.txt", "x[1"):
         await cloud.put(name)
     answer = await cloud.client.get(OBJECTS, params={"matchGlob": glob})
@@ -144,14 +148,14 @@ async def test_match_glob_selects_objects(cloud: Cloud, glob: str, expected: lis
     assert [item["name"] for item in answer.json().get("items", [])] == expected
 
 
-async def test_match_glob_of_many_stars_takes_linear_time(cloud: Cloud) -> None:
+async def test_match_glob_of_many_stars_takes_linear_time(cloud: StorageCloud) -> None:
     await cloud.put("a" * 1000)
     answer = await cloud.client.get(OBJECTS, params={"matchGlob": "*a" * 50 + "b"})
 
     assert answer.json() == {"kind": "storage#objects"}
 
 
-async def test_match_glob_with_delimiter_selects_prefixes(cloud: Cloud) -> None:
+async def test_match_glob_with_delimiter_selects_prefixes(cloud: StorageCloud) -> None:
     for name in ("d/a", "d/e/b", "f/c"):
         await cloud.put(name)
     answer = await cloud.client.get(OBJECTS, params={"matchGlob": "d/", "delimiter": "/"})
@@ -160,7 +164,7 @@ async def test_match_glob_with_delimiter_selects_prefixes(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("value", ["true", "True", "TRUE"])
-async def test_boolean_parameters_ignore_case(cloud: Cloud, value: str) -> None:
+async def test_boolean_parameters_ignore_case(cloud: StorageCloud, value: str) -> None:
     await cloud.client.patch(BUCKET_PATH, json={"versioning": {"enabled": True}})
     await cloud.put("d/")
     await cloud.put("d/")
@@ -182,7 +186,7 @@ async def test_boolean_parameters_ignore_case(cloud: Cloud, value: str) -> None:
         "matchGlob=[z-a]",
     ],
 )
-async def test_unsupported_list_parameters_are_refused(cloud: Cloud, query: str) -> None:
+async def test_unsupported_list_parameters_are_refused(cloud: StorageCloud, query: str) -> None:
     refused = await cloud.client.get(f"{OBJECTS}?{query}")
 
     assert (refused.status_code, reason(refused)) == (400, "invalid")
@@ -191,7 +195,7 @@ async def test_unsupported_list_parameters_are_refused(cloud: Cloud, query: str)
 
 @pytest.mark.parametrize(("project", "status"), [("", 400), ("project=other", 404)])
 async def test_buckets_belong_to_the_emulated_project(
-    cloud: Cloud, project: str, status: int
+    cloud: StorageCloud, project: str, status: int
 ) -> None:
     for method in ("GET", "POST"):
         answer = await cloud.client.request(method, f"/storage/v1/b?{project}")
@@ -209,7 +213,7 @@ async def test_buckets_belong_to_the_emulated_project(
     ],
 )
 async def test_fields_parameter_selects_parts_of_the_answer(
-    cloud: Cloud, fields: str, expected: dict[str, object]
+    cloud: StorageCloud, fields: str, expected: dict[str, object]
 ) -> None:
     await cloud.put("a")
     await cloud.client.patch(path("a"), json={"metadata": {"k": "v", "other": "x"}})
@@ -221,7 +225,7 @@ async def test_fields_parameter_selects_parts_of_the_answer(
 @pytest.mark.parametrize(
     "fields", ["(", "a(", "a)", "a,,b", "/a", "a b!", "a(b))", "a/", "(" * 5000, "a(" * 5000]
 )
-async def test_invalid_fields_parameter_is_refused(cloud: Cloud, fields: str) -> None:
+async def test_invalid_fields_parameter_is_refused(cloud: StorageCloud, fields: str) -> None:
     refused = await cloud.client.get(OBJECTS, params={"fields": fields})
 
     assert (refused.status_code, reason(refused)) == (400, "invalid")
@@ -233,7 +237,7 @@ def _texts(document: Any, name: str) -> list[str]:
     return [each.text or "" for each in document.iterfind(name, namespaces=space)]
 
 
-async def xml(cloud: Cloud, **query: str) -> Any:
+async def xml(cloud: StorageCloud, **query: str) -> Any:
     answer = await cloud.client.get(f"/{BUCKET}", params=query)
     assert answer.status_code == 200, answer.text
     return etree.fromstring(answer.content)
@@ -251,7 +255,7 @@ async def xml(cloud: Cloud, **query: str) -> Any:
     ],
 )
 async def test_xml_list_has_objects_and_prefixes(
-    filled: Cloud, query: dict[str, str], items: list[str], prefixes: list[str]
+    filled: StorageCloud, query: dict[str, str], items: list[str], prefixes: list[str]
 ) -> None:
     found = await xml(filled, **query)
 
@@ -261,7 +265,7 @@ async def test_xml_list_has_objects_and_prefixes(
 
 @pytest.mark.parametrize("version", [{}, {"list-type": "2"}], ids=["first", "second"])
 async def test_pages_of_an_xml_list_together_have_everything(
-    filled: Cloud, version: dict[str, str]
+    filled: StorageCloud, version: dict[str, str]
 ) -> None:
     found, position = [], dict[str, str]()
     while True:
@@ -275,7 +279,7 @@ async def test_pages_of_an_xml_list_together_have_everything(
     assert sorted(found) == ["a", "d/", "d0", "z", "ä"]
 
 
-async def test_name_that_xml_cannot_carry_is_percent_encoded(cloud: Cloud) -> None:
+async def test_name_that_xml_cannot_carry_is_percent_encoded(cloud: StorageCloud) -> None:
     await cloud.put("a\x01")
     found = await xml(cloud)
 
@@ -284,7 +288,7 @@ async def test_name_that_xml_cannot_carry_is_percent_encoded(cloud: Cloud) -> No
     assert "b\ufffd" in (etree.fromstring(missing).findtext("Message") or "")
 
 
-async def test_xml_list_of_buckets_names_them_and_needs_the_right(cloud: Cloud) -> None:
+async def test_xml_list_of_buckets_names_them_and_needs_the_right(cloud: StorageCloud) -> None:
     answer = await cloud.client.get("/")
     cloud.guard.denied = {"storage.buckets.list"}
     refused = await cloud.client.get("/")
@@ -306,7 +310,7 @@ async def test_xml_list_of_buckets_names_them_and_needs_the_right(cloud: Cloud) 
     ],
 )
 async def test_invalid_xml_request_for_a_bucket_is_refused(
-    cloud: Cloud, method: str, query: dict[str, str], status: int, text: str
+    cloud: StorageCloud, method: str, query: dict[str, str], status: int, text: str
 ) -> None:
     answer = await cloud.client.request(method, f"/{BUCKET}", params=query)
 

@@ -7,7 +7,14 @@ import re
 import httpx
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, UPLOAD, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import (
+    BUCKET,
+    BUCKET_PATH,
+    UPLOAD,
+    StorageCloud,
+    path,
+    reason,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -16,12 +23,12 @@ PACKED = gzip.compress(PLAIN)
 FIVE_MIB = 5 * 1024 * 1024
 
 
-async def put_gzip(cloud: Cloud, data: bytes = PACKED, **fields: str) -> None:
+async def put_gzip(cloud: StorageCloud, data: bytes = PACKED, **fields: str) -> None:
     await cloud.put("a", data, contentEncoding="gzip")
     await cloud.client.patch(path("a"), json=fields)
 
 
-async def raw(cloud: Cloud, url: str, **headers: str) -> tuple[httpx.Response, bytes]:
+async def raw(cloud: StorageCloud, url: str, **headers: str) -> tuple[httpx.Response, bytes]:
     """Return an answer and its body as it was sent."""
     async with cloud.client.stream("GET", url, headers=headers) as answer:
         return answer, b"".join([chunk async for chunk in answer.aiter_raw()])
@@ -30,7 +37,7 @@ async def raw(cloud: Cloud, url: str, **headers: str) -> tuple[httpx.Response, b
 @pytest.mark.parametrize("url", [f"{path('a')}?alt=media", f"/{BUCKET}/a"])
 @pytest.mark.parametrize("accepted", ["", "br", "gzip;q=0"])
 async def test_gzip_object_is_decompressed_without_accept_encoding(
-    cloud: Cloud, url: str, accepted: str
+    cloud: StorageCloud, url: str, accepted: str
 ) -> None:
     await put_gzip(cloud)
     headers = {"accept-encoding": accepted, "range": "bytes=5-9"}
@@ -43,7 +50,9 @@ async def test_gzip_object_is_decompressed_without_accept_encoding(
     assert not {"content-length", "content-encoding", "content-range"} & answer.headers.keys()
 
 
-async def test_gzip_object_is_sent_as_stored_to_clients_that_accept_gzip(cloud: Cloud) -> None:
+async def test_gzip_object_is_sent_as_stored_to_clients_that_accept_gzip(
+    cloud: StorageCloud,
+) -> None:
     await put_gzip(cloud)
     url = f"{path('a')}?alt=media"
     answer, body = await raw(cloud, url, **{"accept-encoding": "deflate, gzip;q=0.5"})
@@ -58,7 +67,7 @@ async def test_gzip_object_is_sent_as_stored_to_clients_that_accept_gzip(cloud: 
     ("data", "fields"), [(PACKED, {"cacheControl": "no-transform"}), (b"no gzip", {})]
 )
 async def test_gzip_object_is_not_decompressed_if_forbidden_or_impossible(
-    cloud: Cloud, data: bytes, fields: dict[str, str]
+    cloud: StorageCloud, data: bytes, fields: dict[str, str]
 ) -> None:
     await put_gzip(cloud, data, **fields)
     answer, body = await raw(cloud, f"{path('a')}?alt=media", **{"accept-encoding": ""})
@@ -66,14 +75,14 @@ async def test_gzip_object_is_not_decompressed_if_forbidden_or_impossible(
     assert (body, answer.headers["content-length"]) == (data, str(len(data)))
 
 
-async def test_gzip_members_are_decompressed_one_after_another(cloud: Cloud) -> None:
+async def test_gzip_members_are_decompressed_one_after_another(cloud: StorageCloud) -> None:
     await put_gzip(cloud, PACKED + gzip.compress(b"more"))
     _, body = await raw(cloud, f"{path('a')}?alt=media", **{"accept-encoding": ""})
 
     assert body == PLAIN + b"more"
 
 
-async def test_gzip_json_request_is_decompressed(cloud: Cloud) -> None:
+async def test_gzip_json_request_is_decompressed(cloud: StorageCloud) -> None:
     await cloud.put("a")
     headers = {"content-encoding": "gzip", "content-type": "application/json"}
     body = gzip.compress(json.dumps({"metadata": {"k": "v"}}).encode())
@@ -90,7 +99,9 @@ async def test_gzip_json_request_is_decompressed(cloud: Cloud) -> None:
     ("coding", "body"),
     [("gzip", b"{}"), ("gzip", gzip.compress(b"{}", mtime=0)[:-4]), ("br", b"{}")],
 )
-async def test_broken_content_encoding_is_refused(cloud: Cloud, coding: str, body: bytes) -> None:
+async def test_broken_content_encoding_is_refused(
+    cloud: StorageCloud, coding: str, body: bytes
+) -> None:
     await cloud.put("a")
     headers = {"content-encoding": coding}
     refused = await cloud.client.patch(path("a"), content=body, headers=headers)
@@ -98,7 +109,7 @@ async def test_broken_content_encoding_is_refused(cloud: Cloud, coding: str, bod
     assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
-async def test_cors_rule_answers_preflight_and_marks_responses(cloud: Cloud) -> None:
+async def test_cors_rule_answers_preflight_and_marks_responses(cloud: StorageCloud) -> None:
     rule = {"origin": ["https://app"], "method": ["PUT"], "responseHeader": ["x-goog-meta-a"]}
     await cloud.client.patch(BUCKET_PATH, json={"cors": [rule]})
     ask = {"origin": "https://app", "access-control-request-method": "PUT"}
@@ -120,7 +131,7 @@ async def test_cors_rule_answers_preflight_and_marks_responses(cloud: Cloud) -> 
     ],
 )
 async def test_cors_preflight_without_a_rule_allows_nothing(
-    cloud: Cloud, other: dict[str, str]
+    cloud: StorageCloud, other: dict[str, str]
 ) -> None:
     rule = {"origin": ["https://app"], "method": ["PUT"]}
     await cloud.client.patch(BUCKET_PATH, json={"cors": [rule]})
@@ -131,7 +142,7 @@ async def test_cors_preflight_without_a_rule_allows_nothing(
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_cors_of_the_json_api_allows_every_origin(cloud: Cloud) -> None:
+async def test_cors_of_the_json_api_allows_every_origin(cloud: StorageCloud) -> None:
     ask = {"origin": "https://app", "access-control-request-method": "PATCH"}
     allowed = await cloud.without_token("OPTIONS", path("a"), headers=ask)
     missing = await cloud.client.get(path("a"), headers={"origin": "https://app"})
@@ -144,7 +155,7 @@ async def test_cors_of_the_json_api_allows_every_origin(cloud: Cloud) -> None:
 class ParallelUpload:
     """A multipart upload of the XML API."""
 
-    def __init__(self, cloud: Cloud, name: str = "big") -> None:
+    def __init__(self, cloud: StorageCloud, name: str = "big") -> None:
         self._client = cloud.client
         self.url = f"/{BUCKET}/{name}"
         self.upload_id = ""
@@ -174,7 +185,7 @@ def code(response: httpx.Response) -> str:
     return found[1] if found else ""
 
 
-async def test_parallel_upload_joins_parts_after_a_restart(cloud: Cloud) -> None:
+async def test_parallel_upload_joins_parts_after_a_restart(cloud: StorageCloud) -> None:
     upload = ParallelUpload(cloud)
     await upload.begin(**{"content-type": "text/plain", "x-goog-meta-k": "v"})
     last = await upload.put(2, b"end")
@@ -192,7 +203,7 @@ async def test_parallel_upload_joins_parts_after_a_restart(cloud: Cloud) -> None
     assert cloud.files() == 1
 
 
-async def test_parallel_upload_refuses_wrong_completions(cloud: Cloud) -> None:
+async def test_parallel_upload_refuses_wrong_completions(cloud: StorageCloud) -> None:
     upload = ParallelUpload(cloud)
     await upload.begin()
     one = (await upload.put(1, b"a")).headers["etag"]
@@ -212,7 +223,7 @@ async def test_parallel_upload_refuses_wrong_completions(cloud: Cloud) -> None:
     ]
 
 
-async def test_parallel_upload_id_is_not_a_resumable_session(cloud: Cloud) -> None:
+async def test_parallel_upload_id_is_not_a_resumable_session(cloud: StorageCloud) -> None:
     upload = ParallelUpload(cloud)
     await upload.begin()
     query = {"upload_id": upload.upload_id}
@@ -221,7 +232,7 @@ async def test_parallel_upload_id_is_not_a_resumable_session(cloud: Cloud) -> No
     assert refused.status_code == 404
 
 
-async def test_parallel_upload_part_checks_its_checksum(cloud: Cloud) -> None:
+async def test_parallel_upload_part_checks_its_checksum(cloud: StorageCloud) -> None:
     upload = ParallelUpload(cloud)
     await upload.begin()
     refused = await upload.put(1, b"a", **{"content-md5": "AAAA"})
@@ -230,7 +241,7 @@ async def test_parallel_upload_part_checks_its_checksum(cloud: Cloud) -> None:
     assert cloud.files() == 0
 
 
-async def test_aborted_parallel_upload_leaves_nothing(cloud: Cloud) -> None:
+async def test_aborted_parallel_upload_leaves_nothing(cloud: StorageCloud) -> None:
     upload = ParallelUpload(cloud)
     await upload.begin()
     await upload.put(1, b"a")
@@ -244,7 +255,7 @@ async def test_aborted_parallel_upload_leaves_nothing(cloud: Cloud) -> None:
     assert cloud.files() == 0
 
 
-async def test_parallel_upload_is_bound_to_its_object_and_rights(cloud: Cloud) -> None:
+async def test_parallel_upload_is_bound_to_its_object_and_rights(cloud: StorageCloud) -> None:
     upload, other = ParallelUpload(cloud), ParallelUpload(cloud, "other")
     await upload.begin()
     other.upload_id = upload.upload_id
@@ -255,7 +266,7 @@ async def test_parallel_upload_is_bound_to_its_object_and_rights(cloud: Cloud) -
 
 @pytest.mark.parametrize("subresource", ["cors", "lifecycle", "versioning", "tagging"])
 async def test_unsupported_subresource_does_not_answer_with_the_object(
-    cloud: Cloud, subresource: str
+    cloud: StorageCloud, subresource: str
 ) -> None:
     await cloud.put("a")
     refused = await cloud.client.get(f"/{BUCKET}/a?{subresource}")
@@ -267,7 +278,9 @@ async def test_unsupported_subresource_does_not_answer_with_the_object(
 @pytest.mark.parametrize(
     ("size", "expected"), [(1, "EntityTooSmall"), (3, ""), (11, "EntityTooLarge")]
 )
-async def test_xml_upload_obeys_its_length_range(cloud: Cloud, size: int, expected: str) -> None:
+async def test_xml_upload_obeys_its_length_range(
+    cloud: StorageCloud, size: int, expected: str
+) -> None:
     headers = {"x-goog-content-length-range": "2,10"}
     answer = await cloud.client.put(f"/{BUCKET}/a", content=b"x" * size, headers=headers)
 
@@ -275,7 +288,7 @@ async def test_xml_upload_obeys_its_length_range(cloud: Cloud, size: int, expect
     assert cloud.files() == (0 if expected else 1)
 
 
-async def test_xml_upload_sets_storage_class_and_custom_time(cloud: Cloud) -> None:
+async def test_xml_upload_sets_storage_class_and_custom_time(cloud: StorageCloud) -> None:
     headers = {"x-goog-storage-class": "NEARLINE", "x-goog-custom-time": "2026-01-01T00:00:00Z"}
     await cloud.client.put(f"/{BUCKET}/a", content=b"x", headers=headers)
     found = (await cloud.get("a")).json()
@@ -284,7 +297,7 @@ async def test_xml_upload_sets_storage_class_and_custom_time(cloud: Cloud) -> No
 
 
 @pytest.mark.parametrize("header", ["x-goog-copy-source", "x-goog-object-lock-mode"])
-async def test_xml_upload_refuses_headers_without_effect(cloud: Cloud, header: str) -> None:
+async def test_xml_upload_refuses_headers_without_effect(cloud: StorageCloud, header: str) -> None:
     refused = await cloud.client.put(f"/{BUCKET}/a", headers={header: "x"})
 
     assert refused.status_code == 400

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, Cloud, path
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, StorageCloud, path
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +14,7 @@ TOPIC = "projects/local-project/topics/objects"
 CONFIG = {"topic": f"//pubsub.googleapis.com/{TOPIC}", "payload_format": "JSON_API_V1"}
 
 
-async def test_changes_of_objects_are_published(cloud: Cloud) -> None:
+async def test_changes_of_objects_are_published(cloud: StorageCloud) -> None:
     custom = {"custom_attributes": {"color": "red"}, "object_name_prefix": "in/"}
     await cloud.client.post(CONFIGS, json=CONFIG | custom)
     first = (await cloud.put("in/a")).json()
@@ -43,7 +43,7 @@ async def test_changes_of_objects_are_published(cloud: Cloud) -> None:
     assert cloud.topics.published[3][2]["overwroteGeneration"] == first["generation"]
 
 
-async def test_refused_write_publishes_nothing(cloud: Cloud) -> None:
+async def test_refused_write_publishes_nothing(cloud: StorageCloud) -> None:
     await cloud.put("a")
     await cloud.client.post(CONFIGS, json=CONFIG)
     refused = await cloud.put("a", ifGenerationMatch=0)
@@ -52,7 +52,7 @@ async def test_refused_write_publishes_nothing(cloud: Cloud) -> None:
     assert cloud.topics.published == []
 
 
-async def test_event_types_and_missing_payload_are_respected(cloud: Cloud) -> None:
+async def test_event_types_and_missing_payload_are_respected(cloud: StorageCloud) -> None:
     wanted = {"event_types": ["OBJECT_DELETE"], "payload_format": "NONE"}
     await cloud.client.post(CONFIGS, json=CONFIG | wanted)
     await cloud.put("a")
@@ -66,7 +66,7 @@ async def test_event_types_and_missing_payload_are_respected(cloud: Cloud) -> No
     )
 
 
-async def test_configurations_are_listed_read_and_deleted(cloud: Cloud) -> None:
+async def test_configurations_are_listed_read_and_deleted(cloud: StorageCloud) -> None:
     made = (await cloud.client.post(CONFIGS, json=CONFIG)).json()
     await cloud.restart()
     one = f"{CONFIGS}/{made['id']}"
@@ -91,7 +91,7 @@ async def test_configurations_are_listed_read_and_deleted(cloud: Cloud) -> None:
     ],
 )
 async def test_wrong_configuration_is_refused_by_name(
-    cloud: Cloud, change: dict[str, Any], word: str
+    cloud: StorageCloud, change: dict[str, Any], word: str
 ) -> None:
     refused = await cloud.client.post(CONFIGS, json=CONFIG | change)
 
@@ -99,7 +99,7 @@ async def test_wrong_configuration_is_refused_by_name(
     assert word in refused.text
 
 
-async def test_attribute_that_is_no_text_is_refused(cloud: Cloud) -> None:
+async def test_attribute_that_is_no_text_is_refused(cloud: StorageCloud) -> None:
     sent = b'{"topic": "projects/p/topics/t", "custom_attributes": {"a": "\\ud800"}}'
     refused = await cloud.client.post(CONFIGS, content=sent)
 
@@ -107,7 +107,7 @@ async def test_attribute_that_is_no_text_is_refused(cloud: Cloud) -> None:
     assert "custom_attributes: a" in refused.text
 
 
-async def test_topic_must_exist_and_admit_cloud_storage(cloud: Cloud) -> None:
+async def test_topic_must_exist_and_admit_cloud_storage(cloud: StorageCloud) -> None:
     cloud.guard.denied.add("pubsub.topics.publish")
     forbidden = await cloud.client.post(CONFIGS, json=CONFIG)
     cloud.topics.missing.add(TOPIC)
@@ -117,7 +117,7 @@ async def test_topic_must_exist_and_admit_cloud_storage(cloud: Cloud) -> None:
 
 
 async def test_change_before_a_kill_is_published_after_the_start(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    cloud: StorageCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: Any) -> None:
         raise RuntimeError("killed between the two commits")
@@ -135,7 +135,7 @@ async def test_change_before_a_kill_is_published_after_the_start(
     assert attributes["eventType"] == "OBJECT_FINALIZE"
 
 
-async def test_id_of_a_deleted_configuration_is_not_given_again(cloud: Cloud) -> None:
+async def test_id_of_a_deleted_configuration_is_not_given_again(cloud: StorageCloud) -> None:
     ids = []
     for _ in range(2):
         made = (await cloud.client.post(CONFIGS, json=CONFIG)).json()

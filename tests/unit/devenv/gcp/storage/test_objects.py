@@ -6,12 +6,12 @@ import hashlib
 import google_crc32c
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import OBJECTS, UPLOAD, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import OBJECTS, UPLOAD, StorageCloud, path, reason
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_object_has_checksums_of_its_bytes(cloud: Cloud) -> None:
+async def test_object_has_checksums_of_its_bytes(cloud: StorageCloud) -> None:
     item = (await cloud.put("a", b"hello")).json()
     assert item["md5Hash"] == base64.b64encode(hashlib.md5(b"hello").digest()).decode()  # noqa: S324
     assert base64.b64decode(item["crc32c"]) == google_crc32c.value(b"hello").to_bytes(4)
@@ -20,7 +20,7 @@ async def test_object_has_checksums_of_its_bytes(cloud: Cloud) -> None:
     assert headers["x-goog-generation"] == item["generation"]
 
 
-async def test_upload_with_wrong_checksum_is_refused(cloud: Cloud) -> None:
+async def test_upload_with_wrong_checksum_is_refused(cloud: StorageCloud) -> None:
     params = {"uploadType": "media", "name": "a"}
     for header in ({"x-goog-hash": "crc32c=AAAAAA=="}, {"content-md5": "AAAA"}):
         refused = await cloud.client.post(UPLOAD, params=params, content=b"x", headers=header)
@@ -30,7 +30,7 @@ async def test_upload_with_wrong_checksum_is_refused(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
-async def test_multipart_upload_stores_metadata_and_bytes(cloud: Cloud, end: str) -> None:
+async def test_multipart_upload_stores_metadata_and_bytes(cloud: StorageCloud, end: str) -> None:
     lines = [
         "--B==",
         "Content-Type: application/json",
@@ -66,7 +66,7 @@ async def test_multipart_upload_stores_metadata_and_bytes(cloud: Cloud, end: str
     ],
 )
 async def test_download_honours_byte_ranges(
-    cloud: Cloud, asked: str, status: int, data: bytes | None, content_range: str | None
+    cloud: StorageCloud, asked: str, status: int, data: bytes | None, content_range: str | None
 ) -> None:
     await cloud.put("a", b"0123456789")
     response = await cloud.read("a", range=asked)
@@ -75,7 +75,7 @@ async def test_download_honours_byte_ranges(
     assert data is None or response.content == data
 
 
-async def test_generation_grows_even_if_clock_goes_back(cloud: Cloud) -> None:
+async def test_generation_grows_even_if_clock_goes_back(cloud: StorageCloud) -> None:
     first = int((await cloud.put("a")).json()["generation"])
     assert first == int(cloud.clock.now() * 1_000_000)
     await cloud.client.delete(path("a"))
@@ -84,7 +84,7 @@ async def test_generation_grows_even_if_clock_goes_back(cloud: Cloud) -> None:
     assert int((await cloud.put("a")).json()["generation"]) == first + 1
 
 
-async def test_overwritten_generation_is_gone(cloud: Cloud) -> None:
+async def test_overwritten_generation_is_gone(cloud: StorageCloud) -> None:
     old = (await cloud.put("a", b"old")).json()["generation"]
     new = (await cloud.put("a", b"new")).json()["generation"]
     assert (await cloud.get("a", generation=new)).json()["size"] == "3"
@@ -93,7 +93,7 @@ async def test_overwritten_generation_is_gone(cloud: Cloud) -> None:
     assert cloud.files() == 1
 
 
-async def test_versioned_bucket_keeps_generations(cloud: Cloud) -> None:
+async def test_versioned_bucket_keeps_generations(cloud: StorageCloud) -> None:
     bucket = OBJECTS.removesuffix("/o")
     await cloud.client.patch(bucket, json={"versioning": {"enabled": True}})
     old = (await cloud.put("a", b"old")).json()["generation"]
@@ -106,7 +106,7 @@ async def test_versioned_bucket_keeps_generations(cloud: Cloud) -> None:
     assert (await cloud.client.delete(path("a"), params={"generation": old})).status_code == 204
 
 
-async def test_object_patch_merges_and_increments_metageneration(cloud: Cloud) -> None:
+async def test_object_patch_merges_and_increments_metageneration(cloud: StorageCloud) -> None:
     await cloud.put("a")
     await cloud.client.patch(
         path("a"), json={"metadata": {"k": "v", "l": "w"}, "contentType": "a/b"}
@@ -119,7 +119,7 @@ async def test_object_patch_merges_and_increments_metageneration(cloud: Cloud) -
     assert "metadata" not in replaced
 
 
-async def test_composed_object_has_no_md5_and_counts_components(cloud: Cloud) -> None:
+async def test_composed_object_has_no_md5_and_counts_components(cloud: StorageCloud) -> None:
     await cloud.put("a", b"one ")
     await cloud.put("b", b"two")
     body = {"sourceObjects": [{"name": "a"}, {"name": "b"}], "destination": {"contentType": "x/y"}}
@@ -131,7 +131,7 @@ async def test_composed_object_has_no_md5_and_counts_components(cloud: Cloud) ->
     assert cloud.files() == 3
 
 
-async def test_rewrite_is_done_at_once_and_keeps_metadata(cloud: Cloud) -> None:
+async def test_rewrite_is_done_at_once_and_keeps_metadata(cloud: StorageCloud) -> None:
     await cloud.put("a", b"12345")
     await cloud.client.patch(path("a"), json={"metadata": {"k": "v"}})
     url = f"{path('a')}/rewriteTo/b/local-project/o/dir%2Fb"
@@ -142,7 +142,7 @@ async def test_rewrite_is_done_at_once_and_keeps_metadata(cloud: Cloud) -> None:
     assert (await cloud.read("dir/b")).content == b"12345"
 
 
-async def test_move_deletes_its_source(cloud: Cloud) -> None:
+async def test_move_deletes_its_source(cloud: StorageCloud) -> None:
     await cloud.put("a", b"12345")
     assert (await cloud.client.post(f"{path('a')}/moveTo/o/b")).status_code == 200
     assert (await cloud.get("a")).status_code == 404
@@ -150,14 +150,14 @@ async def test_move_deletes_its_source(cloud: Cloud) -> None:
     assert cloud.files() == 1
 
 
-async def test_links_are_on_the_host_of_the_request(cloud: Cloud) -> None:
+async def test_links_are_on_the_host_of_the_request(cloud: StorageCloud) -> None:
     await cloud.put("dir/a")
     item = (await cloud.client.get(path("dir/a"), headers={"host": "localhost:4588"})).json()
     assert item["mediaLink"].startswith("http://localhost:4588/download/storage/v1/b/")
     assert (await cloud.client.get(item["mediaLink"])).content == b"data"
 
 
-async def test_download_continues_when_object_is_overwritten(cloud: Cloud) -> None:
+async def test_download_continues_when_object_is_overwritten(cloud: StorageCloud) -> None:
     data = b"o" * 600_000
     await cloud.put("a", data)
     async with cloud.client.stream("GET", path("a"), params={"alt": "media"}) as response:

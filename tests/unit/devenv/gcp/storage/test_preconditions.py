@@ -4,19 +4,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import KIB256, OBJECTS, UPLOAD, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import KIB256, OBJECTS, UPLOAD, StorageCloud, path, reason
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_create_only_refuses_existing_object(cloud: Cloud) -> None:
+async def test_create_only_refuses_existing_object(cloud: StorageCloud) -> None:
     assert (await cloud.put("a", ifGenerationMatch=0)).status_code == 200
     refused = await cloud.put("a", b"other", ifGenerationMatch=0)
     assert (refused.status_code, reason(refused)) == (412, "conditionNotMet")
     assert (await cloud.read("a")).content == b"data"
 
 
-async def test_create_only_is_decided_when_resumable_upload_ends(cloud: Cloud) -> None:
+async def test_create_only_is_decided_when_resumable_upload_ends(cloud: StorageCloud) -> None:
     session = await cloud.begin("a", ifGenerationMatch=0)
     await cloud.put("a", b"faster")
     refused = await cloud.chunk(session, "bytes 0-3/4", b"slow")
@@ -26,7 +26,7 @@ async def test_create_only_is_decided_when_resumable_upload_ends(cloud: Cloud) -
 
 
 async def test_resumable_upload_fails_early_if_precondition_fails(
-    cloud: Cloud,
+    cloud: StorageCloud,
 ) -> None:
     await cloud.put("a")
     params: dict[str, Any] = {"uploadType": "resumable", "name": "a", "ifGenerationMatch": 0}
@@ -42,7 +42,7 @@ async def test_resumable_upload_fails_early_if_precondition_fails(
         ("ifMetagenerationNotMatch", 200),
     ],
 )
-async def test_read_honours_preconditions(cloud: Cloud, condition: str, status: int) -> None:
+async def test_read_honours_preconditions(cloud: StorageCloud, condition: str, status: int) -> None:
     generation = (await cloud.put("a")).json()["generation"]
     for extra in ({}, {"alt": "media"}):
         response = await cloud.get("a", **{condition: generation}, **extra)
@@ -50,7 +50,7 @@ async def test_read_honours_preconditions(cloud: Cloud, condition: str, status: 
         assert status != 304 or not response.content
 
 
-async def test_read_honours_entity_tags(cloud: Cloud) -> None:
+async def test_read_honours_entity_tags(cloud: StorageCloud) -> None:
     tag = (await cloud.put("a")).json()["etag"]
     assert (await cloud.read("a", **{"if-none-match": tag})).status_code == 304
     assert (await cloud.read("a", **{"if-match": "other"})).status_code == 412
@@ -58,7 +58,7 @@ async def test_read_honours_entity_tags(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("condition", ["ifGenerationMatch", "ifMetagenerationMatch"])
-async def test_delete_and_patch_honour_preconditions(cloud: Cloud, condition: str) -> None:
+async def test_delete_and_patch_honour_preconditions(cloud: StorageCloud, condition: str) -> None:
     await cloud.put("a")
     wrong = {condition: 7}
     assert (await cloud.client.delete(path("a"), params=wrong)).status_code == 412
@@ -66,13 +66,13 @@ async def test_delete_and_patch_honour_preconditions(cloud: Cloud, condition: st
     assert (await cloud.get("a")).json()["metageneration"] == "1"
 
 
-async def test_failed_not_match_on_delete_returns_412(cloud: Cloud) -> None:
+async def test_failed_not_match_on_delete_returns_412(cloud: StorageCloud) -> None:
     generation = (await cloud.put("a")).json()["generation"]
     params = {"ifGenerationNotMatch": generation}
     assert (await cloud.client.delete(path("a"), params=params)).status_code == 412
 
 
-async def test_copy_honours_preconditions_on_source_and_target(cloud: Cloud) -> None:
+async def test_copy_honours_preconditions_on_source_and_target(cloud: StorageCloud) -> None:
     await cloud.put("a")
     await cloud.put("b", b"old")
     url = f"{path('a')}/copyTo/b/local-project/o/b"
@@ -83,19 +83,19 @@ async def test_copy_honours_preconditions_on_source_and_target(cloud: Cloud) -> 
     assert cloud.files() == 2
 
 
-async def test_generation_not_match_zero_requires_an_object(cloud: Cloud) -> None:
+async def test_generation_not_match_zero_requires_an_object(cloud: StorageCloud) -> None:
     assert (await cloud.put("a", ifGenerationNotMatch=0)).status_code == 412
     await cloud.put("a")
     assert (await cloud.put("a", b"new", ifGenerationNotMatch=0)).status_code == 200
 
 
 @pytest.mark.parametrize("value", ["", "-1", "x", "9" * 30, "\u0661"])
-async def test_invalid_precondition_is_refused(cloud: Cloud, value: str) -> None:
+async def test_invalid_precondition_is_refused(cloud: StorageCloud, value: str) -> None:
     refused = await cloud.put("a", ifGenerationMatch=value)
     assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
-async def test_compose_honours_preconditions_of_sources_and_target(cloud: Cloud) -> None:
+async def test_compose_honours_preconditions_of_sources_and_target(cloud: StorageCloud) -> None:
     generation = (await cloud.put("a")).json()["generation"]
     wrong = {"name": "a", "objectPreconditions": {"ifGenerationMatch": "1"}}
     right = {"name": "a", "objectPreconditions": {"ifGenerationMatch": generation}}
@@ -107,7 +107,7 @@ async def test_compose_honours_preconditions_of_sources_and_target(cloud: Cloud)
         assert response.status_code == status
 
 
-async def test_finished_upload_session_repeats_its_answer(cloud: Cloud) -> None:
+async def test_finished_upload_session_repeats_its_answer(cloud: StorageCloud) -> None:
     session = await cloud.begin("a", ifGenerationMatch=0)
     data = b"x" * (KIB256 + 1)
     first = await cloud.chunk(session, f"bytes 0-{KIB256}/{KIB256 + 1}", data)

@@ -3,7 +3,7 @@
 import pytest
 
 from devenv.gcp.storage.service import METHODS, method_id
-from tests.unit.devenv.gcp.storage.cloud import Cloud
+from tests.unit.devenv.gcp.storage.cloud import StorageCloud
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ def test_request_has_the_name_of_its_method(verb: str, path: str, expected: str)
     assert method_id(verb, path) == expected
 
 
-async def test_every_route_of_the_json_api_has_a_name(cloud: Cloud) -> None:
+async def test_every_route_of_the_json_api_has_a_name(cloud: StorageCloud) -> None:
     routes = [
         (verb, pattern.pattern.replace("([^/]+)", "x"))
         for pattern, methods in cloud.service.app._routes

@@ -11,7 +11,7 @@ from tests.unit.devenv.gcp.storage.cloud import (
     BUCKETS,
     OBJECTS,
     UPLOAD,
-    Cloud,
+    StorageCloud,
     path,
     reason,
 )
@@ -25,7 +25,7 @@ def message(response: httpx.Response) -> str:
     return str(response.json()["error"]["message"])
 
 
-async def change(cloud: Cloud, **fields: Any) -> dict[str, Any]:
+async def change(cloud: StorageCloud, **fields: Any) -> dict[str, Any]:
     """Patch the bucket and return it."""
     answer = await cloud.client.patch(BUCKET_PATH, json=fields)
     assert answer.status_code == 200, answer.text
@@ -49,7 +49,7 @@ async def change(cloud: Cloud, **fields: Any) -> dict[str, Any]:
     ],
 )
 async def test_unsupported_bucket_field_is_refused_by_name(
-    cloud: Cloud, field: str, value: Any
+    cloud: StorageCloud, field: str, value: Any
 ) -> None:
     for method, url in (("PATCH", BUCKET_PATH), ("PUT", BUCKET_PATH), ("POST", BUCKETS)):
         body = {"name": "other", field: value}
@@ -77,13 +77,13 @@ async def test_unsupported_bucket_field_is_refused_by_name(
         ("defaultEventBasedHold", 1),
     ],
 )
-async def test_invalid_bucket_field_is_refused(cloud: Cloud, field: str, value: Any) -> None:
+async def test_invalid_bucket_field_is_refused(cloud: StorageCloud, field: str, value: Any) -> None:
     refused = await cloud.client.patch(BUCKET_PATH, json={field: value})
 
     assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
-async def test_bucket_can_be_put_as_it_was_read(cloud: Cloud) -> None:
+async def test_bucket_can_be_put_as_it_was_read(cloud: StorageCloud) -> None:
     before = await change(cloud, labels={"a": "1"}, versioning={"enabled": True})
     answer = await cloud.client.put(BUCKET_PATH, json=before)
 
@@ -91,7 +91,7 @@ async def test_bucket_can_be_put_as_it_was_read(cloud: Cloud) -> None:
     assert answer.json()["versioning"] == {"enabled": True}
 
 
-async def test_bucket_put_replaces_all_settings(cloud: Cloud) -> None:
+async def test_bucket_put_replaces_all_settings(cloud: StorageCloud) -> None:
     await change(cloud, labels={"a": "1"}, versioning={"enabled": True})
     answer = await cloud.client.put(BUCKET_PATH, json={"labels": {"b": "2"}})
 
@@ -99,7 +99,7 @@ async def test_bucket_put_replaces_all_settings(cloud: Cloud) -> None:
     assert "versioning" not in answer.json()
 
 
-async def test_bucket_patch_merges_nested_settings(cloud: Cloud) -> None:
+async def test_bucket_patch_merges_nested_settings(cloud: StorageCloud) -> None:
     await change(cloud, labels={"a": "1", "b": "2"})
     bucket = await change(cloud, labels={"a": None, "c": "3"}, storageClass=None)
 
@@ -115,7 +115,7 @@ async def test_bucket_patch_merges_nested_settings(cloud: Cloud) -> None:
     ],
 )
 async def test_location_decides_location_type_and_rpo(
-    cloud: Cloud, location: str, kind: str, rpo: str | None
+    cloud: StorageCloud, location: str, kind: str, rpo: str | None
 ) -> None:
     body = {"name": "other", "location": location}
     made = (await cloud.client.post(BUCKETS, json=body)).json()
@@ -127,7 +127,7 @@ async def test_location_decides_location_type_and_rpo(
     assert layout["hierarchicalNamespace"] == {"enabled": False}
 
 
-async def test_location_of_a_bucket_cannot_be_changed(cloud: Cloud) -> None:
+async def test_location_of_a_bucket_cannot_be_changed(cloud: StorageCloud) -> None:
     await cloud.client.post(BUCKETS, json={"name": "other", "location": "US"})
     refused = await cloud.client.patch("/storage/v1/b/other", json={"location": "EU"})
     kept = await cloud.client.put("/storage/v1/b/other", json={})
@@ -136,21 +136,21 @@ async def test_location_of_a_bucket_cannot_be_changed(cloud: Cloud) -> None:
     assert kept.json()["location"] == "US"
 
 
-async def test_bucket_shows_soft_delete_as_switched_off(cloud: Cloud) -> None:
+async def test_bucket_shows_soft_delete_as_switched_off(cloud: StorageCloud) -> None:
     bucket = await change(cloud, softDeletePolicy={"retentionDurationSeconds": "0"})
 
     assert bucket["softDeletePolicy"]["retentionDurationSeconds"] == "0"
     assert bucket["softDeletePolicy"]["effectiveTime"] == bucket["timeCreated"]
 
 
-async def test_objects_get_the_default_storage_class(cloud: Cloud) -> None:
+async def test_objects_get_the_default_storage_class(cloud: StorageCloud) -> None:
     await change(cloud, storageClass="NEARLINE")
     await cloud.put("a")
 
     assert (await cloud.get("a")).json()["storageClass"] == "NEARLINE"
 
 
-async def test_storage_class_changes_by_rewrite_only(cloud: Cloud) -> None:
+async def test_storage_class_changes_by_rewrite_only(cloud: StorageCloud) -> None:
     await cloud.put("a")
     refused = await cloud.client.patch(path("a"), json={"storageClass": "COLDLINE"})
     body = {"storageClass": "COLDLINE"}
@@ -170,7 +170,7 @@ async def test_storage_class_changes_by_rewrite_only(cloud: Cloud) -> None:
     ],
 )
 async def test_unsupported_object_field_is_refused_by_name(
-    cloud: Cloud, field: str, value: Any
+    cloud: StorageCloud, field: str, value: Any
 ) -> None:
     await cloud.put("a")
     requests = (
@@ -193,7 +193,7 @@ async def test_unsupported_object_field_is_refused_by_name(
         "rewriteToken=x",
     ],
 )
-async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str) -> None:
+async def test_unsupported_parameter_is_refused_by_name(cloud: StorageCloud, query: str) -> None:
     refused = await cloud.client.post(f"{UPLOAD}?uploadType=media&name=a&{query}")
 
     assert (refused.status_code, reason(refused)) == (400, "invalid")
@@ -208,7 +208,7 @@ async def test_unsupported_parameter_is_refused_by_name(cloud: Cloud, query: str
     ],
 )
 async def test_unsupported_resource_is_refused_by_name(
-    cloud: Cloud, method: str, resource: str
+    cloud: StorageCloud, method: str, resource: str
 ) -> None:
     refused = await cloud.client.request(method, resource)
 
@@ -224,7 +224,9 @@ async def test_unsupported_resource_is_refused_by_name(
         {"sourceObjects": [{"name": "a"}], "destination": {"temporaryHolds": True}},
     ],
 )
-async def test_unsupported_member_of_compose_is_refused(cloud: Cloud, body: dict[str, Any]) -> None:
+async def test_unsupported_member_of_compose_is_refused(
+    cloud: StorageCloud, body: dict[str, Any]
+) -> None:
     await cloud.put("a")
     refused = await cloud.client.post(f"{path('b')}/compose", json=body)
 
@@ -233,7 +235,7 @@ async def test_unsupported_member_of_compose_is_refused(cloud: Cloud, body: dict
 
 
 @pytest.mark.parametrize("hold", ["temporaryHold", "eventBasedHold"])
-async def test_hold_protects_an_object(cloud: Cloud, hold: str) -> None:
+async def test_hold_protects_an_object(cloud: StorageCloud, hold: str) -> None:
     await change(cloud, versioning={"enabled": True})
     await cloud.put("a")
     await cloud.client.patch(path("a"), json={hold: True})
@@ -254,7 +256,7 @@ async def test_hold_protects_an_object(cloud: Cloud, hold: str) -> None:
     assert (await cloud.client.delete(path("a"))).status_code == 204
 
 
-async def test_default_event_based_hold_applies_to_new_objects(cloud: Cloud) -> None:
+async def test_default_event_based_hold_applies_to_new_objects(cloud: StorageCloud) -> None:
     await cloud.put("old")
     await change(cloud, defaultEventBasedHold=True)
     await cloud.put("new")
@@ -264,7 +266,7 @@ async def test_default_event_based_hold_applies_to_new_objects(cloud: Cloud) -> 
     assert (await cloud.get("new")).json()["eventBasedHold"] is True
 
 
-async def test_retention_policy_protects_objects_until_it_expires(cloud: Cloud) -> None:
+async def test_retention_policy_protects_objects_until_it_expires(cloud: StorageCloud) -> None:
     await cloud.put("a")
     bucket = await change(cloud, retentionPolicy={"retentionPeriod": str(DAY)})
     shown = (await cloud.get("a")).json()
@@ -278,7 +280,9 @@ async def test_retention_policy_protects_objects_until_it_expires(cloud: Cloud) 
     assert (await cloud.client.delete(path("a"))).status_code == 204
 
 
-async def test_retention_counts_from_the_release_of_an_event_based_hold(cloud: Cloud) -> None:
+async def test_retention_counts_from_the_release_of_an_event_based_hold(
+    cloud: StorageCloud,
+) -> None:
     await change(cloud, defaultEventBasedHold=True, retentionPolicy={"retentionPeriod": DAY})
     await cloud.put("a")
     held = (await cloud.get("a")).json()
@@ -292,7 +296,7 @@ async def test_retention_counts_from_the_release_of_an_event_based_hold(cloud: C
     assert (await cloud.client.delete(path("a"))).status_code == 204
 
 
-async def test_locked_retention_policy_can_only_be_extended(cloud: Cloud) -> None:
+async def test_locked_retention_policy_can_only_be_extended(cloud: StorageCloud) -> None:
     bucket = await change(cloud, retentionPolicy={"retentionPeriod": DAY})
     lock = f"{BUCKET_PATH}/lockRetentionPolicy"
     assert (await cloud.client.post(lock)).status_code == 400
@@ -311,7 +315,7 @@ async def test_locked_retention_policy_can_only_be_extended(cloud: Cloud) -> Non
     assert longer["retentionPolicy"]["isLocked"] is True
 
 
-async def test_custom_time_only_moves_forward(cloud: Cloud) -> None:
+async def test_custom_time_only_moves_forward(cloud: StorageCloud) -> None:
     await cloud.put("a")
     await cloud.client.patch(path("a"), json={"customTime": "2026-01-02T03:04:05+01:00"})
     earlier = {"customTime": "2026-01-01T00:00:00Z"}
@@ -321,7 +325,7 @@ async def test_custom_time_only_moves_forward(cloud: Cloud) -> None:
         assert (await cloud.client.patch(path("a"), json=patch)).status_code == 400
 
 
-async def test_service_account_of_the_project_is_shown(cloud: Cloud) -> None:
+async def test_service_account_of_the_project_is_shown(cloud: StorageCloud) -> None:
     url = "/storage/v1/projects/local-project/serviceAccount"
     answer = (await cloud.client.get(url)).json()
 
@@ -329,7 +333,7 @@ async def test_service_account_of_the_project_is_shown(cloud: Cloud) -> None:
     assert (await cloud.client.get(url.replace("local-project", "x"))).status_code == 404
 
 
-async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: Cloud) -> None:
+async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: StorageCloud) -> None:
     await cloud.client.post(BUCKETS, json={"name": "own"})
     await cloud.put("a")
     cloud.buckets = ()
@@ -354,7 +358,7 @@ async def test_bucket_removed_from_devenv_toml_is_deleted_once_empty(cloud: Clou
     ],
 )
 async def test_acl_is_refused_because_of_uniform_access(
-    cloud: Cloud, method: str, url: str, text: str
+    cloud: StorageCloud, method: str, url: str, text: str
 ) -> None:
     refused = await cloud.client.request(method, url, json={})
 
@@ -363,7 +367,7 @@ async def test_acl_is_refused_because_of_uniform_access(
     assert "when uniform bucket-level access is enabled" in message(refused)
 
 
-async def test_acl_of_the_xml_api_is_refused_because_of_uniform_access(cloud: Cloud) -> None:
+async def test_acl_of_the_xml_api_is_refused_because_of_uniform_access(cloud: StorageCloud) -> None:
     headers = {"x-goog-acl": "public-read"}
     put = await cloud.client.put(f"/{BUCKET}/a", content=b"x", headers=headers)
     get = await cloud.client.get(f"/{BUCKET}/a?acl")

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, Cloud, sign
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, StorageCloud, sign
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ KNOWN = (
 
 
 def signed(
-    cloud: Cloud,
+    cloud: StorageCloud,
     method: str,
     name: str,
     headers: Mapping[str, str] = NOTHING,
@@ -49,13 +49,13 @@ def signed(
     return f"{path}?{text}&X-Goog-Signature={sign(SIGNER, payload.encode()).hex()}"
 
 
-async def test_signed_url_needs_no_token(cloud: Cloud) -> None:
+async def test_signed_url_needs_no_token(cloud: StorageCloud) -> None:
     await cloud.put("dir/ä b~c")
     response = await cloud.without_token("GET", signed(cloud, "GET", "dir/ä b~c"))
     assert (response.status_code, response.content) == (200, b"data")
 
 
-async def test_signed_url_expires(cloud: Cloud) -> None:
+async def test_signed_url_expires(cloud: StorageCloud) -> None:
     await cloud.put("a")
     url = signed(cloud, "GET", "a")
     await cloud.clock.turn(59)
@@ -77,7 +77,7 @@ async def test_signed_url_expires(cloud: Cloud) -> None:
         ("web%40", "worker%40"),
     ],
 )
-async def test_changed_signed_url_is_refused(cloud: Cloud, before: str, after: str) -> None:
+async def test_changed_signed_url_is_refused(cloud: StorageCloud, before: str, after: str) -> None:
     await cloud.put("a")
     url = signed(cloud, "GET", "a")
     assert before in url
@@ -96,31 +96,31 @@ async def test_changed_signed_url_is_refused(cloud: Cloud, before: str, after: s
         f"{KNOWN}&X-Goog-Date=20990101T000000Z&X-Goog-Expires=60",
     ],
 )
-async def test_incomplete_signature_is_refused(cloud: Cloud, broken: str) -> None:
+async def test_incomplete_signature_is_refused(cloud: StorageCloud, broken: str) -> None:
     refused = await cloud.without_token("GET", f"/{BUCKET}/a?{broken}")
     assert refused.status_code == 400
     assert b"<Error><Code>InvalidArgument</Code>" in refused.content
 
 
-async def test_signed_url_is_bound_to_its_method(cloud: Cloud) -> None:
+async def test_signed_url_is_bound_to_its_method(cloud: StorageCloud) -> None:
     await cloud.put("a")
     assert (await cloud.without_token("DELETE", signed(cloud, "GET", "a"))).status_code == 403
     assert (await cloud.without_token("DELETE", signed(cloud, "DELETE", "a"))).status_code == 204
 
 
-async def test_unsigned_goog_headers_are_refused(cloud: Cloud) -> None:
+async def test_unsigned_goog_headers_are_refused(cloud: StorageCloud) -> None:
     headers = {"x-goog-meta-k": "v"}
     refused = await cloud.without_token("PUT", signed(cloud, "PUT", "a"), headers=headers)
     assert refused.status_code == 400
     assert b"<Code>MalformedSecurityHeader</Code>" in refused.content
 
 
-async def test_signed_url_has_the_rights_of_its_signer(cloud: Cloud) -> None:
+async def test_signed_url_has_the_rights_of_its_signer(cloud: StorageCloud) -> None:
     cloud.guard.denied.add("storage.objects.get")
     assert (await cloud.without_token("GET", signed(cloud, "GET", "a"))).status_code == 403
 
 
-async def test_signed_url_uploads_an_object(cloud: Cloud) -> None:
+async def test_signed_url_uploads_an_object(cloud: StorageCloud) -> None:
     headers = {"content-type": "text/csv", "x-goog-meta-k": "v", "x-goog-if-generation-match": "0"}
     url = signed(cloud, "PUT", "a", headers)
     put = await cloud.without_token("PUT", url, content=b"1,2", headers=headers)
@@ -130,14 +130,14 @@ async def test_signed_url_uploads_an_object(cloud: Cloud) -> None:
     assert (item["contentType"], item["metadata"]) == ("text/csv", {"k": "v"})
 
 
-async def test_signed_url_sets_response_headers(cloud: Cloud) -> None:
+async def test_signed_url_sets_response_headers(cloud: StorageCloud) -> None:
     await cloud.put("a")
     disposition = {"response-content-disposition": 'attachment; filename="b.csv"'}
     response = await cloud.without_token("GET", signed(cloud, "GET", "a", extra=disposition))
     assert response.headers["content-disposition"] == 'attachment; filename="b.csv"'
 
 
-async def test_signed_url_begins_resumable_upload(cloud: Cloud) -> None:
+async def test_signed_url_begins_resumable_upload(cloud: StorageCloud) -> None:
     headers = {"x-goog-resumable": "start"}
     begun = await cloud.without_token("POST", signed(cloud, "POST", "a", headers), headers=headers)
     assert begun.status_code == 201
@@ -146,7 +146,7 @@ async def test_signed_url_begins_resumable_upload(cloud: Cloud) -> None:
     assert (await cloud.read("a")).content == b"all"
 
 
-async def test_bucket_host_serves_objects(cloud: Cloud) -> None:
+async def test_bucket_host_serves_objects(cloud: StorageCloud) -> None:
     await cloud.put("dir/a")
     url = f"http://{BUCKET}.storage.googleapis.com/dir/a"
     assert (await cloud.client.get(url)).content == b"data"
@@ -155,7 +155,7 @@ async def test_bucket_host_serves_objects(cloud: Cloud) -> None:
 
 
 def signed_v2(
-    cloud: Cloud,
+    cloud: StorageCloud,
     method: str,
     name: str,
     headers: Mapping[str, str] = NOTHING,
@@ -173,7 +173,7 @@ def signed_v2(
 
 
 @pytest.mark.parametrize("extra", ["", "?x=1"])
-async def test_v2_signed_url_needs_no_token(cloud: Cloud, extra: str) -> None:
+async def test_v2_signed_url_needs_no_token(cloud: StorageCloud, extra: str) -> None:
     await cloud.put("dir/ä b~c")
     url = signed_v2(cloud, "GET", "dir/ä b~c", extra=extra)
 
@@ -182,7 +182,7 @@ async def test_v2_signed_url_needs_no_token(cloud: Cloud, extra: str) -> None:
     assert "ExpiredToken" in (await cloud.without_token("GET", url)).text
 
 
-async def test_v2_signed_upload_is_bound_to_its_headers(cloud: Cloud) -> None:
+async def test_v2_signed_upload_is_bound_to_its_headers(cloud: StorageCloud) -> None:
     headers = {"content-type": "text/plain", "x-goog-meta-a": "1"}
     url = signed_v2(cloud, "PUT", "a", headers)
     other = {**headers, "x-goog-meta-a": "2"}
@@ -204,7 +204,7 @@ async def test_v2_signed_upload_is_bound_to_its_headers(cloud: Cloud) -> None:
     ],
 )
 async def test_changed_v2_signed_url_is_refused(
-    cloud: Cloud, old: str, new: str, status: int
+    cloud: StorageCloud, old: str, new: str, status: int
 ) -> None:
     cloud.guard.public = True
     await cloud.put("a")

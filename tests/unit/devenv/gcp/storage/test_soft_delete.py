@@ -8,7 +8,7 @@ import pytest
 
 from devenv.gcp.storage import bulk_restore
 from devenv.gcp.storage.bulk_restore import BulkRestores
-from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, OBJECTS, Cloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import BUCKET_PATH, OBJECTS, StorageCloud, path, reason
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ DAY = 86_400
 WEEK = 7 * DAY
 
 
-async def keep(cloud: Cloud, seconds: object = WEEK) -> dict[str, Any]:
+async def keep(cloud: StorageCloud, seconds: object = WEEK) -> dict[str, Any]:
     """Set the duration of the policy, and return the bucket."""
     policy = {"softDeletePolicy": {"retentionDurationSeconds": seconds}}
     answer = await cloud.client.patch(BUCKET_PATH, json=policy)
@@ -24,25 +24,25 @@ async def keep(cloud: Cloud, seconds: object = WEEK) -> dict[str, Any]:
     return found
 
 
-async def kept(cloud: Cloud, **query: Any) -> list[dict[str, Any]]:
+async def kept(cloud: StorageCloud, **query: Any) -> list[dict[str, Any]]:
     """Return the soft-deleted objects."""
     answer = await cloud.client.get(OBJECTS, params={"softDeleted": "true", **query})
     found: list[dict[str, Any]] = answer.json().get("items", [])
     return found
 
 
-async def delete(cloud: Cloud, name: str) -> str:
+async def delete(cloud: StorageCloud, name: str) -> str:
     """Delete an object and return its generation."""
     generation = str((await cloud.get(name)).json()["generation"])
     assert (await cloud.client.delete(path(name))).status_code == 204
     return generation
 
 
-async def restore(cloud: Cloud, name: str, **query: Any) -> Any:
+async def restore(cloud: StorageCloud, name: str, **query: Any) -> Any:
     return await cloud.client.post(f"{path(name)}/restore", params=query)
 
 
-async def test_deleted_object_is_listed_and_restored(cloud: Cloud) -> None:
+async def test_deleted_object_is_listed_and_restored(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.put("dir/a", b"first")
     await cloud.client.patch(path("dir/a"), json={"metadata": {"k": "v"}})
@@ -64,7 +64,7 @@ async def test_deleted_object_is_listed_and_restored(cloud: Cloud) -> None:
     assert [item["generation"] for item in await kept(cloud)] == [generation]
 
 
-async def test_overwritten_object_is_kept(cloud: Cloud) -> None:
+async def test_overwritten_object_is_kept(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.put("a", b"first")
     generation = (await cloud.get("a")).json()["generation"]
@@ -78,7 +78,7 @@ async def test_overwritten_object_is_kept(cloud: Cloud) -> None:
     assert len(await kept(cloud)) == 2
 
 
-async def test_version_is_soft_deleted_when_it_is_removed(cloud: Cloud) -> None:
+async def test_version_is_soft_deleted_when_it_is_removed(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.client.patch(BUCKET_PATH, json={"versioning": {"enabled": True}})
     await cloud.put("a")
@@ -89,7 +89,7 @@ async def test_version_is_soft_deleted_when_it_is_removed(cloud: Cloud) -> None:
     assert [item["generation"] for item in await kept(cloud)] == [generation]
 
 
-async def test_kept_object_ends_after_the_duration_of_its_deletion(cloud: Cloud) -> None:
+async def test_kept_object_ends_after_the_duration_of_its_deletion(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.put("a")
     generation = await delete(cloud, "a")
@@ -101,7 +101,7 @@ async def test_kept_object_ends_after_the_duration_of_its_deletion(cloud: Cloud)
     assert cloud.files() == 0
 
 
-async def test_kept_object_survives_a_restart(cloud: Cloud) -> None:
+async def test_kept_object_survives_a_restart(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.put("a", b"first")
     generation = await delete(cloud, "a")
@@ -111,7 +111,7 @@ async def test_kept_object_survives_a_restart(cloud: Cloud) -> None:
     assert (await cloud.read("a")).content == b"first"
 
 
-async def test_deleted_object_is_gone_without_a_policy(cloud: Cloud) -> None:
+async def test_deleted_object_is_gone_without_a_policy(cloud: StorageCloud) -> None:
     await keep(cloud)
     bucket = await keep(cloud, 0)
     await cloud.put("a")
@@ -121,7 +121,7 @@ async def test_deleted_object_is_gone_without_a_policy(cloud: Cloud) -> None:
     assert (await kept(cloud), cloud.files()) == ([], 0)
 
 
-async def test_deleted_bucket_takes_its_kept_objects_along(cloud: Cloud) -> None:
+async def test_deleted_bucket_takes_its_kept_objects_along(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.put("a")
     await delete(cloud, "a")
@@ -130,7 +130,7 @@ async def test_deleted_bucket_takes_its_kept_objects_along(cloud: Cloud) -> None
     assert cloud.files() == 0
 
 
-async def test_kept_objects_are_listed_by_prefix_and_pages(cloud: Cloud) -> None:
+async def test_kept_objects_are_listed_by_prefix_and_pages(cloud: StorageCloud) -> None:
     await keep(cloud)
     for name in ("a", "dir/b", "dir/c"):
         await cloud.put(name)
@@ -145,14 +145,14 @@ async def test_kept_objects_are_listed_by_prefix_and_pages(cloud: Cloud) -> None
 
 
 @pytest.mark.parametrize("seconds", [1, WEEK - 1, 90 * DAY + 1, -1, "x"])
-async def test_wrong_duration_is_refused(cloud: Cloud, seconds: object) -> None:
+async def test_wrong_duration_is_refused(cloud: StorageCloud, seconds: object) -> None:
     policy = {"softDeletePolicy": {"retentionDurationSeconds": seconds}}
     refused = await cloud.client.patch(BUCKET_PATH, json=policy)
 
     assert (refused.status_code, reason(refused)) == (400, "invalid")
 
 
-async def test_policy_keeps_its_effective_time_until_it_changes(cloud: Cloud) -> None:
+async def test_policy_keeps_its_effective_time_until_it_changes(cloud: StorageCloud) -> None:
     first = (await keep(cloud))["softDeletePolicy"]
     await cloud.clock.turn(60)
     same = (await keep(cloud))["softDeletePolicy"]
@@ -162,7 +162,7 @@ async def test_policy_keeps_its_effective_time_until_it_changes(cloud: Cloud) ->
     assert changed["effectiveTime"] > first["effectiveTime"]
 
 
-async def test_wrong_restore_is_refused(cloud: Cloud) -> None:
+async def test_wrong_restore_is_refused(cloud: StorageCloud) -> None:
     await keep(cloud)
     await cloud.put("a")
     generation = await delete(cloud, "a")
@@ -177,7 +177,7 @@ async def test_wrong_restore_is_refused(cloud: Cloud) -> None:
     assert one.status_code == 403
 
 
-async def restore_many(cloud: Cloud, **body: Any) -> dict[str, Any]:
+async def restore_many(cloud: StorageCloud, **body: Any) -> dict[str, Any]:
     """Restore objects of the bucket, and return the finished operation."""
     begun = (await cloud.client.post(f"{OBJECTS}/bulkRestore", json=body)).json()
     assert (begun["kind"], begun["done"]) == ("storage#operation", False), begun
@@ -189,7 +189,7 @@ async def restore_many(cloud: Cloud, **body: Any) -> dict[str, Any]:
     raise AssertionError(found)
 
 
-async def test_objects_of_globs_are_restored_in_their_newest_version(cloud: Cloud) -> None:
+async def test_objects_of_globs_are_restored_in_their_newest_version(cloud: StorageCloud) -> None:
     await keep(cloud)
     for number, name in enumerate(("a/1", "a/1", "a/2", "b/1")):
         await cloud.put(name, str(number).encode())
@@ -212,7 +212,7 @@ async def test_objects_of_globs_are_restored_in_their_newest_version(cloud: Clou
     assert (len(listed["operations"]), "nextPageToken" in listed) == (1, True)
 
 
-async def test_objects_are_restored_by_the_time_of_their_deletion(cloud: Cloud) -> None:
+async def test_objects_are_restored_by_the_time_of_their_deletion(cloud: StorageCloud) -> None:
     await keep(cloud)
     for name in "abc":
         await cloud.put(name)
@@ -234,14 +234,16 @@ async def test_objects_are_restored_by_the_time_of_their_deletion(cloud: Cloud) 
         ({"x": 1}, "The field 'x'"),
     ],
 )
-async def test_wrong_bulk_restore_is_refused(cloud: Cloud, body: dict[str, Any], text: str) -> None:
+async def test_wrong_bulk_restore_is_refused(
+    cloud: StorageCloud, body: dict[str, Any], text: str
+) -> None:
     refused = await cloud.client.post(f"{OBJECTS}/bulkRestore", json=body)
     assert (refused.status_code, reason(refused)) == (400, "invalid")
     assert text in refused.text
 
 
 async def test_stopped_or_cancelled_operation_ends_with_an_error(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    cloud: StorageCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def wait(*_: object) -> None:
         await asyncio.Event().wait()
@@ -259,7 +261,7 @@ async def test_stopped_or_cancelled_operation_ends_with_an_error(
 
 
 async def test_operation_that_is_done_is_not_cancelled(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    cloud: StorageCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def finish_and_wait(restores: Any, operation: Any, *_: object) -> None:
         restores._save(replace(operation, done=True))
@@ -275,7 +277,7 @@ async def test_operation_that_is_done_is_not_cancelled(
 
 
 async def test_oldest_operations_are_forgotten(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    cloud: StorageCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_restore, "_MOST_KEPT", 2)
     await keep(cloud)

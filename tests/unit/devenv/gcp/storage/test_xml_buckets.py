@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, Cloud
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, BUCKET_PATH, StorageCloud
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ _LIFECYCLE_RULE = {
 _VERSIONING = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 
 
-async def test_bucket_is_created_and_deleted_by_the_xml_api(cloud: Cloud) -> None:
+async def test_bucket_is_created_and_deleted_by_the_xml_api(cloud: StorageCloud) -> None:
     body = (
         "<CreateBucketConfiguration><LocationConstraint>eu</LocationConstraint>"
         "<StorageClass>NEARLINE</StorageClass></CreateBucketConfiguration>"
@@ -55,7 +55,7 @@ async def test_bucket_is_created_and_deleted_by_the_xml_api(cloud: Cloud) -> Non
     ],
 )
 async def test_setting_of_xml_document_is_that_of_the_json_api(
-    cloud: Cloud, name: str, document: str, value: Any
+    cloud: StorageCloud, name: str, document: str, value: Any
 ) -> None:
     put = await cloud.client.put(f"/{BUCKET}?{name}", content=document)
 
@@ -76,14 +76,16 @@ async def test_setting_of_xml_document_is_that_of_the_json_api(
     ],
 )
 async def test_wrong_xml_document_of_setting_is_refused(
-    cloud: Cloud, name: str, document: str, text: str
+    cloud: StorageCloud, name: str, document: str, text: str
 ) -> None:
     refused = await cloud.client.put(f"/{BUCKET}?{name}", content=document)
     assert (refused.status_code, text in html.unescape(refused.text)) == (400, True), refused.text
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_subresource_of_s3_does_not_act_on_the_bucket(cloud: Cloud, method: str) -> None:
+async def test_subresource_of_s3_does_not_act_on_the_bucket(
+    cloud: StorageCloud, method: str
+) -> None:
     refused = await cloud.client.request(method, f"/{BUCKET}?policy")
 
     assert (refused.status_code, "subresource 'policy'" in refused.text) == (400, True)

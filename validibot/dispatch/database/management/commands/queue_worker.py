@@ -106,7 +106,7 @@ def health_server(
 ) -> Iterator[int]:
     """Serve the worker's health in a thread; yield its port. Port 0 means any free port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class HealthHandler(BaseHTTPRequestHandler):
         timeout = 5
 
         def do_GET(self) -> None:
@@ -127,7 +127,7 @@ def health_server(
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Log no request: probes come every few seconds."""
 
-    with ThreadingHTTPServer(address, Handler) as server:
+    with ThreadingHTTPServer(address, HealthHandler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         logger.info("health at http://%s:%d%s", address[0], server.server_port, HEALTH_PATH)
