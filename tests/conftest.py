@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -65,9 +66,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Guarded())
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Run tests that are named one by one in this process: workers would take longer to start."""
-    return 0 if config.args and all("::" in arg for arg in config.args) else None
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of workers: one more than processors, because tests wait for containers.
+
+    Tests that are named one by one run in this process: workers would take longer to start.
+    """
+    if config.args and all("::" in arg for arg in config.args):
+        return 0
+    return (os.process_cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
