@@ -20,6 +20,8 @@ _HEADLINES = {
     "created": gettext_lazy("created"),
     "held": gettext_lazy("waits for another run to end"),
     "queued": gettext_lazy("queued"),
+    "delivered": gettext_lazy("delivered"),
+    "resumed": gettext_lazy("resumed"),
     "running": gettext_lazy("running"),
     "launched": gettext_lazy("launched"),
     "launch_failed": gettext_lazy("launch failed"),
