@@ -91,7 +91,7 @@ class MarkedNotifications(BaseModel):
 class Preference(Body):
     """The runs that the user is notified of, and how; `workflow` is empty for all others."""
 
-    workflow: Annotated[str, Field(max_length=60)] = ""
+    workflow: Annotated[str, Field(max_length=60, pattern="^[-a-zA-Z0-9_]*$")] = ""
     occasion: Occasion = Occasion.FAILURES
     coverage: Coverage = Coverage.OWN
     in_list: bool = True

@@ -80,15 +80,16 @@ def listed(user: User) -> "QuerySet[Notification]":
 def _drop_unwanted_mails(scope: Scope, workflow: str, held: NotificationPreference) -> None:
     """Delete the mails that wait, for a digest or for the mail server, and that nobody asks for any more.
 
-    Those of other people's runs stay, which a preference for own runs would not ask for: a mail does not
-    know who started its run.
+    A preference for one workflow holds for mails, too, that the one for all workflows asked for. Those of
+    other people's runs stay, which a preference for own runs would not ask for: a mail does not know who
+    started its run.
     """
     waiting = Notification.objects.filter(
         user=scope.user,
         organisation=scope.organisation,
-        preference=workflow,
         channel=Channel.MAIL,
         ended_at=None,
+        **({"workflow": workflow} if workflow else {"preference": ""}),
     )
     wanted = {
         Occasion.ALWAYS: Q(),

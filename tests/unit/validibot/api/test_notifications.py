@@ -59,7 +59,9 @@ def test_preference_is_saved_replaced_and_removed(alice: Api, people: Workflow) 
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("workflow", "nothing"), ("occasion", "sometimes"), ("colour", "red")]
+    ("field", "value"),
+    [("workflow", "nothing"), ("workflow", "a\0"), ("occasion", "sometimes"), ("colour", "red")],
+    ids=["unknown workflow", "NUL", "occasion", "unknown field"],
 )
 def test_wrong_field_of_preference_is_named(
     alice: Api, people: Workflow, field: str, value: str
@@ -82,6 +84,18 @@ def test_lowered_preference_drops_what_waits_for_a_digest(
     change(alice, "put", PREFERENCES, {"mail": "none"})
 
     assert left == ["FAIL"]
+    assert Notification.objects.get() == other
+
+
+def test_preference_for_a_workflow_drops_what_waits_by_that_of_all(
+    alice: Api, acme: Organisation, people: Workflow
+) -> None:
+    waits = {"channel": "mail", "rhythm": "daily"}
+    notify(acme, **waits)
+    other = notify(acme, workflow="other", **waits)
+
+    change(alice, "put", PREFERENCES, {"workflow": "people", "mail": "none"})
+
     assert Notification.objects.get() == other
 
 
