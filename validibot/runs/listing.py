@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -68,17 +67,18 @@ def _searched(
 ) -> tuple[list[Run], str, dt.datetime | None]:
     """Return the runs that fit, the cursor behind them, and how far the search came."""
     candidates = list(rows.values_list("pk", "created_at")[: SEARCHED_RUNS + 1])
-    keys = [pk for pk, _ in candidates[:SEARCHED_RUNS]]
-    fitting, count = search(keys)
-    wanted = [pk for pk in keys if pk in fitting]
-    by_key = {run.pk: run for run in rows.filter(pk__in=wanted[:size])}
-    shown = [by_key[pk] for pk in wanted[:size] if pk in by_key]
+    searched = candidates[:SEARCHED_RUNS]
+    fitting, count = search([pk for pk, _ in searched])
+    wanted = [(pk, moment) for pk, moment in searched if pk in fitting]
+    by_key = {run.pk: run for run in rows.filter(pk__in=[pk for pk, _ in wanted[:size]])}
+    # A run may have been deleted meanwhile.
+    shown = [by_key[pk] for pk, _ in wanted[:size] if pk in by_key]
     if len(wanted) > size:
-        return shown, _cursor(shown[-1]), None
+        return shown, _written(*wanted[size - 1]), None
     if count >= len(candidates):
         return shown, "", None
-    last_key, moment = candidates[count - 1]
-    return shown, _written(moment, last_key), moment
+    last = candidates[count - 1]
+    return shown, _written(*last), last[1]
 
 
 def _beyond(moment: dt.datetime, key: UUID, *, is_newer: bool) -> Q:
@@ -89,10 +89,10 @@ def _beyond(moment: dt.datetime, key: UUID, *, is_newer: bool) -> Q:
 
 
 def _cursor(run: Run) -> str:
-    return _written(run.created_at, run.pk)
+    return _written(run.pk, run.created_at)
 
 
-def _written(moment: dt.datetime, key: Any) -> str:
+def _written(key: UUID, moment: dt.datetime) -> str:
     return f"{moment.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S.%f}Z_{key}"
 
 

@@ -1,7 +1,9 @@
 """Read operations of the API: documents, pages, and refusals."""
 
 import base64
+from collections.abc import Sequence
 from unittest.mock import Mock
+from uuid import UUID
 
 import pytest
 from django.db import OperationalError
@@ -10,6 +12,7 @@ from django.utils import timezone
 from tests.factories import FindingFactory, RunFactory, StepRunFactory
 from tests.unit.validibot.api.conftest import Api
 from validibot.accounts.models import Organisation
+from validibot.runs.listing import page_of_runs
 from validibot.runs.models import Run
 from validibot.workflows.models import WeatherFile, Workflow
 
@@ -231,3 +234,16 @@ def test_search_in_findings_goes_on_behind_its_cursor(
     assert sorted(_walk(alice, f"{place}&page_size=1")) == sorted(str(run.pk) for run in runs[:3])
     for more in ("count=true", "cursor=older_1"):
         assert alice.get(f"{place}&{more}").status_code == 400, more
+
+
+def test_search_goes_on_behind_runs_that_were_deleted_meanwhile(people: Workflow) -> None:
+    RunFactory.create_batch(2, workflow=people)
+
+    def search(keys: Sequence[UUID]) -> tuple[set[UUID], int]:
+        Run.objects.filter(pk=keys[0]).delete()
+        return set(keys), len(keys)
+
+    found = page_of_runs(Run.objects.all(), {}, size=1, search=search)
+    behind = page_of_runs(Run.objects.all(), {"older": found.older}, size=1)
+
+    assert (found.object_list, behind.object_list) == ([], [Run.objects.get()])
