@@ -174,7 +174,7 @@ MEDIA_URL = media_url()
 # Pages load nothing from elsewhere but public media, and run nothing that stands in them.
 SECURE_CSP = {
     "default-src": ["'self'"],
-    "img-src": ["'self'", "data:", *media_origins(MEDIA_URL)],
+    "img-src": ["'self'", "data:", *media_sources(MEDIA_URL)],
     "object-src": ["'none'"],
     "base-uri": ["'self'"],
     "form-action": ["'self'", *SIGN_IN_ORIGINS],

@@ -51,7 +51,9 @@ def media_storage(data_root: str, url: str) -> dict[str, Any]:
     return {"BACKEND": _GOOGLE, "OPTIONS": options}
 
 
-def media_origins(url: str) -> list[str]:
-    """Return the origin that pages load media from, unless it is their own."""
-    parts = urlsplit(url)
-    return [f"{parts.scheme}://{parts.netloc}"] if parts.netloc else []
+def media_sources(url: str) -> list[str]:
+    """Return the source that pages load media from, unless it is their own.
+
+    With its path: at the origin of Cloud Storage everybody may have a bucket.
+    """
+    return [url] if urlsplit(url).netloc else []

@@ -165,11 +165,11 @@ def test_host_database_follows_url_and_platform() -> None:
     [
         ({}, {"location": "/srv/validibot/public", "base_url": "/media/"}, []),
         ({"DATA_ROOT": "gs://b/x"}, {"bucket_name": "b", "location": "x/public"}, []),
-        ({"GCS_MEDIA_BUCKET": "m"}, {"bucket_name": "m"}, ["https://storage.googleapis.com"]),
+        ({"GCS_MEDIA_BUCKET": "m"}, {"bucket_name": "m"}, ["https://storage.googleapis.com/m/"]),
     ],
     ids=["folder", "private bucket", "public bucket"],
 )
-def test_public_media_have_a_place_and_their_origin_is_allowed(
+def test_public_media_have_a_place_and_only_it_is_allowed(
     told: dict[str, str], place: dict[str, str], images: list[str]
 ) -> None:
     options, policy = json.loads(
