@@ -8,7 +8,6 @@ import datetime as dt
 import hashlib
 import logging
 import re
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -99,9 +98,10 @@ def make_sizes(image_id: int) -> None:
         mine.update(upload=None, is_refused=True, requested_at=None)
         return
     files = {_name(image, content, size): (content, size) for content, size in made}
-    # Noted before they are written: those that no row names in the end are deleted.
+    # Noted before they are written; the notes stay when the row names the files, because it may be deleted
+    # at the same moment.
     due = timezone.now() + WRITTEN_WITHIN
-    _remove(files, due_at=due)
+    RemovedMedia.note(files, due_at=due)
     for name, (content, _size) in files.items():
         media.put(name, content)
     largest, (width, height) = made[0]
@@ -116,8 +116,7 @@ def make_sizes(image_id: int) -> None:
             sizes=[{"name": name, "width": size[0]} for name, (_content, size) in files.items()],
             requested_at=None,
         ):
-            RemovedMedia.objects.filter(name__in=files).delete()
-            _remove(old, due_at=timezone.now())
+            RemovedMedia.note(old, due_at=timezone.now())
 
 
 def lost_images(now: dt.datetime, *, limit: int) -> list[tuple[int, str]]:
@@ -140,15 +139,6 @@ def remove_due(now: dt.datetime, *, limit: int) -> None:
                 logger.warning("public files are deleted later: %s", error)
                 return
         row.delete()
-
-
-def _remove(names: Iterable[str], *, due_at: dt.datetime) -> None:
-    RemovedMedia.objects.bulk_create(
-        [RemovedMedia(name=name, due_at=due_at) for name in names],
-        update_conflicts=True,
-        unique_fields=["name"],
-        update_fields=["due_at"],
-    )
 
 
 def _name(image: WorkflowImage, content: bytes, size: tuple[int, int]) -> str:

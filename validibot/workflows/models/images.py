@@ -1,5 +1,7 @@
 """Featured images of workflows."""
 
+import datetime as dt
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -61,7 +63,7 @@ class WorkflowImage(models.Model):
 
 
 class RemovedMedia(models.Model):
-    """A file of the public media that no row names, or will name; the sweep deletes it when it is due."""
+    """A file of the public media; once it is due the sweep deletes it, unless an image names it."""
 
     name = models.CharField(max_length=200, unique=True)
     due_at = models.DateTimeField(db_index=True)
@@ -69,13 +71,20 @@ class RemovedMedia(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @staticmethod
+    def note(names: Iterable[str], *, due_at: dt.datetime) -> None:
+        """Have files deleted at a moment; one that was noted before gets the new moment."""
+        RemovedMedia.objects.bulk_create(
+            [RemovedMedia(name=name, due_at=due_at) for name in names],
+            update_conflicts=True,
+            unique_fields=["name"],
+            update_fields=["due_at"],
+        )
+
 
 def _remove_sizes(instance: WorkflowImage, **_: Any) -> None:
     """Have the files of a deleted row deleted, also of one that went with its organisation."""
-    RemovedMedia.objects.bulk_create(
-        [RemovedMedia(name=each["name"], due_at=timezone.now()) for each in instance.sizes],
-        ignore_conflicts=True,
-    )
+    RemovedMedia.note((each["name"] for each in instance.sizes), due_at=timezone.now())
 
 
 post_delete.connect(_remove_sizes, sender=WorkflowImage)

@@ -63,7 +63,7 @@ def test_image_is_made_smaller_encoded_anew_and_shown(
             assert (stored.format, stored.size, dict(stored.getexif())) == ("WEBP", size, {})
     assert found[1] in Client().get(f"/launch/{token}/").content.decode()
     row = WorkflowImage.objects.get()
-    assert (row.upload, row.requested_at, RemovedMedia.objects.count()) == (None, None, 0)
+    assert (row.upload, row.requested_at) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,28 @@ def test_files_of_replaced_and_removed_images_are_deleted(
     assert not RemovedMedia.objects.exists()
 
 
+def test_files_made_while_their_image_is_deleted_are_deleted(client: Client, base: str) -> None:
+    with patch.object(media, "put", side_effect=StorageError("away")):
+        sent(client, base, picture(size=(10, 10)))
+    deleted = WorkflowImage.objects.get()
+    images.make_sizes.func(deleted.pk)
+    kept = WorkflowImage.objects.get().address
+
+    deleted.delete()  # the row as it was before
+    images.remove_due(timezone.now() + images.WRITTEN_WITHIN, limit=10)
+
+    assert (Client().get(kept).status_code, RemovedMedia.objects.count()) == (404, 0)
+
+
 def test_sizes_are_made_again_in_new_media_under_the_same_names(client: Client, base: str) -> None:
     sent(client, base, picture(size=(700, 10)))
     before = WorkflowImage.objects.get()
     for each in before.sizes:
         media.delete(each["name"])
+    WorkflowImage.objects.update(upload_name="")  # as an earlier version left it
 
     images.request_all()
+    assert "is being made smaller" not in client.get(f"{base}/edit/").content.decode()
     images.make_sizes.func(before.pk)
 
     assert WorkflowImage.objects.get().sizes[0] == before.sizes[0]
