@@ -29,6 +29,7 @@ from validibot.runs.states import RunStatus
 from validibot.submissions import content
 from validibot.submissions.models import Submission
 from validibot.workflows.editing import rows_by_slug
+from validibot.workflows.images import images_of
 from validibot.workflows.models import OrganisationAiEndpoint, Workflow
 
 BATCH = 200
@@ -104,6 +105,7 @@ def delete_organisation(organisation_id: int) -> None:
     """Delete an organisation with everything in it, then its files."""
     delete_runs(Run.objects.filter(organisation_id=organisation_id))
     with transaction.atomic():
+        images_of(organisation_id).delete()  # the cascade would load all of them with their content
         Organisation.objects.filter(pk=organisation_id).delete()
     for kind in ("runs", "submissions"):
         delete_files(f"{settings.DATA_ROOT}/{kind}/{organisation_id}/")

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.tasks import task
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -32,10 +33,14 @@ NAME = re.compile(r"featured/[0-9a-f]{32}-[0-9a-f]{32}-[0-9]{1,4}\.webp")
 logger = logging.getLogger(__name__)
 
 
+def images_of(organisation_id: int) -> "QuerySet[WorkflowImage]":
+    """Return the featured images of an organisation without their content."""
+    return WorkflowImage.objects.defer("content", "upload").filter(organisation=organisation_id)
+
+
 def image_of(workflow: Workflow) -> WorkflowImage | None:
     """Return the featured image of a workflow without its content."""
-    rows = WorkflowImage.objects.defer("content", "upload")
-    return rows.filter(organisation=workflow.organisation_id, workflow=workflow.slug).first()
+    return images_of(workflow.organisation_id).filter(workflow=workflow.slug).first()
 
 
 def set_image(workflow: Workflow, name: str, content: bytes) -> None:
@@ -65,9 +70,7 @@ def set_image(workflow: Workflow, name: str, content: bytes) -> None:
 
 def remove_image(workflow: Workflow) -> None:
     """Remove the featured image; a workflow without one stays as it is."""
-    WorkflowImage.objects.filter(
-        organisation=workflow.organisation, workflow=workflow.slug
-    ).delete()
+    images_of(workflow.organisation_id).filter(workflow=workflow.slug).delete()
 
 
 def request_all() -> int:

@@ -9,13 +9,15 @@ from unittest.mock import patch
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from PIL import Image
 
 from validibot.accounts.models import Membership
 from validibot.core.storage import StorageError, media
+from validibot.runs.deletion import delete_organisation
 from validibot.runs.sweep import run_sweep
 from validibot.workflows import editing, images, links
 from validibot.workflows.models import RemovedMedia, Workflow, WorkflowImage
@@ -155,6 +157,19 @@ def test_files_made_while_their_image_is_deleted_are_deleted(client: Client, bas
     images.remove_due(timezone.now() + images.WRITTEN_WITHIN, limit=10)
 
     assert (Client().get(kept).status_code, RemovedMedia.objects.count()) == (404, 0)
+
+
+def test_deletion_of_an_organisation_loads_no_content_of_images(
+    client: Client, base: str, workflow: Workflow
+) -> None:
+    sent(client, base, picture(size=(10, 10)))
+
+    with CaptureQueriesContext(connection) as queries:
+        delete_organisation.func(workflow.organisation_id)
+
+    made = [each["sql"] for each in queries]
+    until = next(n for n, sql in enumerate(made) if 'DELETE FROM "workflows_workflowimage"' in sql)
+    assert not [sql for sql in made[:until] if '"workflows_workflowimage"."content"' in sql]
 
 
 def test_sizes_are_made_again_in_new_media_under_the_same_names(client: Client, base: str) -> None:
