@@ -181,11 +181,12 @@ class LogBuckets:
         )
 
     def _purge(self, name: BucketName) -> None:
-        self._records.delete(name.key)
         self._entries.pop(name.key, None)
+        self._store.connection.execute(f"DROP TABLE IF EXISTS {_table(name)}")
         for view_id in self.views(name):
             self.delete_view(name, view_id)
-        self._store.connection.execute(f"DROP TABLE IF EXISTS {_table(name)}")
+        # The last, so that after a crash the next look-up goes on.
+        self._records.delete(name.key)
 
 
 def _table(name: BucketName) -> str:

@@ -39,7 +39,7 @@ from devenv.gcp.storage.multipart import FormBody
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import fields_of_headers, sums_of_headers
 from devenv.gcp.storage.signed import Signatures
-from devenv.gcp.storage.xml_uploads import XML_TYPE
+from devenv.gcp.storage.xml_documents import XML_TYPE
 
 _UNCHECKED = ("bucket", "policy", "signature", "x-goog-signature", "googleaccessid")
 _IGNORED = "x-ignore-"

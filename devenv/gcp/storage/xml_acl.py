@@ -6,10 +6,8 @@ the project are written as groups with an id that is their entity.
 See https://cloud.google.com/storage/docs/xml-api/put-bucket-acls.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree as ET
 
 from starlette.responses import Response
 
@@ -20,9 +18,8 @@ from devenv.gcp.storage.errors import MethodNotAllowed, UploadProblem, xml_text
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.objects import Objects
-from devenv.gcp.storage.xml_uploads import XML_TYPE
+from devenv.gcp.storage.xml_documents import XML_TYPE, parse_xml, tag_of
 
-_TAG = re.compile(r"\{.*\}")
 _PERMISSIONS = {"READ": "READER", "WRITE": "WRITER", "FULL_CONTROL": "OWNER"}
 _NAMES = {role: permission for permission, role in _PERMISSIONS.items()}
 # Scopes by the beginning of their entities: type, and the element with the rest of the entity.
@@ -97,20 +94,19 @@ def _scope(entity: str) -> str:
 
 def _entries(body: bytes) -> list[dict[str, str]]:
     """Return the entries of a document. Raises UploadProblem."""
-    malformed = UploadProblem("MalformedACLError", "The access control list is not valid XML.")
-    try:
-        root = ET.fromstring(body)  # noqa: S314 - bounded, and expat refuses to expand bombs
-    except (ET.ParseError, LookupError, ValueError) as error:
-        raise malformed from error
+    root = parse_xml(body, "MalformedACLError", "The access control list is not valid XML.")
     prefixes = {kind: prefix for prefix, (kind, _) in _SCOPES.items()}
     entries = []
     for element in root.iter():
-        if _TAG.sub("", element.tag) != "Entry":
+        if tag_of(element) != "Entry":
             continue
-        children = {_TAG.sub("", child.tag): child for child in element}
+        children = {tag_of(child): child for child in element}
         scope, permission = children.get("Scope"), children.get("Permission")
         if scope is None or permission is None or scope.get("type") not in prefixes:
-            raise malformed
+            raise UploadProblem(
+                "MalformedACLError",
+                f"An Entry needs a Permission, and a Scope of one of the types {', '.join(prefixes)}.",
+            )
         prefix = prefixes[scope.get("type", "")]
         text = "".join(scope.itertext()).strip()
         entity = text if prefix == "project" else "-".join(filter(None, (prefix, text)))

@@ -34,8 +34,9 @@ from devenv.gcp.storage.resources import (
 )
 from devenv.gcp.storage.xml_acl import XmlAcl
 from devenv.gcp.storage.xml_buckets import SETTINGS, XmlBuckets
+from devenv.gcp.storage.xml_documents import XML_TYPE
 from devenv.gcp.storage.xml_lists import XmlLists
-from devenv.gcp.storage.xml_uploads import XML_TYPE, XmlMultipart
+from devenv.gcp.storage.xml_uploads import XmlMultipart
 
 _OVERRIDES = {
     "response-content-type": "content-type",

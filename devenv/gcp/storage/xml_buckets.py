@@ -8,7 +8,6 @@ https://cloud.google.com/storage/docs/xml-api/put-bucket-lifecycle and
 https://cloud.google.com/storage/docs/xml-api/put-bucket-cors.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
@@ -21,12 +20,11 @@ from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, UploadProbl
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.model import BucketRecord
 from devenv.gcp.storage.parameters import number
-from devenv.gcp.storage.xml_uploads import XML_TYPE
+from devenv.gcp.storage.xml_documents import XML_TYPE, parse_xml, tag_of
 
 _T = TypeVar("_T")
 SETTINGS = ("cors", "lifecycle", "location", "versioning")
 _ANY = (None, None)
-_TAG = re.compile(r"\{.*\}")
 # Elements of conditions by their names in the JSON API; those in _REPEATED are lists there.
 _CONDITIONS = {
     "Age": "age",
@@ -71,7 +69,7 @@ class XmlBuckets:
                     _document(setting, found, exchange.shapes.region), media_type=XML_TYPE
                 )
             case "PUT", "cors" | "lifecycle" | "versioning":
-                value = _READERS[setting](_root(await exchange.body()))
+                value = _READERS[setting](parse_xml(await exchange.body()))
                 self._change(exchange, bucket, {setting: value})
                 return Response()
             case "DELETE", "lifecycle":
@@ -82,7 +80,7 @@ class XmlBuckets:
     async def _create(self, exchange: Exchange, bucket: str) -> Response:
         resource: dict[str, Any] = {"name": bucket}
         if body := await exchange.body():
-            root = _root(body)
+            root = parse_xml(body)
             names = {"LocationConstraint": "location", "StorageClass": "storageClass"}
             for element in root:
                 resource[_known(names, element, "CreateBucketConfiguration")] = _text(element)
@@ -137,7 +135,7 @@ def _lifecycle_rule(rule: Mapping[str, Any]) -> str:
 
 
 def _read_versioning(root: ET.Element) -> dict[str, bool]:
-    statuses = [_text(element) for element in root if _name(element) == "Status"]
+    statuses = [_text(element) for element in root if tag_of(element) == "Status"]
     if statuses not in (["Enabled"], ["Suspended"]):
         raise UploadProblem(
             "MalformedVersioningConfiguration", "Status must be Enabled or Suspended."
@@ -152,7 +150,7 @@ def _read_cors(root: ET.Element) -> list[dict[str, Any]]:
 def _cors_of(rule: ET.Element) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for element in rule:
-        if _name(element) == "MaxAgeSec":
+        if tag_of(element) == "MaxAgeSec":
             fields["maxAgeSeconds"] = number(_text(element), "MaxAgeSec")
             continue
         member, key = _known(_CORS_LISTS, element, "Cors")
@@ -171,10 +169,10 @@ def _lifecycle_of(rule: ET.Element) -> dict[str, Any]:
         kind = _known({"Action": action, "Condition": condition}, part, "Rule")
         for element in part:
             if kind is action:
-                action["type"] = _name(element)
+                action["type"] = tag_of(element)
                 action |= {"storageClass": _text(element)} if _text(element) else {}
                 continue
-            name, text = _name(element), _text(element)
+            name, text = tag_of(element), _text(element)
             key = _known(_CONDITIONS, element, "Condition")
             if name in _REPEATED:
                 condition.setdefault(key, []).append(text)
@@ -192,31 +190,19 @@ def _value(name: str, text: str) -> object:
 _READERS = {"cors": _read_cors, "lifecycle": _read_lifecycle, "versioning": _read_versioning}
 
 
-def _root(body: bytes) -> ET.Element:
-    """Return the first element of a document. Raises UploadProblem."""
-    try:
-        return ET.fromstring(body)  # noqa: S314 - bounded, and expat refuses to expand bombs
-    except (ET.ParseError, LookupError, ValueError) as error:
-        raise UploadProblem("MalformedXML", "The XML of the request is not valid.") from error
-
-
 def _only(parent: ET.Element, name: str) -> Iterator[ET.Element]:
     """Yield the elements of `parent`, which must all have one name. Raises NotEmulated."""
     for element in parent:
-        _known({name: name}, element, _name(parent))
+        _known({name: name}, element, tag_of(parent))
         yield element
 
 
 def _known(names: Mapping[str, _T], element: ET.Element, where: str) -> _T:
     """Return what an element's name stands for. Raises NotEmulated."""
-    name = _name(element)
+    name = tag_of(element)
     if name not in names:
         raise NotEmulated(f"The element '{name[:100]}' in {where}")
     return names[name]
-
-
-def _name(element: ET.Element) -> str:
-    return _TAG.sub("", element.tag)
 
 
 def _text(element: ET.Element) -> str:

@@ -18,7 +18,7 @@ from devenv.gcp.storage.listing import LAST, ListRequest, ObjectPage, parse
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.resources import timestamp
-from devenv.gcp.storage.xml_uploads import XML_TYPE
+from devenv.gcp.storage.xml_documents import XML_TYPE
 
 _NAMESPACE = "http://doc.s3.amazonaws.com/2006-03-01"
 _MOST_BUCKETS = 1000

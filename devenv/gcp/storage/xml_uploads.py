@@ -11,11 +11,9 @@ See https://cloud.google.com/storage/docs/multipart-uploads.
 
 import asyncio
 import json
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree as ET
 
 from starlette.responses import Response
 
@@ -28,12 +26,11 @@ from devenv.gcp.storage.model import ObjectContent, ObjectRecord
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import sums_of_headers, timestamp
+from devenv.gcp.storage.xml_documents import XML_TYPE, parse_xml, tag_of
 
-XML_TYPE = "text/xml; charset=UTF-8"  # Node's client reads documents of type text/* only
 _MIN_PART = 5 * 1024 * 1024  # all but the last
 _MAX_PARTS = 10_000
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_TAG = re.compile(r"\{[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +171,15 @@ class XmlMultipart:
 
 def _parts_of(body: bytes) -> list[tuple[int, str]]:
     """Return the numbers and ETags in the body of a completion. Raises UploadProblem."""
-    malformed = UploadProblem("MalformedXML", "The XML of the request is not valid.")
-    try:
-        root = ET.fromstring(body)  # noqa: S314 - bounded, and expat refuses to expand bombs
-    except (ET.ParseError, LookupError, ValueError) as error:
-        raise malformed from error
     named = [
-        {_TAG.sub("", child.tag): child.text or "" for child in part}
-        for part in root
-        if _TAG.sub("", part.tag) == "Part"
+        {tag_of(child): child.text or "" for child in part}
+        for part in parse_xml(body)
+        if tag_of(part) == "Part"
     ]
     if not named or not all({"PartNumber", "ETag"} <= part.keys() for part in named):
-        raise malformed
+        raise UploadProblem(
+            "MalformedXML", "The XML of the request must have parts with PartNumber and ETag."
+        )
     return [(number(part["PartNumber"].strip(), "PartNumber"), part["ETag"]) for part in named]
 
 
