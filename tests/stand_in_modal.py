@@ -88,6 +88,11 @@ class _StandInCall:
             self.error = exception.RemoteError("")
         self.done.set()
 
+    def wait_for_thread(self) -> None:
+        """Wait until no code of the call runs, if it ever began."""
+        if self.thread and self.thread.ident:
+            self.thread.join(90)
+
     def _time_out(self) -> None:
         self.timed_out = True
         if self.process:
@@ -306,6 +311,7 @@ class FunctionCall:
         if call.process:
             call.process.kill()
         elif call.held:
+            call.held = False  # it never begins
             call.error = exception.RemoteError("")
             call.done.set()
 

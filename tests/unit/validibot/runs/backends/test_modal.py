@@ -265,6 +265,9 @@ def test_cancelled_call_ends_and_is_not_cancelled_again(request_: LaunchRequest)
     assert backend().cancel(execution)
     assert backend().state(execution).phase is Phase.FAILED
     assert not backend().cancel(execution)
+    server.release()
+    server.calls[execution].wait_for_thread()
+    assert worked == []
 
 
 def test_function_that_is_not_published_is_named_with_the_command() -> None:
