@@ -42,12 +42,16 @@ WITH_FILES: tuple[tuple[Any, str], ...] = ((StepRun, "weather"), (WeatherFile, "
 
 @dataclass(slots=True)
 class AddressReport:
-    """Counts of addresses. `missing` has the first files that rows name and the target lacks."""
+    """Counts of addresses. `missing` has the first files that rows name and the target lacks.
+
+    `elsewhere` counts addresses below neither root; `example` is one of them.
+    """
 
     changed: int = 0
     missing_count: int = 0
     missing: list[str] = field(default_factory=list)
     elsewhere: int = 0
+    example: str = ""
 
     def add_missing(self, message: str) -> None:
         self.missing_count += 1
@@ -99,7 +103,9 @@ class AddressChange:
         others = model.objects.exclude(uri="")
         for root in (self.old_root, self.target.root):
             others = others.exclude(uri__startswith=f"{root}/")
-        self.report.elsewhere += others.count()
+        if found := others.count():
+            self.report.elsewhere += found
+            self.report.example = others.order_by("pk").values_list("uri", flat=True)[0]
 
     def _change_column(self, model: Any, name: str) -> None:
         """Replace the root in one statement. These addresses consist of ids, which are never quoted."""

@@ -98,6 +98,18 @@ def test_missing_and_damaged_files_are_named_and_keep_their_address(target: Path
     assert (target / MARKER).exists()
 
 
+def test_addresses_below_another_root_are_named_and_refused(target: Path) -> None:
+    artifact = ArtifactFactory.create(uri="gs://old-bukcet/runs/a b.csv", storage_version="17")
+
+    with pytest.raises(CommandError, match=r"such as gs://old-bukcet/runs/a b\.csv"):
+        change_addresses()
+
+    assert not (target / MARKER).exists()
+    assert "addresses elsewhere: 1" in change_addresses("--allow-missing")
+    artifact.refresh_from_db()
+    assert artifact.storage_version == "17"
+
+
 def test_drain_without_maintenance_is_refused() -> None:
     with pytest.raises(CommandError, match=r"manage\.py maintenance on"):
         call_command("move", "drain")

@@ -67,7 +67,9 @@ class Command(BaseCommand):
             "old_root", help="DATA_ROOT of the old installation, as rows have it"
         )
         addresses.add_argument(
-            "--allow-missing", action="store_true", help="accept that files of the old one are lost"
+            "--allow-missing",
+            action="store_true",
+            help="accept that files of the old one are lost, or below another root",
         )
         rehearsal = steps.add_parser(
             "rehearse",
@@ -179,12 +181,18 @@ class Command(BaseCommand):
                 f" elsewhere: {report.elsewhere}."
             )
             lines = "\n".join(report.missing)
-            if lines and options["allow_missing"]:
+            if options["allow_missing"]:
                 self.stderr.write(lines)
             elif lines:
                 raise MoveError(
                     f"{lines}\nMove the missing files (`move media`), then repeat the command; their"
                     " rows have the old addresses still. --allow-missing accepts the loss."
+                )
+            elif report.elsewhere:
+                raise MoveError(
+                    f"{report.elsewhere} addresses are below neither {change.old_root} nor"
+                    f" {change.target.root}, such as {report.example}. Repeat `move addresses` with their"
+                    " root. --allow-missing leaves them as they are."
                 )
         open_for_purge()
         request_all()  # public media were not moved: the sweep has them made again
@@ -194,6 +202,7 @@ class Command(BaseCommand):
 
         The database comes first: the files that its rows name are at the source then.
         """
+        place_of(options["source"], connections=options["workers"])  # a wrong name is told at once
         if options["replace"] and "core_maintenance" in database_tables():
             Maintenance.objects.get_or_create(id=1, defaults={"note": "moving in"})
         options |= {"dry_run": False, "rehearsal": True, "allow_missing": False}
