@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -174,7 +175,8 @@ with socket.socket(socket.AF_UNIX) as server:
     socket.send_fds(server, [b"."], [0, 1, 2])
     request = [{!r} + sys.argv[1:], dict(os.environ), os.getcwd()]
     server.sendall(json.dumps(request).encode() + b"\\n")
-    _, code = map(int, server.makefile())
+    lines = server.makefile()
+    _, code = int(lines.readline()), int(lines.readline())
 sys.exit(code if code >= 0 else 128 - code)
 """
 
@@ -210,18 +212,31 @@ class _Server:
     def _start(self, client: socket.socket) -> None:
         _, files, _, _ = socket.recv_fds(client, 1, 3)
         with client.makefile() as lines:
-            arguments, environ, folder = json.loads(lines.readline())
-        child = os.fork()
-        if not child:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _become(arguments, environ, folder, files)
+            request = lines.readline()
+        child = 0
+        if request.endswith("\n"):  # else the client has ended itself
+            child = os.fork()
+            if not child:
+                self._leave(client)
+                arguments, environ, folder = json.loads(request)
+                _become(arguments, environ, folder, files)
         for file in files:
             os.close(file)
+        if not child:
+            client.close()
+            return
         with suppress(OSError):  # it has ended itself
             client.sendall(f"{child}\n".encode())
         self.asked[child] = client
         self.events.register(client, selectors.EVENT_READ, child)
+
+    def _leave(self, client: socket.socket) -> None:
+        """Close in a fork what belongs to the server: a client is answered when all copies are closed."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.events.close()
+        for each in (self.listener, client, *self.asked.values()):
+            each.close()
 
     def _answer(self) -> None:
         for child in list(self.asked):
@@ -251,10 +266,15 @@ def _become(
     os.environ.clear()  # noqa: TID251 - a process of its own
     os.environ.update(environ)  # noqa: TID251
     code = _run(arguments)
-    with suppress(OSError, ValueError):
+    try:  # as the interpreter ends, and forks of multiprocessing do
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+    except (OSError, ValueError):  # an output is closed
+        pass
+    finally:
+        os._exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
