@@ -6,12 +6,12 @@ database is asked which migrations are new: no list of released ones has to be k
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import connection
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.operations import RunPython
+from django.db.migrations.operations import RunPython, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django_migration_linter import IgnoreMigration
 from django_migration_linter.sql_analyser.analyser import analyse_sql_statements
@@ -35,8 +35,10 @@ def check_migrations() -> None:
     steps = executor.migration_plan(executor.loader.graph.leaf_nodes())
     problems = []
     for migration, _ in steps:
-        if _is_checked(migration):
-            problems += [f"{_file_of(migration)}: {each}" for each in data_problems(migration)]
+        if not migration.__module__.startswith("validibot."):
+            continue
+        problems += [f"{_file_of(migration)}: {each}" for each in data_problems(migration)]
+        if not any(isinstance(each, IgnoreMigration) for each in migration.operations):
             sql = executor.loader.collect_sql([(migration, False)])
             problems += [f"{_file_of(migration)}: {each}" for each in sql_problems(sql)]
     if problems:
@@ -57,13 +59,22 @@ def data_problems(migration: Migration) -> Iterator[str]:
     """
     if getattr(migration, "rows_may_change", ""):
         return
-    for operation in migration.operations:
+    for operation in _database_operations(migration.operations):
         if isinstance(operation, RunPython) or _CHANGES_ROWS.search(_sql_of(operation)):
             yield (
                 f"{operation.describe()}: changes rows that the version before reads. Write the new form in a "
                 "later release than the code that reads both, or say in `rows_may_change` of the migration "
                 "when that does no harm"
             )
+
+
+def _database_operations(operations: Iterable[Operation]) -> Iterator[Operation]:
+    """Yield the operations that reach the database, also those that are kept apart from the state."""
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _database_operations(operation.database_operations)
+        else:
+            yield operation
 
 
 def _sql_of(operation: Operation) -> str:
@@ -99,12 +110,6 @@ def _issues(created: list[str], statements: list[str]) -> Iterator[str]:
     for issue in (*errors, *warnings):
         name = ".".join(each for each in (issue.table, issue.column) if each)
         yield f"{issue.message}{f' ({name})' if name else ''}"
-
-
-def _is_checked(migration: Migration) -> bool:
-    """Return whether a migration is ours, and has no exception."""
-    is_ours = migration.__module__.startswith("validibot.")
-    return is_ours and not any(isinstance(each, IgnoreMigration) for each in migration.operations)
 
 
 def _file_of(migration: Migration) -> str:

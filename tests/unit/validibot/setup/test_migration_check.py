@@ -4,14 +4,19 @@ import pytest
 from django.contrib.postgres.operations import NotInTransactionMixin
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.db.migrations import AddIndex, Migration, RunPython, RunSQL
+from django.db.migrations import AddIndex, Migration, RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Index
 from django_migration_linter import IgnoreMigration
 
-from validibot.setup.migration_check import check_migrations, data_problems, sql_problems
+from validibot.setup.migration_check import (
+    MigrationRefused,
+    check_migrations,
+    data_problems,
+    sql_problems,
+)
 
 CREATE = 'CREATE TABLE "new" ("id" bigint PRIMARY KEY);'
 
@@ -78,6 +83,16 @@ def test_exception_in_the_migration_lets_it_pass(
     check_migrations()
 
 
+def test_exception_of_locks_lets_no_change_of_rows_pass(
+    new_migration: Migration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = [RunPython(RunPython.noop), IgnoreMigration()]
+    monkeypatch.setattr(new_migration, "operations", operations)
+
+    with pytest.raises(MigrationRefused, match="rows_may_change"):
+        check_migrations()
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "operation",
@@ -85,6 +100,7 @@ def test_exception_in_the_migration_lets_it_pass(
         RunPython(RunPython.noop),
         RunSQL("UPDATE webhooks_webhook SET style = 'text'"),
         RunSQL([("DELETE FROM webhooks_webhook WHERE style = %s", ["text"])]),
+        SeparateDatabaseAndState(database_operations=[RunPython(RunPython.noop)]),
     ],
 )
 def test_change_of_rows_is_refused_unless_old_code_reads_them(
