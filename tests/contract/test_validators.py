@@ -5,7 +5,9 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from queue import Queue
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from validibot_shared.canonicalization import sha256_hex_for_model
@@ -21,6 +23,8 @@ from validators.sdk.main import DONE, main
 from validators.sdk.manifest import ManifestSample, ValidatorManifest, read_manifest
 from validators.sdk.testing import NONCE, write_envelope
 from validators.sdk.validation import ContainerValidator
+from validibot.runs.backends.base import ExecutionState, LaunchRequest, Phase
+from validibot.runs.backends.subprocess import SubprocessBackend
 
 MANIFESTS = [read_manifest(path.parent) for path in sorted(Path("validators").glob("*/*.toml"))]
 SAMPLES = [
@@ -142,6 +146,35 @@ def test_second_execution_repeats_callback_only(
     assert (told[0].callback_nonce, len(told)) == (NONCE, 2)
     assert told[0].status is ValidationStatus.FAILED_VALIDATION
     assert (tmp_path / "output.json").read_bytes() == first
+
+
+# The other two run as child processes in the flows.
+@pytest.mark.parametrize("slug", ["schematron", "shacl"])
+def test_validator_runs_as_child_process_within_its_memory(slug: str, tmp_path: Path) -> None:
+    [manifest] = [each for each in MANIFESTS if each.slug == slug]
+    sample = manifest.samples[0]
+    envelope = write_envelope(tmp_path, manifest, sample.path, inputs=sample.inputs)
+    options = {"validators_dir": str(Path("validators").absolute())}
+    ended: Queue[ExecutionState] = Queue()
+
+    SubprocessBackend("default", {"OPTIONS": options}).launch(
+        LaunchRequest(
+            run_id=uuid4(),
+            attempt_id=uuid4(),
+            job=manifest.job,
+            image=manifest.image,
+            command=manifest.command,
+            input_uri=envelope.as_uri(),
+            output_uri=(tmp_path / "output.json").as_uri(),
+            capability_url="",
+            timeout_seconds=60,
+            memory_mb=manifest.budgets.memory_mb,
+            on_end=ended.put,
+        )
+    )
+
+    assert ended.get(timeout=90).phase is Phase.SUCCEEDED
+    assert json.loads((tmp_path / "output.json").read_bytes())["status"] == "success"
 
 
 @pytest.mark.parametrize(
