@@ -60,9 +60,10 @@ class Layout:
         yield from self.data.users_of(self.data.secrets)
         yield from self.data.queues()
         yield from self.product.validator_jobs()
+        # Before those on single jobs, which go where the worker has a role for all of them.
+        yield from self._roles.for_custom_validators()
         yield from self._roles.on_resources()
         yield from self._roles.on_database()
-        yield from self._roles.for_custom_validators()
         yield from self.product.release()
         yield from self.product.services
         yield from self._roles.on_services()

@@ -70,7 +70,7 @@ class RoleBindings(Resource):
         for role, members in bindings:
             if ours := [short[member] for member in members if member in short]:
                 found[role] = sorted({*found.get(role, []), *ours})
-        return found or None
+        return found if found or not self.desired() else None
 
     def create(self) -> None:
         self._write(self.desired())
