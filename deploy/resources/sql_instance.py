@@ -99,7 +99,7 @@ class SqlInstance(Resource):
             "protected": self.is_protected,
             "connectors": self._connectors,
             "networks": [],
-            "network": self._full_network,
+            "network": self.network,
             "public address": not self.network,
             "state": "RUNNABLE",
             "labels": dict(self.labels),
@@ -125,7 +125,8 @@ class SqlInstance(Resource):
             "protected": bool(settings.deletion_protection_enabled),
             "connectors": settings.connector_enforcement.name,
             "networks": [each.value for each in settings.ip_configuration.authorized_networks],
-            "network": settings.ip_configuration.private_network,
+            # Google may answer with a host or a slash before the project.
+            "network": settings.ip_configuration.private_network.rpartition("/")[2],
             "public address": bool(settings.ip_configuration.ipv4_enabled),
             "state": found.state.name,
             "labels": dict(settings.user_labels),

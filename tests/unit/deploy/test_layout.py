@@ -1,12 +1,14 @@
-"""Order of the resources of a stage, and roles that it wants on none of them."""
+"""Resources of a stage: their order, and what is no difference to the cloud."""
 
 from pathlib import Path
 
 import pytest
+from google.cloud import sqladmin_v1 as sqladmin
 
 from deploy.cli import layout_of
 from deploy.plan import change_of
 from deploy.resources.access import RoleBindings
+from deploy.resources.sql_instance import SqlInstance
 from deploy.stage import STAGES
 
 
@@ -36,3 +38,20 @@ def test_absent_roles_that_are_not_wanted_are_no_change(
     )
 
     assert change_of(roles) is None
+
+
+@pytest.mark.parametrize("host", ["", "/", "https://www.googleapis.com/compute/v1/"])
+def test_network_of_a_database_is_compared_without_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    text = (STAGES / "dev.toml").read_text()
+    (tmp_path / "dev.toml").write_text(text.replace("[database]", '[database]\nnetwork = "in"'))
+    instance = layout_of(str(tmp_path / "dev.toml")).data.instance
+    assert instance
+    link = f"{host}projects/{instance.cloud.project}/global/networks/in"
+    found = sqladmin.DatabaseInstance(settings={"ip_configuration": {"private_network": link}})
+    monkeypatch.setattr(SqlInstance, "_found", lambda self: found)
+    read = instance.read()
+
+    assert read
+    assert read["network"] == instance.desired()["network"]
