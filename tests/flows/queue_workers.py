@@ -75,9 +75,12 @@ class Worker:
     process: forked.Fork
     log: Path
 
+    def has_begun(self) -> bool:
+        return "health at" in self.log.read_text()
+
     @cached_property
     def url(self) -> str:
-        until(lambda: "health at" in self.log.read_text())
+        until(self.has_begun)
         (url,) = re.findall(r"health at (\S+?)\"", self.log.read_text())
         return str(url)
 

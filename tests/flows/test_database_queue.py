@@ -81,7 +81,8 @@ def test_kill_of_workers_loses_and_doubles_no_run(workers: Crew, step: Step) -> 
 def _kill_one_of(workers: Crew) -> None:
     """Kill a worker with SIGKILL at a random moment and start another one."""
     time.sleep(_chance.uniform(0, 0.1))
-    victim = _chance.choice([each for each in workers.workers if each.process.poll() is None])
+    lives = [each for each in workers.workers if each.process.poll() is None]
+    victim = _chance.choice([each for each in lives if each.has_begun()])
     victim.send(signal.SIGKILL)
     workers.hire()
 
