@@ -111,6 +111,7 @@ lock: dev ## write the locks anew from pyproject.toml and each requirements.in
 	$(compile) $(everything) --group pyproject.toml:dev -o requirements/dev.txt; \
 	$(compile) pyproject.toml -c requirements/runtime.txt -o requirements/product.txt; \
 	$(compile) pyproject.toml --extra modal -c requirements/runtime.txt -o requirements/modal.txt; \
+	$(compile) pyproject.toml --extra ses -c requirements/dev.txt -o requirements/ses.txt; \
 	$(compile) pyproject.toml --extra devenv -c requirements/runtime.txt -o compose/local/requirements.txt; \
 	for wants in validators/*/requirements.in compose/offline/*/requirements.in tests/standin/requirements.in; do \
 		$(compile) $$wants -c requirements/runtime.txt -o $${wants%.in}.txt; done

@@ -28,6 +28,8 @@ MEANINGS = {
     "ALLOWED_HOSTS": "Names by which this site may be asked for: `runs.example.org`, `.herokuapp.com`.",
     "ALLOW_SUBPROCESS": "The permission that `EXECUTION_BACKEND=subprocess` needs: models that people"
     " send run as the user of the worker.",
+    "AMAZON_SES_REGION": "Sends mail through the API of Amazon SES in this region instead of SMTP; needs the"
+    " extra `ses`, see [mail](../production.md#mail).",
     "API_KEY_PEPPER": "Secret that makes the stored digests of API keys and of links. Changing it ends all API keys,"
     " invitations, shared links and second factors with codes, and gives every webhook another secret.",
     "API_REQUESTS_PER_MINUTE": "Requests to the API by one user in a minute, over which it answers 429;"
@@ -55,7 +57,8 @@ MEANINGS = {
     "DEMO_PASSWORD": "Password of that user.",
     "DEPLOYED_SECRETS": "Names of the secrets that this deployment reads; `deploy verify` asks for each.",
     "DJANGO_SECRET_KEY": "Secret that signs sessions, links and nonces. Changing it ends them.",
-    "EMAIL_HOST": "SMTP server; needed without `POSTMARK_SERVER_TOKEN` or `MAILGUN_API_KEY`. Amazon SES has one, too.",
+    "EMAIL_HOST": "SMTP server; needed without `POSTMARK_SERVER_TOKEN`, `MAILGUN_API_KEY` or"
+    " `AMAZON_SES_REGION`.",
     "EMAIL_PASSWORD": "Password for the SMTP server.",
     "EMAIL_PORT": "Port of the SMTP server.",
     "EMAIL_SECURITY": "TLS to the SMTP server.",

@@ -9,7 +9,7 @@ from deploy.simulate import connection_limit
 from deploy.stage import Stage
 from deploy.verify import CheckFailed, StageCheck, checks, expect
 
-_MAILERS = ("POSTMARK_SERVER_TOKEN", "MAILGUN_API_KEY", "EMAIL_HOST")
+_MAILERS = ("POSTMARK_SERVER_TOKEN", "MAILGUN_API_KEY", "AMAZON_SES_REGION", "EMAIL_HOST")
 
 # The tasks of a person, with a word on how to do each.
 PERSONAL_TASKS = (

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the production image under the version of pyproject.toml, and says what it became: build.sh [EXTRA]
 #
-# EXTRA is an extra of pyproject.toml that has a lock of its own, such as `modal`.
+# EXTRA is an extra of pyproject.toml that has a lock of its own: `modal` or `ses`.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
@@ -11,7 +11,7 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 started=$SECONDS
 lock=${1:-product}
 if [ ! -e "requirements/$lock.txt" ]; then
-    printf '%s\n' "EXTRA is '$lock', which has no lock requirements/$lock.txt. Use EXTRA=modal, or leave it out." >&2
+    printf '%s\n' "EXTRA is '$lock', which has no lock requirements/$lock.txt. Use EXTRA=modal or EXTRA=ses, or leave it out." >&2
     exit 1
 fi
 compose/build.sh --tag "$image" --file compose/production/django/Dockerfile --build-arg "LOCK=$lock" \

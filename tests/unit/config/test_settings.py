@@ -193,6 +193,26 @@ def test_host_sends_mail_by_smtp_or_provider() -> None:
     assert mailgun["OPTIONS"]["sender_domain"] == "mg.example"
 
 
+def test_ses_region_selects_a_backend_that_opens_its_client() -> None:
+    code = (
+        "import django; django.setup(); from django.core import mail; found = mail.mailers.default;"
+        " found.open(); print(type(found).__module__, found.client.meta.service_model.service_name,"
+        " found.client.meta.region_name)"
+    )
+    done = python("-c", code, told=HOST | SUBPROCESS | {"AMAZON_SES_REGION": "eu-central-1"})
+
+    assert done.stdout.split() == ["anymail.backends.amazon_ses", "sesv2", "eu-central-1"], (
+        done.stderr
+    )
+
+
+def test_ses_without_boto3_names_the_extra() -> None:
+    code = "import sys; sys.modules['boto3'] = None; import config.settings.host"
+    done = python("-c", code, told=HOST | SUBPROCESS | {"AMAZON_SES_REGION": "eu-central-1"})
+
+    assert "make image EXTRA=ses" in done.stderr.splitlines()[-1]
+
+
 def test_containers_of_a_host_get_the_key_only_where_they_may_call() -> None:
     options = 's.EXECUTION_BACKENDS["default"]["OPTIONS"]'
     told = {"CONTAINER_NETWORK": "callback", "WORKER_API_KEY": "k", "WORKER_URL": "http://h:8000"}
