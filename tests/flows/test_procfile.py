@@ -18,6 +18,7 @@ pytestmark = [
 ]
 
 LIGHT, FMU, LONG = "meter-readings-schema", "fmu-decay", "energyplus-small-office"
+WSGI = {"WEB_INTERFACE": "wsgi", "WEB_CONCURRENCY": "2"}
 
 
 def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
@@ -36,9 +37,10 @@ def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
         assert host.pids() == []
 
 
-def test_runs_of_stopped_and_killed_workers_are_taken_over(host: Host) -> None:
+def test_runs_of_lost_workers_are_taken_over_while_wsgi_serves(host: Host) -> None:
     port = two_ports()
-    with host.start("web", port=port), site(port) as web:
+    with host.start("web", port=port, **WSGI), site(port) as web:
+        assert len(host.pids("config.wsgi")) >= 3  # the parent and two workers
         with host.start("worker", WORKER_SHUTDOWN_SECONDS="1") as worker:
             first = web.launch(LONG, host.sample(LONG)).json()["id"]
             until(lambda: "running" in web.events(first), every=0.2)
@@ -53,17 +55,9 @@ def test_runs_of_stopped_and_killed_workers_are_taken_over(host: Host) -> None:
             os.kill(pid, signal.SIGKILL)
             with host.start("worker"):
                 assert web.result(second) == "PASS"
+                answer = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20")
+                assert (answer.status_code, answer.json()["result"]) == (201, "PASS")
             assert web.events(second).count("passed") == 1
-
-
-def test_wsgi_variant_serves(host: Host) -> None:
-    port = two_ports()
-    variant = {"WEB_INTERFACE": "wsgi", "WEB_CONCURRENCY": "2"}
-    with host.start("web", "worker", port=port, **variant), site(port) as web:
-        answer = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20")
-
-        assert (answer.status_code, answer.json()["result"]) == (201, "PASS")
-        assert len(host.pids("config.wsgi")) >= 3  # the parent and two workers
 
 
 def test_release_without_static_files_fails(host: Host) -> None:
