@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,12 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
         assert not (laptop.root / ".devenv" / "tunnel" / "open.json").exists()
 
 
+@pytest.fixture(scope="module")
+def run(laptop: Laptop) -> dict[str, Any]:
+    """An ended run of a remote validator, at which several tests look."""
+    return laptop.run(FMU, laptop.sample(FMU))
+
+
 def _programs(far: Far) -> list[int]:
     """Return the process ids of the tunnel programs."""
     found = []
@@ -104,9 +111,7 @@ def _programs(far: Far) -> list[int]:
     return found
 
 
-def test_remote_validator_calls_back_through_tunnel(laptop: Laptop) -> None:
-    run = laptop.run(FMU, laptop.sample(FMU))
-
+def test_remote_validator_calls_back_through_tunnel(laptop: Laptop, run: dict[str, Any]) -> None:
     assert (run["state"], run["result"]) == ("COMPLETED", "PASS"), run
     told = laptop.log()
     assert f"Forwarded tasks@{PROJECT}.iam.gserviceaccount.com: POST /internal/tasks/" in told
@@ -161,9 +166,7 @@ def test_only_declared_paths_are_public(laptop: Laptop, path: str, status: int) 
     assert done.stdout == str(status)
 
 
-def test_saved_callback_is_replayed(laptop: Laptop) -> None:
-    run = laptop.run(FMU, laptop.sample(FMU))
-
+def test_saved_callback_is_replayed(laptop: Laptop, run: dict[str, Any]) -> None:
     done = laptop.devenv("trace", "--replay", run["id"], "--json")
 
     answer = json.loads(done.stdout)
@@ -172,9 +175,7 @@ def test_saved_callback_is_replayed(laptop: Laptop) -> None:
     assert Path(answer["source"]).parent == laptop.root / ".devenv" / "callbacks"
 
 
-def test_trace_has_events_of_run(laptop: Laptop) -> None:
-    run = laptop.run(FMU, laptop.sample(FMU))
-
+def test_trace_has_events_of_run(laptop: Laptop, run: dict[str, Any]) -> None:
     done = laptop.devenv("trace", run["id"])
 
     stations = re.findall(r"(created|delivered|launched|running|called_back|passed)\b", done.stdout)
@@ -183,13 +184,12 @@ def test_trace_has_events_of_run(laptop: Laptop) -> None:
     assert {"launched", "running", "called_back", "passed"} <= set(stations)
 
 
-def test_commands_of_docs_page_work(laptop: Laptop) -> None:
-    run = laptop.run(FMU, laptop.sample(FMU))["id"]
+def test_commands_of_docs_page_work(laptop: Laptop, run: dict[str, Any]) -> None:
     page = (ROOT / "docs" / "modes" / "tunnel.md").read_text()
     commands = re.findall(r"^\.venv/bin/python -m devenv (.+)$", page, re.MULTILINE)
 
     for command in commands:
-        done = laptop.devenv(*command.replace("RUN_ID", run).split())
+        done = laptop.devenv(*command.replace("RUN_ID", run["id"]).split())
         assert done.returncode == 0, (command, done.stderr)
     assert len(commands) > 4
 
