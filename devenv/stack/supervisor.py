@@ -131,7 +131,8 @@ class Supervisor:
         Steps that an edit concerns run again before any service reloads; while one fails, the
         services that need it keep their old code, and each edit of theirs tries the step again.
         A service that is still reloading when its files change is reloaded once more afterwards,
-        however many edits came meanwhile. One that has failed is started again. Raises OSError where files cannot be watched.
+        however many edits came meanwhile. One that has failed is started again. Raises OSError
+        where files cannot be watched.
         """
         globs = {
             name: service.reload.watch for name, service in self._services.items() if service.reload

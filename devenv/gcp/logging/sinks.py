@@ -1,7 +1,9 @@
 """google.logging.v2.ConfigServiceV2: sinks, which export the entries of their filter.
 
 A sink leads to a topic of Pub/Sub, to a bucket of Cloud Storage, or to a log bucket of the project. The
-sinks `_Default` and `_Required` are there as in every project; they cannot be changed. See https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.sinks.
+sinks `_Default` and `_Required` are there as in every project; they cannot be changed.
+
+See https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.sinks.
 """
 
 import re
