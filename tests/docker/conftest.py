@@ -19,6 +19,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("docker")
             if not item.get_closest_marker("timeout"):
                 item.add_marker(pytest.mark.timeout(120))
+    _put_last(items)
+
+
+def _put_last(items: list[pytest.Item]) -> None:
+    """Move tests marked `last` behind the others of their module, in the order of the file."""
+
+    def place(item: pytest.Item) -> int:
+        return item.location[1] or 0 if item.get_closest_marker("last") else -1
+
+    for path in {item.path for item in items if item.get_closest_marker("last")}:
+        indexes = [index for index, item in enumerate(items) if item.path == path]
+        ordered = sorted((items[index] for index in indexes), key=place)
+        for index, item in zip(indexes, ordered, strict=True):
+            items[index] = item
 
 
 @pytest.fixture(autouse=True)

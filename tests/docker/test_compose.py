@@ -51,8 +51,8 @@ def stack(manifests: object, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with composed.made(tmp_path_factory.mktemp("compose")) as made:
         up = made.devenv("up", "--runtime", "docker", "--detach")
         assert up.returncode == 0, up.stderr
-        yield made
-        made.api.close()
+        with made.api:
+            yield made
 
 
 def _validate(stack: Composed, slug: str, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -209,20 +209,6 @@ def test_web_prints_how_to_sign_in(stack: Composed) -> None:
         assert line in log
 
 
-def test_compose_alone_sets_up_other_storage_server(tmp_path: Path) -> None:
-    """Docker alone starts what the setup needs, and leaves nothing; web and worker come after it."""
-    with composed.made(tmp_path) as made:
-        profile = ("--profile", "fake-gcs")
-        done = made.compose(*profile, "run", "--rm", "setup", POSTGRES_PORT="0", GCP_PORT="0")
-        assert done.returncode == 0, done.stderr
-        objects = made.compose("exec", "fake-gcs", "find", "/state/fake-gcs", "-name", "*.epw")
-        down = made.compose(*profile, "down", "--volumes")
-
-        assert ".epw" in objects.stdout, objects.stderr
-        assert down.returncode == 0, down.stderr
-        assert made.left() == []
-
-
 def test_compose_file_is_valid_with_profiles() -> None:
     asked = ["docker", "compose", "-f", composed.FILE, "--profile", "*", "config", "--quiet"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
@@ -231,48 +217,61 @@ def test_compose_file_is_valid_with_profiles() -> None:
 
 
 @pytest.fixture
-def checkouts(tmp_path: Path) -> Iterator[tuple[Composed, Composed]]:
-    """Two copies of this checkout whose folders have the same name."""
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-    with (
-        composed.made(tmp_path / "one", "validibot") as one,
-        composed.made(tmp_path / "other", "validibot") as other,
-    ):
-        assert one.project != other.project
-        yield one, other
+def other(stack: Composed, tmp_path: Path) -> Iterator[Composed]:
+    """Another checkout, whose folder has the same name."""
+    with composed.made(tmp_path, stack.root.name) as made:
+        assert made.project != stack.project
+        yield made
 
 
-def test_stack_is_stopped_and_removed_by_its_own_checkout_only(
-    checkouts: tuple[Composed, Composed],
-) -> None:
-    one, other = checkouts
-    up = ("up", "--runtime", "docker", "--detach")
-    name = f"shared-{uuid.uuid4().hex[:8]}"
-    shared = {"COMPOSE_PROJECT_NAME": name, "MOCK_VALIDATORS": "1"}
-    with one.foreground(**shared) as started:
+def test_other_checkout_cannot_start_or_stop_the_stack(stack: Composed, other: Composed) -> None:
+    named = {"COMPOSE_PROJECT_NAME": stack.project}
+    refused = other.devenv("up", "--runtime", "docker", "--detach", **named)
+    others = [other.devenv(*words, **named) for words in (["down"], ["reset", "--yes"])]
+
+    assert f"The compose project {stack.project} belongs to {stack.root}" in refused.stderr
+    assert [done.returncode for done in (refused, *others)] == [1, 0, 0]
+    assert stack.status()["services"]["web"]["state"] == "healthy"
+
+
+@pytest.mark.last
+def test_compose_alone_sets_up_other_storage_server(stack: Composed) -> None:
+    """Docker alone starts what the setup needs, and leaves the data; web and worker come after it."""
+    stopped = stack.devenv("down")
+    profile = ("--profile", "fake-gcs")
+    done = stack.compose(*profile, "run", "--rm", "setup", POSTGRES_PORT="0", GCP_PORT="0")
+    assert done.returncode == 0, done.stderr
+    objects = stack.compose("exec", "fake-gcs", "find", "/state/fake-gcs", "-name", "*.epw")
+    down = stack.compose(*profile, "down")
+
+    assert ".epw" in objects.stdout, objects.stderr
+    assert [one.returncode for one in (stopped, down)] == [0, 0], stopped.stderr + down.stderr
+    assert stack.left() == [f"{stack.project}_state"]
+
+
+@pytest.mark.last
+def test_stack_is_removed_by_its_own_checkout_only(stack: Composed, other: Composed) -> None:
+    assert stack.devenv("down").returncode == 0
+    one = Composed(stack.root)
+    with one.foreground(MOCK_VALIDATORS="1") as started:
         assert started.stdout
         assert any("Ctrl-C stops everything" in line for line in started.stdout)
         path = one.sample("energyplus-small-office")
         result = one.run("energyplus-small-office", path)["result"]
         one.api.close()
-        refused = other.devenv(*up, **shared)
-        others = [other.devenv(*words, **shared) for words in (["down"], ["reset", "--yes"])]
-        running = one.devenv("status", "--json")
         started.send_signal(signal.SIGINT)
         code = started.wait(120)
 
-    assert f"The compose project {name} belongs to {one.root}" in refused.stderr
-    assert [done.returncode for done in (refused, *others, running)] == [1, 0, 0, 0]
     assert (result, code) == ("PASS", 130)
-    assert composed.left(name), "the data stays"
-    data_refused = other.devenv(*up, **shared)
-    assert "has data that this folder did not make" in data_refused.stderr
+    assert one.left() == [f"{one.project}_state"], "only the data stays"
+    up = ("up", "--runtime", "docker", "--detach")
+    refused = other.devenv(*up, COMPOSE_PROJECT_NAME=one.project)
+    assert "has data that this folder did not make" in refused.stderr
 
     put_stand_in(one.root)  # what follows is about devenv only
     processes = one.devenv("up", "--detach", "--mode", "mock", MOCK_VALIDATORS="1")
     assert processes.returncode == 0, processes.stderr
     ended = [one.devenv(*words) for words in (["down"], ["reset", "--yes"])]
     assert [done.returncode for done in ended] == [0, 0], ended[-1].stderr
-    assert composed.left(name) == []
+    assert one.left() == []
     assert not (one.root / ".devenv").exists()
