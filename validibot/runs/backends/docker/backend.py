@@ -31,6 +31,8 @@ from validibot.runs.backends.base import (
     BackendOptions,
     ExecutionBackend,
     ExecutionState,
+    JobDefinition,
+    JobRefused,
     Launch,
     LaunchError,
     LaunchRequest,
@@ -123,6 +125,14 @@ class DockerBackend(ExecutionBackend):
             max_output_bytes=self.options.output_mb * 2**20,
         ).start()
         return Launch(execution=container.name, image_digest=digest)
+
+    def prepare(self, job: JobDefinition) -> None:
+        """Make sure that the engine has the image; nothing is fetched from a registry."""
+        with _translated():
+            try:
+                self._engine.digest(job.image)
+            except ImageMissing as error:
+                raise JobRefused(f"{error} Then prepare the job again.") from error
 
     def state(self, execution: str) -> ExecutionState:
         with _translated():

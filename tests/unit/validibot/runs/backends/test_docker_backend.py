@@ -23,6 +23,8 @@ from tests.unit.validibot.runs.backends.fake_engine import (
 )
 from validibot.runs.backends.base import (
     ExecutionState,
+    JobDefinition,
+    JobRefused,
     LaunchError,
     LaunchRequest,
     Phase,
@@ -162,6 +164,25 @@ def test_failed_launch_tells_if_engine_may_have_accepted(
         backend().launch(request_)
 
     assert (caught.value.permanent, caught.value.not_accepted) == flags
+
+
+def test_job_whose_image_the_engine_lacks_is_refused(engine: FakeEngine) -> None:
+    job = JobDefinition(
+        name="j",
+        image="team/none@sha256:1",
+        version="1",
+        timeout_seconds=60,
+        memory_mb=512,
+        labels={},
+    )
+    backend().prepare(job)
+    engine.errors["digest"] = ImageMissing("The engine has no image team/none.")
+    with pytest.raises(JobRefused, match=r"has no image team/none\. Then prepare the job again"):
+        backend().prepare(job)
+
+    engine.errors["digest"] = UNREACHABLE
+    with pytest.raises(StateUnavailable):
+        backend().prepare(job)
 
 
 def test_launch_with_lost_or_invalid_envelope_starts_nothing(
