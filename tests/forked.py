@@ -35,6 +35,9 @@ _LOADED = (
     *("devenv.cli.commands", "devenv.cli.lifecycle", "devenv.cli.up", "devenv.config", "rich.text"),
     *("anymail.backends.mailgun", "environ", "jsonschema", "lxml.etree", "psycopg_pool"),
     *("django.core.management", "django.db.models", "django.forms", "django.test"),
+    *("django.db.backends.postgresql.base", "django.db.migrations.executor"),
+    *("django.template.loader", "django.urls", "django.views.generic", "django_stubs_ext"),
+    *("cachecontrol", "fido2.server", "requests_hardened", "yaml"),
     *("google.cloud.run_v2", "google.cloud.storage", "google.cloud.tasks_v2"),
     *("pydantic", "sentry_sdk", "validibot_shared.energyplus.envelopes"),
 )

@@ -56,7 +56,9 @@ def test_operation_answers_as_declared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(auth, "WRONG_KEYS", FailureLimit("unlimited", count=10**6, seconds=300))
-    known = {"org": "acme", "workflow": "people", "run": alice.launch(b"[]").json()["id"]}
+    known = {"org": "acme", "workflow": "people"}
+    if "{run}" in operation.path:
+        known["run"] = alice.launch(b"[]").json()["id"]
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
