@@ -32,9 +32,10 @@ def developer(hidden: tuple[str, ...] = ()) -> dict[str, str]:
 def _with_our_programs(environ: dict[str, str]) -> dict[str, str]:
     programs = Path(sys.executable).parent
     environ["PATH"] = f"{programs}{os.pathsep}{environ.get('PATH', os.defpath)}"
-    if environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    if environ.pop("PYTHONDONTWRITEBYTECODE", "") and os.access(sys.prefix, os.W_OK):
         # Without bytecode each start and reload compiles every module anew, which takes three times
-        # as long. Who wants none beside the sources gets it beside the packages.
+        # as long. Who wants none beside the sources gets it beside the packages; where nothing can
+        # be written, as in an image, that which the packages have is read.
         environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix) / "pycache"))
     return environ
 

@@ -125,3 +125,13 @@ def test_bytecode_is_kept_beside_packages_if_unwanted_beside_sources(
 
     assert "PYTHONDONTWRITEBYTECODE" not in environ
     assert environ["PYTHONPYCACHEPREFIX"] == str(Path(sys.prefix) / "pycache")
+
+
+def test_bytecode_of_packages_is_read_if_none_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "missing"))
+
+    assert "PYTHONPYCACHEPREFIX" not in environment.machine()
