@@ -84,11 +84,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used."""
-        stats = self.container.stats(stream=False)["cpu_stats"]["cpu_usage"]
+        stats = self.container.stats(stream=False, one_shot=True)["cpu_stats"]["cpu_usage"]
         return float(stats["total_usage"]) / 1e9
 
     def megabytes(self) -> float:
-        stats = self.container.stats(stream=False)["memory_stats"]
+        stats = self.container.stats(stream=False, one_shot=True)["memory_stats"]
         cache = stats["stats"].get("total_inactive_file", stats["stats"].get("inactive_file", 0))
         return float(stats["usage"] - cache) / 1e6
 
