@@ -10,6 +10,7 @@ from __future__ import annotations  # pipelines have older versions of Python
 import argparse
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -28,6 +29,7 @@ MAX_SUMMARY_ROWS = 20
 MAX_FINDINGS = 5000
 _ATTEMPTS, _LONGEST_PAUSE = 5, 60.0  # of a request; seconds, whatever the site asks for
 _LEVELS = {"ERROR": "error", "WARNING": "warning", "INFO": "notice"}
+_EXIT_CODES = {"PASS": 0, "FAIL": 1, "ERROR": 2}
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _MARKUP = str.maketrans({character: f"&#{ord(character)};" for character in "\\`*_[]<>|#!&"})
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -50,15 +52,12 @@ def send_by_http(url: str) -> Send:
     """Return a function that sends requests to the site at `url`. Raises LaunchRefused."""
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in _LOCAL:
-        raise LaunchRefused(
-            f"The address {url!r} must begin with https://, to keep the key secret."
-        )
+        raise LaunchRefused(f"The address {url!r} must begin with https://: the key is secret.")
     opener = urllib.request.build_opener(_NoRedirects)
 
     def send(method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        request = urllib.request.Request(
-            url.rstrip("/") + path, body or None, headers, method=method
-        )
+        address = url.rstrip("/") + path
+        request = urllib.request.Request(address, body or None, headers, method=method)
         try:
             with opener.open(request, timeout=120) as answer:
                 return answer.status, dict(answer.headers), answer.read()
@@ -79,7 +78,6 @@ class FileReport:
     url: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
     finding_count: int = 0
-    sarif: dict[str, Any] = field(default_factory=dict)
 
 
 class Launcher:
@@ -91,6 +89,7 @@ class Launcher:
         self.options = options
         self._send = send
         self._sleep = sleep
+        self.sarif: list[dict[str, Any]] = []
         self._org = f"/api/v1/orgs/{quote(options.organisation, safe='')}/"
 
     def check(self, path: Path) -> FileReport:
@@ -102,7 +101,7 @@ class Launcher:
             report.finding_count = sum(step["finding_count"] for step in run["steps"])
             report.findings = list(self._findings(report.run))
             if self.options.sarif:
-                report.sarif = self._sarif(report)
+                self._add_sarif(report)
         except (OSError, HTTPException) as error:
             report.error = f"{self.options.url} cannot be reached: {error}"
         except LaunchRefused as error:
@@ -146,16 +145,24 @@ class Launcher:
             yield from page["results"]
             count, path = count + len(page["results"]), page["next"]
 
-    def _sarif(self, report: FileReport) -> dict[str, Any]:
-        """Return the SARIF run of a file, with the file's path in the repository."""
+    def _add_sarif(self, report: FileReport) -> None:
+        """Add a file's results to the one SARIF run; GitHub refuses several of one category.
+
+        https://github.blog/changelog/2024-05-06-code-scanning-will-stop-combining-runs-from-a-single-upload/
+        """
         document = self._ask("GET", f"{self._org}runs/{report.run}/export/sarif/")
         run: dict[str, Any] = document["runs"][0]
-        for artifact in run["artifacts"]:
-            artifact["location"]["uri"] = quote(report.path)
+        run["artifacts"][0]["location"] = place = {"uri": quote(report.path)}
         for result in run["results"]:
+            del result["ruleIndex"]  # the rules of other files are added
             for location in result["locations"]:
-                location["physicalLocation"]["artifactLocation"]["uri"] = quote(report.path)
-        return run
+                location["physicalLocation"]["artifactLocation"] = place
+        for whole in self.sarif:
+            for name in ("artifacts", "invocations", "results"):
+                whole[name] += run[name]
+            rules = whole["tool"]["driver"]["rules"]
+            rules += [rule for rule in run["tool"]["driver"]["rules"] if rule not in rules]
+        self.sarif = self.sarif or [run]
 
     def _ask(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
@@ -172,11 +179,9 @@ class Launcher:
                 self._sleep(2.0**attempt)
                 continue
             if status in (429, 502, 503, 504) and not last:
-                asked = {name.lower(): value for name, value in received.items()}.get(
-                    "retry-after", ""
-                )
-                is_number = asked.isascii() and asked.isdigit()
-                self._sleep(min(float(asked), _LONGEST_PAUSE) if is_number else 2.0**attempt)
+                lower = {name.lower(): value for name, value in received.items()}
+                pause = re.fullmatch(r"[0-9]+", lower.get("retry-after", ""))
+                self._sleep(min(float(pause[0]), _LONGEST_PAUSE) if pause else 2.0**attempt)
                 continue
             return _document(status, content)
         raise AssertionError("the last attempt answers or raises")
@@ -291,20 +296,15 @@ def _printable(text: str) -> str:
 def worst(reports: Sequence[FileReport]) -> str:
     """Return PASS, FAIL or ERROR, the worst result of all files."""
     results = {each.result for each in reports}
-    if results <= {"PASS"}:
-        return "PASS"
-    return "FAIL" if results <= {"PASS", "FAIL"} else "ERROR"
+    return max(results, key=list(_EXIT_CODES).index, default="PASS")
 
 
-def write_reports(
-    reports: Sequence[FileReport], options: argparse.Namespace, environ: dict[str, str]
-) -> None:
+def write_reports(reports: list[FileReport], launcher: Launcher, environ: dict[str, str]) -> None:
     """Print the findings, and write the files that options and GitHub Actions ask for."""
     print(*log_lines(reports), sep="\n")
-    if options.sarif:
-        runs = [each.sarif for each in reports if each.sarif]
-        document = {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": runs}
-        Path(options.sarif).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    if place := launcher.options.sarif:
+        document = {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": launcher.sarif}
+        Path(place).write_text(json.dumps(document, indent=1), encoding="utf-8")
     if environ.get("GITHUB_ACTIONS") == "true":
         print(*workflow_commands(reports), sep="\n")
     if place := environ.get("GITHUB_STEP_SUMMARY"):
@@ -389,11 +389,11 @@ def main(arguments: Sequence[str], environ: dict[str, str], send: Send | None = 
         return 2
     reports = [launcher.check(path) for path in options.files]
     try:
-        write_reports(reports, options, environ)
+        write_reports(reports, launcher, environ)
     except OSError as error:
         print(f"{error.filename} cannot be written: {error.strerror}", file=sys.stderr)
         return 2
-    return {"PASS": 0, "FAIL": 1, "ERROR": 2}[worst(reports)]
+    return _EXIT_CODES[worst(reports)]
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def as_junit(run: Run) -> bytes:
 
 
 def as_sarif(run: Run) -> bytes:
-    return _sarif([_sarif_run(run, _findings(run))])
+    return _sarif({run: _findings(run)})
 
 
 def as_pdf(run: Run) -> bytes:
@@ -90,10 +90,7 @@ def junit_of(runs: Mapping[Run, Sequence[tuple[StepRun, Sequence[Finding]]]]) ->
 def sarif_of(runs: Mapping[Run, Sequence[tuple[StepRun, Sequence[Finding]]]]) -> bytes:
     """Return SARIF of runs in memory, with the findings of each step."""
     return _sarif(
-        [
-            _sarif_run(run, (finding for _, findings in steps for finding in findings))
-            for run, steps in runs.items()
-        ]
+        {run: [each for _, findings in steps for each in findings] for run, steps in runs.items()}
     )
 
 
@@ -104,37 +101,41 @@ def _junit(name: str, suites: Iterable[ET.Element]) -> bytes:
     return document
 
 
-def _sarif(runs: list[dict[str, Any]]) -> bytes:
-    document = {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": runs,
+def _sarif(runs: Mapping[Run, Iterable[Finding]]) -> bytes:
+    """Return SARIF with one run: code scanning refuses several of one tool and category.
+
+    https://github.blog/changelog/2024-05-06-code-scanning-will-stop-combining-runs-from-a-single-upload/
+    """
+    codes: dict[str, int] = {}
+    results = [
+        _result(run, finding, codes, file)
+        for file, (run, findings) in enumerate(runs.items())
+        for finding in findings
+    ]
+    first = next(iter(runs))
+    driver = {
+        "name": "Validibot",
+        "informationUri": settings.SITE_URL,
+        "rules": [{"id": code} for code in codes],
     }
+    joined = {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"{first.workflow.slug}/{first.pk}"},
+        "artifacts": [_submitted(run) for run in runs],
+        "invocations": [{"executionSuccessful": run.result in ("PASS", "FAIL")} for run in runs],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    document = {"$schema": schema, "version": "2.1.0", "runs": [joined]}
     return json.dumps(document, ensure_ascii=False, indent=1).encode()
 
 
-def _sarif_run(run: Run, findings: Iterable[Finding]) -> dict[str, Any]:
-    codes: dict[str, int] = {}
-    results = [_result(run, finding, codes) for finding in findings]
+def _submitted(run: Run) -> dict[str, Any]:
     return {
-        "tool": {
-            "driver": {
-                "name": "Validibot",
-                "informationUri": settings.SITE_URL,
-                "rules": [{"id": code} for code in codes],
-            }
-        },
-        "automationDetails": {"id": f"{run.workflow.slug}/{run.pk}"},
-        "artifacts": [
-            {
-                "location": {"uri": quote(run.submission.filename)},
-                "length": run.submission.size_bytes,
-                "hashes": {"sha-256": run.submission.sha256},
-            }
-        ],
-        "invocations": [{"executionSuccessful": run.result in ("PASS", "FAIL")}],
-        "columnKind": "unicodeCodePoints",
-        "results": results,
+        "location": {"uri": quote(run.submission.filename)},
+        "length": run.submission.size_bytes,
+        "hashes": {"sha-256": run.submission.sha256},
     }
 
 
@@ -190,11 +191,11 @@ def _case(suite: ET.Element, run: Run, name: str) -> ET.Element:
     )
 
 
-def _result(run: Run, finding: Finding, codes: dict[str, int]) -> dict[str, Any]:
+def _result(run: Run, finding: Finding, codes: dict[str, int], file: int) -> dict[str, Any]:
     code = finding.code or "finding"
     region = {"startLine": finding.line, "startColumn": finding.column}
     physical: dict[str, Any] = {
-        "artifactLocation": {"uri": quote(run.submission.filename), "index": 0}
+        "artifactLocation": {"uri": quote(run.submission.filename), "index": file}
     }
     if finding.line:
         physical["region"] = {name: number for name, number in region.items() if number}

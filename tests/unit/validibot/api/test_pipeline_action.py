@@ -72,12 +72,15 @@ def test_findings_become_annotations_summary_and_sarif(
     assert (
         f"[FAIL](https://testserver/app/orgs/acme/runs/{run.pk}/)" in Path("summary.md").read_text()
     )
-    (failed, passed) = json.loads(Path("found.sarif").read_text())["runs"]
+    (joined,) = json.loads(Path("found.sarif").read_text())["runs"]
     assert {
         result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-        for result in failed["results"]
+        for result in joined["results"]
     } == {"data/bad.json"}
-    assert passed["results"] == []
+    assert [file["location"]["uri"] for file in joined["artifacts"]] == [
+        "data/bad.json",
+        "data/good.json",
+    ]
     result, runs = Path("output").read_text().splitlines()
     assert result == "result=FAIL"
     assert [each["result"] for each in json.loads(runs.removeprefix("runs="))] == ["FAIL", "PASS"]

@@ -106,10 +106,13 @@ def test_sarif_and_junit_name_the_file_by_its_path(
     (folder / "bad.json").rename(folder / "data/bad.json")
 
     assert run("good.json", "data/bad.json", format="sarif") == 1
-    good, bad = json.loads(capsys.readouterr().out)["runs"]
-    assert good["results"] == []
-    place = bad["results"][0]["locations"][0]["physicalLocation"]
-    assert place["artifactLocation"]["uri"] == "data/bad.json"
+    (joined,) = json.loads(capsys.readouterr().out)["runs"]
+    assert [file["location"]["uri"] for file in joined["artifacts"]] == [
+        "good.json",
+        "data/bad.json",
+    ]
+    place = joined["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "data/bad.json", "index": 1}
 
     assert run("data/bad.json", format="junit") == 1
     suites = ET.fromstring(capsys.readouterr().out)  # noqa: S314 - our own
