@@ -14,7 +14,9 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
 from tests.factories import (
     ArtifactFactory,
@@ -341,3 +343,54 @@ def test_run_goes_when_its_workflow_keeps_it_no_longer(
     purge()
 
     assert Run.objects.count() == left
+
+
+AGED_RUNS = st.tuples(
+    st.sampled_from(["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "TIMED_OUT"]),
+    st.integers(0, 12),
+    st.none() | st.integers(1, 12),
+    st.none() | st.integers(1, 12),
+)
+
+
+@hypothesis_settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    runs=st.lists(AGED_RUNS, min_size=1, max_size=3),
+    results=st.none() | st.integers(1, 12),
+    evidence=st.none() | st.integers(1, 12),
+)
+def test_purge_removes_exactly_what_is_older_than_its_retention(
+    settings: Any,
+    runs: list[tuple[str, int, int | None, int | None]],
+    results: int | None,
+    evidence: int | None,
+) -> None:
+    """Each run has a status, an age in days, and the days that its workflow keeps file and run."""
+    kept = dict.fromkeys(settings.RETENTION_DAYS)
+    settings.RETENTION_DAYS = kept | {"results": results, "evidence": evidence}
+    with transaction.atomic():
+        expected: dict[Any, tuple[bool, bool]] = {}
+        for status, age, file_days, run_days in runs:
+            each = started_run(step=StepFactory.create())
+            is_over = status not in ("PENDING", "RUNNING")
+            ended_at = timezone.now() - dt.timedelta(days=age) if is_over else None
+            Run.objects.filter(pk=each.pk).update(status=status, ended_at=ended_at)
+            Workflow.objects.filter(pk=each.workflow_id).update(
+                input_retention_days=file_days, result_retention_days=run_days
+            )
+            loses_file = is_over and file_days is not None and age >= file_days
+            days = [run_days and max(run_days, evidence or 0)]
+            days.append(results and evidence and max(results, evidence))
+            is_removed = is_over and any(limit and age >= limit for limit in days)
+            expected[each.pk] = (is_removed, loses_file)
+
+        for _ in range(2):
+            purge()
+
+            left = {each.pk: each for each in Run.objects.select_related("submission")}
+            assert set(left) == {pk for pk, (is_removed, _) in expected.items() if not is_removed}
+            without_file = {pk for pk, each in left.items() if each.submission.content_removed_at}
+            assert without_file == {pk for pk in left if expected[pk][1]}
+        transaction.set_rollback(True)

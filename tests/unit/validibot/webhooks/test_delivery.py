@@ -3,12 +3,15 @@
 import datetime as dt
 import socket
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
 import responses
 import time_machine
+from django.db import transaction
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from standardwebhooks import Webhook as Verifier
 
@@ -311,3 +314,41 @@ def test_purge_removes_only_ended_deliveries(webhook: Webhook) -> None:
 
     assert purge_deliveries(timezone.now()) == 1
     assert list(WebhookDelivery.objects.all()) == [kept]
+
+
+ENTRIES = st.tuples(st.integers(0, 2), st.sampled_from([0, 5, 30, 4000]), st.booleans())
+
+
+@hypothesis_settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(ENTRIES, min_size=1, max_size=12))
+def test_any_order_of_entries_delivers_each_message_once(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch, entries: list[tuple[int, int, bool]]
+) -> None:
+    """An entry of the queue names a message, comes some seconds later, and its receiver accepts or fails."""
+    sent: list[UUID] = []
+    accepted: list[UUID] = []
+    answers: list[bool] = []
+
+    def receive(row: WebhookDelivery) -> tuple[int, str, str]:
+        sent.append(row.pk)
+        accepted.extend([row.pk] if answers[-1] else [])
+        return (200, "", "") if answers[-1] else (500, "", "The receiver answered 500.")
+
+    monkeypatch.setattr("validibot.webhooks.delivery.post", receive)
+    with transaction.atomic(), time_machine.travel(timezone.now(), tick=False) as now:
+        rows = [waiting(webhook, number=number) for number in range(3)]
+        for number, seconds, is_up in entries:
+            answers.append(is_up)
+            now.shift(seconds)
+            row = WebhookDelivery.objects.get(pk=rows[number].pk)
+            is_due = row.status == "PENDING" and row.due_at <= timezone.now()
+            before = len(sent)
+            deliver_webhook.func(str(row.pk))
+            assert sent[before:] == ([row.pk] if is_due else [])
+
+        for row in WebhookDelivery.objects.all():
+            assert row.attempts == sent.count(row.pk)
+            assert accepted.count(row.pk) == (row.status == "DELIVERED")
+        transaction.set_rollback(True)
