@@ -8,6 +8,7 @@ from validibot.runs.models import Run
 
 _VERDICTS = {
     "PENDING": (gettext_lazy("Queued"), gettext_lazy("The run waits for a worker.")),
+    "HELD": (gettext_lazy("Waiting"), gettext_lazy("The run waits for another run to end.")),
     "RUNNING": (gettext_lazy("Running"), gettext_lazy("This page updates automatically.")),
     "PASS": (gettext_lazy("Passed"), gettext_lazy("The file passes every step.")),
     "FAIL": (gettext_lazy("Failed"), gettext_lazy("The file does not satisfy the workflow.")),
@@ -67,5 +68,6 @@ def figure(value: Any) -> str:
 
 
 def _verdict(run: Run) -> tuple[str, str]:
-    word, sentence = _VERDICTS[run.result if run.state == "COMPLETED" else run.state]
+    state = "HELD" if run.state == "PENDING" and run.held_at else run.state
+    word, sentence = _VERDICTS[run.result if state == "COMPLETED" else state]
     return str(word), str(sentence)

@@ -19,6 +19,7 @@ from validibot.runs.execute import execute
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Run
 from validibot.runs.progress import progress_of
+from validibot.runs.wording import verdict_sentence
 from validibot.workflows.models import Step
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +137,7 @@ def test_progress_counts_the_runs_before_a_held_one(
     assert "as many runs under way as it may have at once (1)" in found.reason
     assert "Runs that wait before this one: 1." in found.reason
     assert found.since == last.held_at
+    assert verdict_sentence(last) == "The run waits for another run to end."
 
 
 @pytest.mark.django_db(transaction=True)
