@@ -8,6 +8,7 @@ import pytest
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
@@ -84,3 +85,7 @@ def test_operation_answers_as_declared(
             check()
     except Unsatisfiable:
         pytest.skip("nothing can be wrong with a request of this operation")
+
+
+def test_document_answers_other_methods_with_405() -> None:
+    assert Client(enforce_csrf_checks=True).post("/api/v1/schema/").status_code == 405
