@@ -8,6 +8,7 @@ a `<script>` into each chart, which the content security policy forbids, and can
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from validibot.runs.wording import figure
 
@@ -156,16 +157,15 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def _stretches(
     positions: Sequence[float], values: Sequence[float], across: Scale, up: Scale
 ) -> Iterator[str]:
-    """Yield the points of a line, interrupted where a value is missing."""
-    points: list[str] = []
-    for index in _drawn(values):
-        if math.isfinite(values[index]):
-            points.append(f"{across.at(positions[index])},{up.at(values[index])}")
-        elif points:
-            yield " ".join(points)
-            points = []
-    if points:
-        yield " ".join(points)
+    """Yield the points of a line, interrupted where a value is missing; a lone one as a dash."""
+    shown = _drawn(values)
+    for is_there, stretch in groupby(shown, lambda index: math.isfinite(values[index])):
+        if is_there:
+            points = [(across.at(positions[index]), up.at(values[index])) for index in stretch]
+            if len(points) == 1:
+                ((x, y),) = points
+                points = [(x - 5, y), (x + 5, y)]
+            yield " ".join(f"{x},{y}" for x, y in points)
 
 
 def _drawn(values: Sequence[float]) -> Iterator[int]:

@@ -46,7 +46,7 @@ def test_missing_value_interrupts_the_line() -> None:
 
     [line] = line_chart("Speed", "m/s", range(4), [("speed", values)], x_ticks=[]).parts
 
-    assert [len(stretch.split()) for stretch in line.stretches] == [1, 2]
+    assert [len(stretch.split()) for stretch in line.stretches] == [2, 2]
 
 
 def test_series_has_a_chart_for_each_unit_and_monthly_energy() -> None:
