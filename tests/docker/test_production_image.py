@@ -1,5 +1,6 @@
 """Tests of the production image: contents, start, stop, and the whole path of a run."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.checkout import ROOT
 from tests.cloud import cloud, config
 from tests.docker import production
 from tests.docker.production import ProductionDeployment, Server
+from tests.flows import host
 from tests.waiting import slowdown, until
 
 __all__ = ["cloud", "config"]
@@ -43,16 +45,16 @@ def deployment(
     config: CloudConfig,
     database_server: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> ProductionDeployment:
-    """An empty deployment."""
+) -> Iterator[ProductionDeployment]:
+    """A deployment whose database is empty: `release` has all migrations to run."""
     certificates = tmp_path_factory.mktemp("certificates") / "bundle.pem"
     certificates.write_bytes(
         cloud.bundle.read_bytes()
     )  # the cloud's own file is readable by its user only
     certificates.chmod(0o644)
-    user = "{USER}:{PASSWORD}@{HOST}:{PORT}".format(**database_server)
-    database = f"postgres://{user}/validibot"
-    return ProductionDeployment(engine, image, cloud, config, database, certificates)
+    name = f"production_{os.getpid()}"
+    with host.database(database_server, name, template="template1") as database:
+        yield ProductionDeployment(engine, image, cloud, config, database, certificates)
 
 
 @pytest.fixture(scope="session")

@@ -190,14 +190,14 @@ def site(port: int) -> Iterator[Site]:
 
 
 @contextmanager
-def database(server: Mapping[str, str], name: str) -> Iterator[str]:
-    """Yield the URL of a migrated database of its own on the server of the tests."""
+def database(server: Mapping[str, str], name: str, *, template: str = PRISTINE) -> Iterator[str]:
+    """Yield the URL of a database of its own on the server of the tests: a migrated one by default."""
     at = settings.DATABASES["default"] | server
     url = f"postgres://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}"
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
         drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode()
         connection.execute(drop)
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{PRISTINE}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         yield f"{url}/{name}"
         connection.execute(drop)
 
