@@ -130,15 +130,17 @@ def verify_command(
         ),
     ] = "",
 ) -> None:
-    """Check the running services from outside, sign up, and launch every seeded workflow."""
+    """Check the running services from outside, sign up, and launch the seeded workflows."""
     launches = verify.Launches(api_key=api_key, org=org, seconds=seconds, only=workflow)
-    skipped = [] if api_key else verify.workflows(workflow)
-    inbox = mailbox_of(mailbox) if mailbox else None
     layout = layout_of(stage)
+    skipped = [] if api_key else verify.workflows(workflow, layout.stage)
+    inbox = mailbox_of(mailbox) if mailbox else None
     signing_up = [sign_up_check(layout, inbox, seconds)] if inbox else []
     failed = _failed([*verify.checks(layout, launches if api_key else None), *signing_up])
     if not inbox:
         typer.echo(f"skipped {SIGN_UP}: name a mailbox with --mailbox or VALIDIBOT_MAILBOX")
+    for slug in [] if workflow else verify.workflows_without_model(layout.stage):
+        typer.echo(f"skipped workflow {slug}: [env] has no AI_ENDPOINT_URL")
     for slug in skipped:
         typer.echo(f"skipped workflow {slug}")
     if skipped:

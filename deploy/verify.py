@@ -14,6 +14,7 @@ import yaml
 from deploy.errors import DeployError, explained
 from deploy.layout import Layout
 from deploy.layout.names import ROOT
+from deploy.stage import Stage
 
 _REQUEST_SECONDS = 90.0
 _PAUSE_SECONDS = 0.5
@@ -40,7 +41,7 @@ class Launches:
     """How to launch workflows: as the owner of `api_key` in the organisation `org`.
 
     A run must end within `seconds`. `only` has the slugs of the workflows to launch; without it all
-    of the gallery are launched.
+    of the gallery that the stage can run are launched.
     """
 
     api_key: str
@@ -61,7 +62,7 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
     for role, url in (("web", layout.names.web_url), ("worker", layout.names.worker_url)):
         yield StageCheck(f"{role} has its access", partial(_ask_access, layout, url))
     if launches:
-        for sample in _samples(launches.only):
+        for sample in _samples(workflows(launches.only, layout.stage)):
             launch = partial(_launch, layout.names.web_url, launches, sample)
             yield StageCheck(f"workflow {sample.parent.name}", launch)
             if sample.parent.name == _PADDED:
@@ -156,24 +157,33 @@ def _token(layout: Layout, caller: str) -> str:
     return str(answer.token)
 
 
-def workflows(only: Sequence[str]) -> list[str]:
-    """Return the workflows in `only`, without it all of the gallery. Raises DeployError."""
+def workflows(only: Sequence[str], stage: Stage) -> list[str]:
+    """Return the workflows in `only`, without it those of the gallery that the stage can run.
+
+    Raises DeployError for an unknown one.
+    """
     known = [path.parent.name for path in sorted(_GALLERY.glob("*/workflow.yaml"))]
     for slug in only:
         if slug not in known:
             raise DeployError(
                 f"--workflow has the unknown workflow {slug!r:.60}; known are {', '.join(known)}."
             )
-    return list(only) or known
+    unanswered = workflows_without_model(stage)
+    return list(only) or [slug for slug in known if slug not in unanswered]
 
 
-def _samples(only: Sequence[str]) -> list[Path]:
-    """Return the first passing sample of each workflow of the gallery, or of those in `only`.
+def workflows_without_model(stage: Stage) -> list[str]:
+    """Return the workflows that ask a language model, if the stage names none."""
+    if "AI_ENDPOINT_URL" in (*stage.env, *stage.secrets):
+        return []
+    files = sorted(_GALLERY.glob("*/workflow.yaml"))
+    return [path.parent.name for path in files if "validator: ai-review" in path.read_text("utf-8")]
 
-    Raises DeployError for an unknown one.
-    """
+
+def _samples(slugs: Sequence[str]) -> list[Path]:
+    """Return the first passing sample of each of these workflows of the gallery."""
     found = []
-    for slug in workflows(only):
+    for slug in slugs:
         path = _GALLERY / slug / "workflow.yaml"
         samples = yaml.safe_load(path.read_text(encoding="utf-8"))["samples"]
         found.append(path.parent / next(s["path"] for s in samples if s.get("passes", True)))
