@@ -19,15 +19,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.tasks import default_task_backend
+from django.tasks import Task, default_task_backend
 from django.utils import timezone
 
 from validibot.core.trace import trace_of_run
 from validibot.dispatch.backend import enqueue_once
 from validibot.runs.events import release_connection
 from validibot.runs.models import Run
-from validibot.workflows.fmu import probe_fmu
-from validibot.workflows.images import make_sizes
 from validibot.workflows.models import WorkflowSchedule
 
 logger = logging.getLogger(__name__)
@@ -50,21 +48,12 @@ def enqueue_run_once(run: Run) -> bool:
         return False
 
 
-def enqueue_probe_once(file_id: int, key: str) -> bool:
-    """Enqueue the reading of a step's FMU as `enqueue_run_once` does that of a run."""
+def enqueue_lost(lost: "Task[..., Any]", row_id: int, key: str) -> bool:
+    """Enqueue a task of a row that was lost, as `enqueue_run_once` does that of a run."""
     try:
-        return enqueue_once(probe_fmu, file_id, key=key)
+        return enqueue_once(lost, row_id, key=key)
     except Exception:
-        logger.exception("the FMU of step file %s cannot be enqueued now", file_id)
-        return False
-
-
-def enqueue_image_once(image_id: int, key: str) -> bool:
-    """Enqueue the sizes of a featured image as `enqueue_run_once` does a run."""
-    try:
-        return enqueue_once(make_sizes, image_id, key=key)
-    except Exception:
-        logger.exception("the sizes of image %s cannot be enqueued now", image_id)
+        logger.exception("%s of row %s cannot be enqueued now", lost.name, row_id)
         return False
 
 

@@ -29,8 +29,8 @@ from validibot.runs.concurrency import start_all_held
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
 from validibot.webhooks.delivery import sweep_deliveries
-from validibot.workflows.fmu import lost_probes
-from validibot.workflows.images import lost_images, remove_due
+from validibot.workflows.fmu import lost_probes, probe_fmu
+from validibot.workflows.images import lost_images, make_sizes, remove_due
 from validibot.workflows.schedules import due_schedules
 
 BATCH = 200
@@ -58,8 +58,8 @@ def run_sweep() -> dict[str, int]:
         queue.enqueue_notices(run_id)
     due = list(due_schedules(now)[:BATCH])
     scheduled = sum(queue.enqueue_schedule(each, now) for each in due)
-    probes = sum(queue.enqueue_probe_once(*lost) for lost in lost_probes(now, limit=BATCH))
-    images = sum(queue.enqueue_image_once(*lost) for lost in lost_images(now, limit=BATCH))
+    probes = sum(queue.enqueue_lost(probe_fmu, *lost) for lost in lost_probes(now, limit=BATCH))
+    images = sum(queue.enqueue_lost(make_sizes, *lost) for lost in lost_images(now, limit=BATCH))
     remove_due(now, limit=BATCH)
     return {
         "enqueued": enqueued,
