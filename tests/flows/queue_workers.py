@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psycopg
 from django.db import connection
+from django.db.models import QuerySet
 
 from tests import forked, waiting
 from tests.factories import started_run
@@ -60,12 +61,13 @@ def stuck(step: Step) -> Iterator[Run]:
     with psycopg.connect(**connection.get_connection_params()) as other:
         other.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [run.pk])
         enqueue(run)
-        until(running)
+        until(tasks_of(run).filter(status=QueuedTask.RUNNING).exists)
         yield run
 
 
-def running() -> bool:
-    return QueuedTask.objects.filter(status=QueuedTask.RUNNING).exists()
+def tasks_of(run: Run) -> QuerySet[QueuedTask]:
+    """Return the run's entries of the queue, which has those of periodic work, too."""
+    return QueuedTask.objects.filter(args__args=[str(run.pk)])
 
 
 @dataclass

@@ -25,6 +25,7 @@ from tests.flows.queue_workers import (
     enqueue,
     launch,
     stuck,
+    tasks_of,
     until,
 )
 from validibot.dispatch.database.models import QueuedTask
@@ -122,22 +123,22 @@ def test_paused_worker_does_not_end_task_taken_over(workers: Crew, step: Step) -
 
 def test_sigterm_lets_running_task_finish(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=20).serves()
-    with stuck(step):
+    with stuck(step) as run:
         worker.send(signal.SIGTERM)
         until(lambda: worker.health() == (503, "stopping"))
 
     assert worker.ends() == 0
     assert ended(1)()
-    assert not QueuedTask.objects.exists()
+    assert not tasks_of(run).exists()
 
 
 def test_stopping_worker_sends_heartbeats(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=20).serves()
-    with stuck(step):
+    with stuck(step) as run:
         workers.hire().serves()
         worker.send(signal.SIGTERM)
         late = timezone.now() + dt.timedelta(seconds=4)  # its lease is 3 s
-        held = QueuedTask.objects.filter(status=QueuedTask.RUNNING)
+        held = tasks_of(run).filter(status=QueuedTask.RUNNING)
         until(held.filter(worker__last_heartbeat__gt=late).exists)
 
     assert worker.ends() == 0
@@ -147,10 +148,10 @@ def test_stopping_worker_sends_heartbeats(workers: Crew, step: Step) -> None:
 
 def test_task_over_shutdown_timeout_is_put_back(workers: Crew, step: Step) -> None:
     worker = workers.hire(shutdown_timeout=0.5).serves()
-    with stuck(step):
+    with stuck(step) as run:
         worker.send(signal.SIGTERM)
         assert worker.ends() == 0
-        task = QueuedTask.objects.get()
+        task = tasks_of(run).get()
         assert (task.state, task.attempts) == ("waiting", 1)
 
     workers.hire()
