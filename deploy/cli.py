@@ -44,6 +44,12 @@ OnlyOption = Annotated[
     str, typer.Option("--only", help="Kinds of resources, separated by commas: apis,repository")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")]
+DeleteOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--yes/--keep", help="Delete what the stage file no longer names, or keep it; do not ask."
+    ),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,7 +81,7 @@ def plan_command(stage: StageArgument, tag: TagOption = "", only: OnlyOption = "
 
 @app.command("apply")
 def apply_command(
-    stage: StageArgument, tag: TagOption = "", only: OnlyOption = "", yes: YesOption = False
+    stage: StageArgument, tag: TagOption = "", only: OnlyOption = "", yes: DeleteOption = None
 ) -> None:
     """Bring the cloud in line with the stage file; can be interrupted and repeated."""
     layout = layout_of(stage, tag)
@@ -304,11 +310,11 @@ def _tell_by_hand(layout: Layout) -> None:
             typer.echo(f"    $ {line}")
 
 
-def _may_delete(changes: Sequence[Change], *, yes: bool) -> bool:
+def _may_delete(changes: Sequence[Change], *, yes: bool | None) -> bool:
     for change in changes:
         typer.echo("\n".join(change.lines()))
-    if yes:
-        return True
+    if yes is not None:
+        return yes
     return typer.confirm(f"Delete these {len(changes)} resources?", default=False)
 
 

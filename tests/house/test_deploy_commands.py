@@ -60,7 +60,7 @@ def test_pipeline_tests_builds_pushes_plans_and_applies(pipeline: str) -> None:
     assert "make dev image validators" in text
     # Deletion is left to a person.
     assert "--yes" not in " ".join(shlex.join(words) for words in commands(text))
-    assert text.count("echo n | python -m deploy apply") == 2
+    assert text.count(" --keep") == text.count("deploy apply") == 2
 
 
 def test_workflow_has_an_identity_and_no_key() -> None:

@@ -193,10 +193,13 @@ def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
     stray = replace(layout.data.secrets[0], name="shared-old")
     stray.create_empty()
     kept = deploy("apply", applied, given="n\n")
+    without_question = deploy("apply", applied, "--keep")
     planned = deploy("plan", applied)
     deploy("apply", applied, "--yes")
 
     assert "Delete these 1 resources?" in kept
+    assert "- secret/shared-old" in without_question
+    assert "Delete" not in without_question
     assert planned.startswith("- secret/shared-old\n")
     assert deploy("plan", applied) == "Nothing to change.\n"
     with pytest.raises(DeployError, match="would be deleted with everything that users stored"):

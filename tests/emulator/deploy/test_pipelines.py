@@ -136,7 +136,7 @@ def test_workflow_deploys_a_stage_without_a_key(
             program, *arguments = line.split()
             if program == "python":
                 assert arguments[:2] == ["-m", "deploy"]
-                told[name] = told.get(name, "") + deploy(*arguments[2:], given="n\n")
+                told[name] = told.get(name, "") + deploy(*arguments[2:])
 
     called = calls.read_text().splitlines()
     assert called[:2] == [
