@@ -19,10 +19,11 @@ from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.intercept import authority
-from devenv.gcp.intercept.doors import AsgiServer, Handler, PlainDoor, ProxyDoor, SocketListener
+from devenv.gcp.intercept.doors import Handler, PlainDoor, ProxyDoor, SocketListener
 from devenv.gcp.intercept.endpoints import Endpoints
 from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
+from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.metadata import METHODS as METADATA_METHODS, MetadataServer
 from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id

@@ -5,10 +5,6 @@ server, everything else to the HTTP server. A client that speaks HTTP/2 alone is
 shows by the preface in clear text, and by ALPN in TLS. On the proxy, connections to emulated hosts
 end here as if they had come to the plain port. Other hosts are reached through a pipe if they are
 allowed, and refused by name if not, so that nothing leaves this machine unnoticed.
-
-Requests are served by uvicorn without its own sockets: the doors accept connections and decide who
-serves them. Connections are kept longer than any client keeps them, so that none is closed under a
-request.
 """
 
 import asyncio
@@ -20,86 +16,9 @@ from contextlib import suppress
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
-import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
-
 from devenv.gcp.intercept import peek
 from devenv.gcp.intercept.router import Hosts
-
-_KEEP_ALIVE = 620
-_HANDSHAKE = 10.0
-_GRACE = 0.2
-_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
-
-
-class _Prompt(HttpToolsProtocol):
-    """A protocol that acknowledges received bytes at once.
-
-    urllib3 leaves Nagle's algorithm on when it talks to a proxy, so a request's body waits until
-    its head is acknowledged; the system would let it wait 40 ms. A whole request is acknowledged by
-    its answer.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._socket = transport.get_extra_info("socket")
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # uvicorn has no cycle until the first head is whole, which its types do not say.
-        if getattr(self.cycle, "more_body", True):
-            with suppress(OSError):
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-
-
-class AsgiServer:
-    """The HTTP/1.1 server of one application."""
-
-    def __init__(self, app: ASGIApp, *, reuse: bool = True) -> None:
-        """Close each connection after one answer unless `reuse`."""
-        self._config = uvicorn.Config(
-            app,
-            http=_Prompt if _QUICKACK else HttpToolsProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE,
-        )
-        self._config.load()
-        self._state = ServerState()
-        if not reuse:
-            self._state.default_headers = [(b"connection", b"close")]
-
-    def protocol(self) -> asyncio.Protocol:
-        """Return the protocol of a new connection."""
-        return self._config.http_protocol_class(  # type: ignore[call-arg]
-            config=self._config, server_state=self._state, app_state={}
-        )
-
-    async def adopt(self, client: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve `client`. Raises OSError (ssl.SSLError is one) when the handshake fails."""
-        await asyncio.get_running_loop().connect_accepted_socket(
-            self.protocol,
-            client,
-            ssl=tls,
-            ssl_handshake_timeout=_HANDSHAKE if tls else None,
-        )
-
-    async def stop(self) -> None:
-        """Close every connection, after a moment for answers in progress."""
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=_GRACE)
-        for connection in list(self._state.connections):
-            connection.transport.abort()
-
+from devenv.gcp.intercept.web import AsgiServer
 
 Handler: TypeAlias = Callable[[socket.socket], Awaitable[None]]
 

@@ -1,0 +1,109 @@
+"""The HTTP server of the doors, on a transport that keeps what is written."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from devenv.gcp.intercept.web import AsgiServer
+
+HEAD = b"POST /%d HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n"
+_START = {"type": "http.response.start", "status": 200}
+
+
+class Transport(asyncio.Transport):
+    """A connection whose writes are kept one by one."""
+
+    def __init__(self) -> None:
+        super().__init__({"socket": Mock()})
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    message = await receive()
+    body = scope["path"].encode() + message["body"]
+    await send(_START | {"headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def late(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(_START)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b"late"})
+
+
+async def forged(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(_START | {"headers": [(b"etag", b"1\r\nset-cookie: a=b")]})
+
+
+def answers(
+    app: Callable[[Scope, Receive, Send], Awaitable[None]], *sent: bytes
+) -> tuple[list[bytes], list[int]]:
+    """Return what is written for requests, and how many writes there are after each part of them."""
+
+    async def exchange() -> tuple[list[bytes], list[int]]:
+        transport, connection, counts = Transport(), AsgiServer(app).protocol(), []
+        connection.connection_made(transport)
+        for part in sent:
+            connection.data_received(part)
+            counts.append(len(transport.writes))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        connection.connection_lost(None)
+        return transport.writes, counts
+
+    return asyncio.run(exchange())
+
+
+def test_short_request_is_answered_at_once_in_one_write() -> None:
+    writes, counts = answers(echo, HEAD % 1 + b"\r\n", b"body")
+    assert counts == [0, 1]
+    assert writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert writes[0].endswith(b"\r\n\r\n/1body")
+
+
+def test_head_leaves_before_a_body_that_comes_later() -> None:
+    writes, _ = answers(late, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert [part.startswith(b"HTTP/1.1 200") for part in writes] == [True, False]
+    assert writes[1] == b"4\r\nlate\r\n0\r\n\r\n"
+
+
+def test_client_that_expects_continue_gets_it_before_its_body() -> None:
+    writes, _ = answers(echo, HEAD % 1 + b"expect: 100-continue\r\n\r\n", b"body")
+    assert writes[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert writes[1].endswith(b"/1body")
+
+
+def test_pipelined_requests_are_answered_in_order() -> None:
+    requests = b"".join(HEAD % number + b"\r\nbody" for number in range(3))
+    writes, _ = answers(echo, requests)
+    assert [part[-6:] for part in writes] == [b"/0body", b"/1body", b"/2body"]
+
+
+def test_requests_behind_a_slow_one_wait_for_it() -> None:
+    writes, _ = answers(late, 2 * b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert [part[:4] for part in writes[:3]] == [b"HTTP", b"4\r\nl", b"HTTP"]
+
+
+def test_header_with_line_break_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    writes, _ = answers(forged, b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert b"set-cookie" not in b"".join(writes)
+    assert "that HTTP forbids" in caplog.text
