@@ -8,13 +8,18 @@ from django.conf import settings
 MAX_NAME = 150
 
 
-def clean_name(text: str) -> str:
-    """Return a name on one line, without control and direction characters, at most 150 long."""
+def visible_line(text: str) -> str:
+    """Return a text on one line, without control and direction characters."""
     normal = unicodedata.normalize("NFC", text)
     # Cc, Cf, Cs, Co, Cn: text that cannot be seen, or that turns the text around it.
     seen = "".join(" " if each.isspace() else each for each in normal)
     kept = (each for each in seen if not unicodedata.category(each).startswith("C"))
-    return " ".join("".join(kept).split())[:MAX_NAME].strip()
+    return " ".join("".join(kept).split())
+
+
+def clean_name(text: str) -> str:
+    """Return a name on one line, without control and direction characters, at most 150 long."""
+    return visible_line(text)[:MAX_NAME].strip()
 
 
 def known_language(code: str) -> str:

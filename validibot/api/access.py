@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from validibot.accounts.models import ApiKey, KeyScope, User
 from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import NotAMember, Scope, scope_of
-from validibot.api.lists import query_number
+from validibot.api.lists import invalid, query_number
 from validibot.core.problems import ApiError
 from validibot.runs.access import visible_runs
 from validibot.runs.models import Run
@@ -73,7 +73,10 @@ def refused(scope: Scope, permission: str) -> ApiError:
 
 def workflow_of(request: Request, scope: Scope, ident: str, version: int = 0) -> Workflow:
     """Return the workflow that path and query name. Raises ApiError."""
-    wanted = version or query_number(request, "version", maximum=MAX_VERSION)
+    asked = query_number(request, "version", maximum=MAX_VERSION)
+    if version and asked not in (None, version):
+        raise invalid("version", str(asked), f"{version}, as in the path, or left out")
+    wanted = version or asked
     project = request.query_params.get("project") or None
     try:
         return find_visible_workflow(scope, ident, version=wanted, project=project)

@@ -1,10 +1,12 @@
 """JSON bodies of the public API, read as pydantic models; and refusals of services as problems."""
 
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.exceptions import ValidationError as Refusal
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 from rest_framework.request import Request
 
 from validibot.core.problems import ApiError
@@ -19,24 +21,34 @@ class Body(BaseModel):
 
 
 def read_body[B: Body](request: Request, kind: type[B], *, limit: int = MAX_BODY_BYTES) -> B:
-    """Return the request's JSON body. Raises ApiError that names each field at fault."""
+    """Return the request's JSON body; values of other types than declared are refused.
+
+    Raises ApiError that names each field at fault.
+    """
     django_request = request._request  # noqa: SLF001 - REST framework's parsers would read it first
     kind_of_body = django_request.content_type or ""
     if kind_of_body != "application/json":
-        detail = f"The body is {kind_of_body[:80]!r}. Send application/json."
+        detail = f"The body has the type {kind_of_body[:80]!r}. Send application/json."
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", detail)
     content = django_request.read(limit + 1)
     if len(content) > limit:
-        raise ApiError(413, "PAYLOAD_TOO_LARGE", f"The body may have {limit:,} bytes.")
+        detail = f"The body may have {limit:,} bytes. Send less."
+        errors = [{"field": "body", "message": detail}]
+        raise ApiError(413, "PAYLOAD_TOO_LARGE", detail, errors=errors)
     try:
-        return kind.model_validate_json(content)
+        return kind.model_validate_json(content, strict=True)
     except ValidationError as error:
-        errors = [
-            {"field": ".".join(map(str, each["loc"])) or "body", "message": each["msg"]}
-            for each in error.errors(include_url=False, include_input=False)[:20]
-        ]
+        errors = [_fault(each) for each in error.errors(include_url=False)[:20]]
         detail = f"`{errors[0]['field']}`: {errors[0]['message']}."
         raise ApiError(400, "INVALID", detail, errors=errors) from error
+
+
+def _fault(fault: ErrorDetails) -> dict[str, str]:
+    """Return the field at fault, and what is wrong with its value."""
+    message = fault["msg"]
+    if fault["loc"] and fault["type"] != "missing":
+        message = f"{message}, not {reprlib.repr(fault['input'])}"
+    return {"field": ".".join(map(str, fault["loc"])) or "body", "message": message}
 
 
 @contextmanager

@@ -16,14 +16,14 @@ from django.http import HttpResponse
 from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
 from validibot.accounts.models import Organisation, User
-from validibot.accounts.profile import clean_name
+from validibot.accounts.profile import visible_line
 from validibot.workflows.inputs import read_input_schema
 from validibot.workflows.models import Assertion, Step, Validator, WeatherFile, Workflow
 from validibot.workflows.select import accepted_extensions
 
 
 def _seen_name(text: str) -> str:
-    if not (name := clean_name(text)):
+    if not (name := visible_line(text)):
         raise ValueError("It has no character that can be seen")
     return name
 

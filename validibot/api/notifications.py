@@ -176,9 +176,9 @@ class NotificationPreferencesView(ApiView):
         scope = _changing(request, org)
         workflow = query_text(request.query_params, "workflow")
         if not preferences.remove(scope, _own(scope).filter(workflow=workflow)):
-            raise ApiError(
-                404, "NOT_FOUND", f"You have no preference for {workflow or 'all workflows'}."
-            )
+            message = f"You have no preference for {workflow[:80] or 'all workflows'}."
+            errors = [{"field": "workflow", "message": message}]
+            raise ApiError(404, "NOT_FOUND", message, errors=errors)
         return respond(PreferenceList(results=[_document(row) for row in _own(scope)]))
 
 

@@ -48,12 +48,19 @@ class RedocPage(TemplateView):
 def name_operations(result: dict[str, Any], generator: Any, **_: Any) -> dict[str, Any]:
     """Give operations that have none a plain id, and each the tag of what it is about.
 
-    A hook of drf-spectacular; generated clients name their functions and modules by these.
+    A hook of drf-spectacular; generated clients name their functions and modules by these. The path of
+    a version takes no other version in the query.
     """
     for path, methods in result["paths"].items():
         for operation in methods.values():
             operation["operationId"] = _IDS.get(operation["operationId"], operation["operationId"])
             operation["tags"] = [_tag(path)]
+            if "{version}" in path:  # its view is that of the latest version, too
+                operation["parameters"] = [
+                    each
+                    for each in operation["parameters"]
+                    if (each["name"], each["in"]) != ("version", "query")
+                ]
     return result
 
 

@@ -204,6 +204,7 @@ def _envelope(request: HttpRequest, content: BinaryIO) -> dict[str, Any] | None:
                 "INVALID_PAYLOAD",
                 f"The body begins like a JSON envelope but is not JSON: {str(error)[:200]}. "
                 "Send it completely, or send the file itself with the header X-Filename.",
+                field="body",
             ) from error
         return None  # the workflow's own validator reports the error
     if not isinstance(document, dict) or "content" not in document:

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest
 from django.utils.functional import lazy
 from django.utils.translation import ngettext
 
-from validibot.accounts.profile import clean_name
+from validibot.accounts.profile import visible_line
 
 
 class PageRenderer(DjangoTemplates):
@@ -43,9 +43,7 @@ class NameField(forms.CharField):
         super().__init__(**({"max_length": 150} | options))
 
     def to_python(self, value: Any) -> str:
-        text = super().to_python(value) or ""
-        # The validator of the length sees what is too long before it is cut.
-        return clean_name(text) if len(text) <= (self.max_length or 0) else text
+        return visible_line(super().to_python(value) or "")
 
 
 class LifetimeField(forms.TypedChoiceField):

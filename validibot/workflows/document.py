@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from validibot.accounts.profile import visible_line
 from validibot.engines import JSON, BadDocument
 from validibot.engines.yaml_text import YamlDocument, parse_yaml
 from validibot.workflows.models import MAX_RETENTION_DAYS
@@ -29,6 +30,8 @@ type Extension = Annotated[str, Field(max_length=20)]
 # A name is a part of a path and of a header: no separators, no control characters, not `..`.
 _NO_NAME = r"/\\\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069"
 FILE_NAME = rf"^[^.{_NO_NAME}][^{_NO_NAME}]*$"
+# As the editor takes it: without characters that cannot be seen.
+type LineText = Annotated[str, AfterValidator(visible_line)]
 type FileName = Annotated[str, Field(max_length=200, pattern=FILE_NAME)]
 type Place = tuple[str | int, ...]
 type Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -114,7 +117,7 @@ class AssertionSection(Section):
 class StepSection(Section):
     """A step. `validator` is the slug of a validator with its version: `json-schema@1`."""
 
-    name: str
+    name: LineText
     description: str = ""
     validator: Annotated[str, Field(pattern=r"^[-\w]+(@[-+.\w]+)?$", max_length=101)]
     is_enabled: bool = True
@@ -143,7 +146,7 @@ class WorkflowFile(Section):
 
     format: Literal["validibot.workflow.v1"]
     slug: str
-    name: str
+    name: LineText
     description: str = ""
     success_message: str = ""
     accepted_types: list[Extension] = []

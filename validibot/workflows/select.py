@@ -74,7 +74,7 @@ def find_workflow(
     found = _find(organisation, ident, version=version, project=project)
     if found is None:
         of_version = f" in version {version}" if version is not None else ""
-        in_project = f" in the project {project!r}" if project else ""
+        in_project = f" in the project {project[:80]!r}" if project else ""
         raise WorkflowNotFound(f"There is no workflow {ident!r}{of_version}{in_project}.")
     _load_steps(found)
     return found

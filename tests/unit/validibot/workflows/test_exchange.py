@@ -15,6 +15,7 @@ from tests.factories import (
     WorkflowFactory,
 )
 from validibot.accounts.models import Organisation
+from validibot.accounts.profile import visible_line
 from validibot.workflows.document import ImportInvalid
 from validibot.workflows.editing import StaleEdit, editing, token_of
 from validibot.workflows.exporting import ExportTooLarge, export_bundle, export_text
@@ -66,7 +67,7 @@ def described(workflow: Workflow) -> dict[str, Any]:
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
-NAMES = TEXT.filter(lambda text: bool(text.strip()))
+NAMES = TEXT.map(visible_line).filter(bool)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(-1e9, 1e9) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -181,6 +182,12 @@ def _store(step: Step, content: bytes) -> StepFile:
         sha256=sha256,
     )
     return stored
+
+
+def test_imported_names_lose_characters_that_cannot_be_seen(organisation: Organisation) -> None:
+    text = HEADER.replace("name: ", 'name: "\u202eOffi\u200bce \u2067model" #')
+
+    assert imported(text, organisation).name == "Office model"
 
 
 def test_export_gives_the_same_text_each_time(organisation: Organisation) -> None:
