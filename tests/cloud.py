@@ -3,7 +3,6 @@
 There is one in a process, whoever asks: gRPC reads the CA bundle once in its life.
 """
 
-import _socket
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -16,6 +15,7 @@ from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig, IamBinding, ImageConfig, JobConfig
 from devenv.pytest_plugin import ActAs, become
 from tests.declared import cloud as declared_cloud
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 _CLOUD = pytest.StashKey[Cloud]()
@@ -75,7 +75,7 @@ def _config() -> CloudConfig:
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
         sql_server="",  # the tests of Cloud SQL give it one
-        services=tuple(replace(service, port=_free_port()) for service in declared.services),
+        services=tuple(replace(service, port=free_port()) for service in declared.services),
     )
 
 
@@ -133,15 +133,6 @@ def _images_of_stages() -> Iterator[ImageConfig]:
         name = image.name.rpartition("/")[2]
         if name.startswith("validator-"):
             yield replace(image, name=f"{repository}/{name}", warm=())
-
-
-def _free_port() -> int:
-    # The raw socket: the class above it is shut outside of tests.
-    probe = _socket.socket()
-    probe.bind(("127.0.0.1", 0))
-    port = int(probe.getsockname()[1])
-    probe.close()
-    return port
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ the containers of a killed one, which it knows by their labels.
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import ExecWaitStrategy, HttpWaitStrategy
 
 from tests import engine as engines, guardian
+from tests.ports import free_port
 
 POSTGRES = "postgres:17"
 STORAGE = "fsouza/fake-gcs-server:1.54"
@@ -123,12 +123,6 @@ def _storage() -> DockerContainer:
     ready = HttpWaitStrategy(4443, "/_internal/healthcheck").for_status_code(200)
     server = _container(STORAGE, 4443).waiting_for(ready)
     return server.with_command(f"-scheme http -port 4443 -backend memory -log-level warn {ours}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
 
 
 def _container(image: str, *ports: int) -> DockerContainer:

@@ -10,7 +10,6 @@ A mutation run starts thousands of short test processes. It starts one server fo
 names it in the environment (`SHARED`); each process then copies the database inside that server.
 """
 
-import _socket
 import fcntl
 import hashlib
 import json
@@ -32,6 +31,7 @@ from psycopg.conninfo import make_conninfo
 
 from devenv.secrets import POSTGRES_PASSWORD, Secrets
 from devenv.services.builtin import postgres_binaries
+from tests.ports import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -210,7 +210,7 @@ def server(folder: Path, *, stop_signal: Signals = SIGQUIT) -> Iterator[Address]
     """
     secrets = folder / "secrets.env"
     password = Secrets.load(secrets, {})[POSTGRES_PASSWORD]
-    port = _free_port()
+    port = str(free_port())
     arguments = ["--data", str(folder), "--port", port, "--secrets", str(secrets)]
     arguments += ["--database", PRISTINE]
     with (folder / "server.log").open("wb") as log:
@@ -234,12 +234,3 @@ def server(folder: Path, *, stop_signal: Signals = SIGQUIT) -> Iterator[Address]
     finally:
         process.send_signal(stop_signal)
         process.wait()
-
-
-def _free_port() -> str:
-    # The raw socket: the class above it is shut while a unit test asks for the database.
-    probe = _socket.socket()
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
-    probe.close()
-    return str(port)

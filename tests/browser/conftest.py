@@ -1,18 +1,22 @@
 """Fixtures of the browser tests: a running stack, and Chromium as a system package."""
 
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser import screens
+from tests.browser import quiet_network, screens
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
 
 # The headless shell has no windows and menus to care for: it costs half the processor time.
 _BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+
+expect.set_options(timeout=60_000)  # of itself 5 s, which a busy machine needs for a page
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +30,19 @@ def _screenshots(pytestconfig: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Start Chromium for one module: Playwright keeps an event loop in this thread meanwhile."""
     chromium = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if chromium is None:
         pytest.skip("Chromium is not installed: apt-get install chromium-headless-shell")
     quiet = ["--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     args = ["--no-sandbox", "--disable-sync", "--no-first-run", *quiet]
+    start = tmp_path_factory.mktemp("chromium") / "start"
+    command = shlex.join([sys.executable, quiet_network.__file__, chromium])
+    start.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    start.chmod(0o755)
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=args)
+        launched = playwright.chromium.launch(executable_path=start, args=args)
         yield launched
         launched.close()
 

@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
+
 MODULE = "github.com/axllent/mailpit@v1.33.1"
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("mail")]
 
@@ -71,15 +73,9 @@ def _command(name: str, smtp: int, http: int, folder: Path) -> list[str]:
     return [_mailpit(folder), "--quiet", "--disable-version-check", *places]
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module", params=["ours", "mailpit"])
 def server(request: pytest.FixtureRequest) -> Iterator[Catcher]:
-    smtp, http = _free_port(), _free_port()
+    smtp, http = free_port(), free_port()
     folder = request.config.cache.mkdir("mailpit")
     with subprocess.Popen(_command(request.param, smtp, http, folder)) as process:
         try:

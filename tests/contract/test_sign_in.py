@@ -20,7 +20,7 @@ from pytest_django import Settings
 
 from devenv.secrets import OIDC_CLIENT_SECRET, Secrets
 from tests.factories import InvitationFactory
-from tests.ports import on_free_ports
+from tests.ports import free_port
 from tests.waiting import until
 from validibot.accounts.models import Organisation, User
 from validibot.core.models import SignUp, SiteSettings
@@ -58,7 +58,7 @@ class LocalProvider:
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProvider]:
     state = tmp_path_factory.mktemp("oidc")
-    port = re.findall(r"\d+", on_free_ports("port = 8030"))[0]
+    port = str(free_port())
     secret = Secrets.load(state / "secrets.env", {})[OIDC_CLIENT_SECRET]
     command = [sys.executable, "-m", "devenv.oidc", "--state", str(state), "--port", port]
     command += ["--client-id", "validibot", "--redirect-uri", CALLBACK, "--people"]

@@ -17,7 +17,7 @@ from docker.types import Mount
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests import engine as engines, guardian
-from tests.containers import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"

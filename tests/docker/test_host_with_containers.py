@@ -10,7 +10,8 @@ from docker import DockerClient
 
 from containers import ContainerEngine
 from tests import engine as engines
-from tests.flows.host import Host, site, two_ports
+from tests.flows.host import Host, site
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.xdist_group("procfile"), pytest.mark.timeout(240)]
@@ -35,7 +36,7 @@ def _posted(log: Path) -> list[str]:
 
 
 def test_container_without_network_needs_no_callback(contained: Host) -> None:
-    port = two_ports()
+    port = free_port()
     with contained.start("web", "worker", port=port) as runner, site(port) as web:
         run = web.launch(FMU, contained.sample(FMU), Prefer="wait=60").json()
 
@@ -44,7 +45,7 @@ def test_container_without_network_needs_no_callback(contained: Host) -> None:
 
 
 def test_container_callback_sends_worker_key(contained: Host) -> None:
-    port = two_ports()
+    port = free_port()
     told = {
         "ALLOWED_HOSTS": "localhost,host.docker.internal",
         "CONTAINER_NETWORK": "callback",

@@ -20,6 +20,7 @@ from devenv.gcp.identity.identity import Identity
 from devenv.gcp.journal import Journal
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
+from tests.ports import free_port
 from tests.unit.devenv.gcp.fakes import FakeTopics, MemoryStore
 from tests.waiting import until
 
@@ -46,8 +47,7 @@ class Running:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.identity = _identity(folder, MemoryStore())
-        with listen() as listening:
-            self._port = int(listening.getsockname()[1])
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
     def token(self, account: str, boundary: AccessBoundary | None = None) -> str:

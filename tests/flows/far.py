@@ -109,8 +109,8 @@ class Far:
 def _end(process: "subprocess.Popen[str]") -> None:
     process.terminate()
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
+        until(lambda: process.poll() is not None)
+    except AssertionError:
         process.kill()
         process.wait()
 

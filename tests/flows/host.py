@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from devenv.services.builtin import postgres_binaries
 from tests import forked, guardian
 from tests.checkout import ROOT
 from tests.database import PRISTINE
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 PROGRAMS = Path(sys.executable).parent
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
@@ -105,7 +104,7 @@ class Runner:
     def __init__(
         self, host: Host, processes: tuple[str, ...], *, port: int, variables: Mapping[str, str]
     ) -> None:
-        self.host = host
+        self.host, self.port = host, port
         self.mark = f"RUNNER={time.monotonic_ns()}"
         names = [each.partition("=")[0] for each in processes]
         self.log = host.folder / f"{'-'.join(names)}-{self.mark}.log"
@@ -124,15 +123,17 @@ class Runner:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def ended(self, *, seconds: float = 40) -> int:
-        return self.process.wait(seconds)
+    def ended(self) -> int:
+        """Return the exit code once all processes have ended."""
+        until(lambda: self.process.poll() is not None and not self.host.pids(told=self.mark))
+        return self.process.wait()
 
     def kill(self) -> None:
         self.process.kill()
         for pid in self.host.pids(told=self.mark):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait()
 
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines()
@@ -145,7 +146,7 @@ class Site:
         self.client = httpx.Client(
             base_url=f"http://localhost:{port}",
             headers={"X-Forwarded-Proto": "https", "Authorization": f"Bearer {API_KEY}"},
-            timeout=60,
+            timeout=2 * LIMIT,
             trust_env=False,
         )
         self.api = "/api/v1/orgs/demo"
@@ -173,8 +174,14 @@ class Site:
         )
         return [event["kind"] for event in found]
 
-    def result(self, pk: str, *, seconds: float = 60) -> str:
-        until(lambda: self.run(pk)["state"] == "COMPLETED", seconds=seconds, every=0.25)
+    def finished(self, slug: str, sample: Path) -> dict[str, Any]:
+        """Launch a file and return the finished run."""
+        pk = self.launch(slug, sample, Prefer="wait=60").json()["id"]
+        self.result(pk)
+        return self.run(pk)
+
+    def result(self, pk: str) -> str:
+        until(lambda: self.run(pk)["state"] == "COMPLETED", every=0.25)
         return str(self.run(pk)["result"])
 
 
@@ -202,18 +209,6 @@ def database(server: Mapping[str, str], name: str, *, template: str = PRISTINE) 
         connection.execute(drop)
 
 
-def two_ports() -> int:
-    """Return a free port whose successor is free, too: honcho counts up."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            try:
-                with socket.create_server(("127.0.0.1", port + 1)):
-                    return port
-            except OSError:
-                continue
-
-
 @pytest.fixture(scope="session")
 def host(
     database_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory
@@ -227,6 +222,6 @@ def host(
         )
         assert collected.returncode == 0, collected.stderr
         with made.start("release") as release:
-            assert release.ended(seconds=60) == 0, release.log.read_text()
+            assert release.ended() == 0, release.log.read_text()
         yield made
         until(lambda: made.pids() == [])

@@ -33,7 +33,7 @@ class FlowIdentity:
     def request(self, method: str, url: str, **parts: Any) -> httpx.Response:
         """Send a request to a host of the emulated cloud, with no token except one in `parts`."""
         proxy = self._environ["https_proxy"]
-        with httpx.Client(proxy=proxy, verify=self._trust, timeout=30) as http:
+        with httpx.Client(proxy=proxy, verify=self._trust, timeout=90) as http:
             return http.request(method, url, **parts)
 
     def read(self, uri: str) -> bytes:

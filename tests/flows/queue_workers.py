@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,11 +25,9 @@ from validibot.runs.tasks import execute_run
 from validibot.workflows.models import Step
 
 
-def until(question: Callable[[], object], *, seconds: float = waiting.LIMIT) -> float:
-    """Wait until the answer is true; return the seconds that it took."""
-    started = time.monotonic()
-    waiting.until(question, seconds=seconds, every=0.02)
-    return time.monotonic() - started
+def until[T](question: Callable[[], T], *, seconds: float = waiting.LIMIT) -> T:
+    """Wait until the answer is true, and return it; a worker may be too busy to answer a probe."""
+    return waiting.until(question, seconds=seconds, every=0.02, forgive=httpx.TransportError)
 
 
 def empty_queue() -> None:
@@ -87,7 +84,7 @@ class Worker:
         return str(url)
 
     def health(self) -> tuple[int, str]:
-        answer = httpx.get(self.url, timeout=10)
+        answer = httpx.get(self.url, timeout=waiting.LIMIT)
         return answer.status_code, answer.json()["status"]
 
     def serves(self) -> "Worker":
@@ -95,14 +92,16 @@ class Worker:
         return self
 
     def told(self, words: str) -> list[str]:
-        lines = map(json.loads, self.log.read_text().splitlines())
+        whole = self.log.read_text().rpartition("\n")[0]  # the last line may be half written
+        lines = map(json.loads, whole.splitlines())
         return [line["message"] for line in lines if words in line["message"]]
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def ends(self, *, seconds: float = 20) -> int:
-        return self.process.wait(seconds)
+    def ends(self) -> int:
+        until(lambda: self.process.poll() is not None)
+        return self.process.wait()
 
 
 @dataclass
@@ -113,14 +112,17 @@ class Crew:
     settings: str
     workers: list[Worker] = field(default_factory=list)
 
-    def hire(self, *, concurrency: int = 2, shutdown_timeout: float = 5) -> Worker:
+    def hire(
+        self, *, concurrency: int = 2, shutdown_timeout: float = 5, poll_seconds: float = 0.2
+    ) -> Worker:
         log = self.folder / f"worker-{len(self.workers)}.log"
         options = ("--health-port", "0", "--concurrency", str(concurrency))
         with log.open("wb") as output:
             process = forked.start(
                 *("manage.py", "queue_worker", *options),
                 *("--shutdown-timeout", str(shutdown_timeout)),
-                environ=_environ() | {"DJANGO_SETTINGS_MODULE": self.settings},
+                environ=_environ()
+                | {"DJANGO_SETTINGS_MODULE": self.settings, "POLL_SECONDS": str(poll_seconds)},
                 output=output,
             )
         self.workers.append(Worker(process, log))
@@ -138,7 +140,7 @@ def crew(folder: Path, settings: str = "tests.flows.queue_settings") -> Iterator
     finally:
         for worker in made.workers:
             worker.process.send_signal(signal.SIGKILL)
-            worker.process.wait(10)
+            worker.process.wait()
 
 
 def _environ() -> dict[str, str]:

@@ -64,12 +64,12 @@ class Stack(CliProject):
         headers = {"X-Filename": filename, "Content-Type": "application/octet-stream"} | headers
         return self.api.post(f"workflows/{slug}/runs/", content=content, headers=headers)
 
-    def run(self, slug: str, path: Path, *, wait: int = 60) -> dict[str, Any]:
+    def run(self, slug: str, path: Path) -> dict[str, Any]:
         """Launch a file and return the finished run."""
-        answer = self.launch(slug, path.read_bytes(), path.name, Prefer=f"wait={wait}")
-        assert answer.status_code == 201, answer.text
+        answer = self.launch(slug, path.read_bytes(), path.name, Prefer="wait=60")
+        assert answer.status_code in (201, 202), answer.text
         document: dict[str, Any] = answer.json()
-        return document
+        return document if answer.status_code == 201 else self.finished(document["id"])
 
     def get_run(self, pk: str) -> dict[str, Any]:
         document: dict[str, Any] = self.api.get(f"runs/{pk}/").raise_for_status().json()

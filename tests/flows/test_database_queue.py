@@ -4,7 +4,6 @@ import datetime as dt
 import math
 import random
 import signal
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from django.utils import timezone
 from tests.factories import StepFactory, started_run
 from tests.flows.queue_workers import (
     Crew,
+    Worker,
     crew,
     empty_queue,
     ended,
-    enqueue,
     launch,
     stuck,
     tasks_of,
@@ -80,12 +79,24 @@ def test_kill_of_workers_loses_and_doubles_no_run(workers: Crew, step: Step) -> 
 
 
 def _kill_one_of(workers: Crew) -> None:
-    """Kill a worker with SIGKILL at a random moment and start another one."""
-    time.sleep(_chance.uniform(0, 0.1))
-    lives = [each for each in workers.workers if each.process.poll() is None]
-    victim = _chance.choice([each for each in lives if each.has_begun()])
+    """Kill a worker with SIGKILL while it holds a task, and start another one."""
+    victim, *others = until(lambda: _stopped_at_work(workers))
     victim.send(signal.SIGKILL)
+    for each in others:
+        each.send(signal.SIGCONT)
     workers.hire()
+
+
+def _stopped_at_work(workers: Crew) -> list[Worker]:
+    """Stop the workers that have begun; return them in any order if each of them holds a task."""
+    lives = [each for each in workers.workers if each.process.poll() is None and each.has_begun()]
+    for each in lives:
+        each.send(signal.SIGSTOP)
+    if QueuedTask.objects.filter(status=QueuedTask.RUNNING).count() > 2 * (len(lives) - 1):
+        return _chance.sample(lives, len(lives))  # no worker has more than two
+    for each in lives:
+        each.send(signal.SIGCONT)
+    return []
 
 
 def test_task_of_killed_worker_is_taken_over_after_lease(workers: Crew, step: Step) -> None:
@@ -95,9 +106,8 @@ def test_task_of_killed_worker_is_taken_over_after_lease(workers: Crew, step: St
         first.send(signal.SIGKILL)
         first.ends()
 
-    waited = until(ended(1))
+    until(ended(1))
 
-    assert waited < 10
     assert second.told("is taken over")
     assert [event.kind for event in RunEvent.objects.filter(kind__in=ENDINGS)] == ["passed"]
 
@@ -137,7 +147,7 @@ def test_stopping_worker_sends_heartbeats(workers: Crew, step: Step) -> None:
     with stuck(step) as run:
         workers.hire().serves()
         worker.send(signal.SIGTERM)
-        late = timezone.now() + dt.timedelta(seconds=4)  # its lease is 3 s
+        late = timezone.now() + dt.timedelta(seconds=6)  # its lease is 5 s
         held = tasks_of(run).filter(status=QueuedTask.RUNNING)
         until(held.filter(worker__last_heartbeat__gt=late).exists)
 
@@ -205,15 +215,14 @@ def test_many_workers_sweep_once_a_minute(workers: Crew, step: Step) -> None:
 
 
 def test_enqueue_wakes_idle_worker(workers: Crew, step: Step) -> None:
-    workers.hire().serves()
-    delays = []
-    for number in range(1, 31):
-        run = started_run(step=step)
-        put = timezone.now()
-        enqueue(run)
-        until(ended(number))
-        run.refresh_from_db()
-        assert run.started_at
-        delays.append((run.started_at - put).total_seconds())
+    workers.hire(poll_seconds=3600).serves()
+    until(_is_listened_to)
 
-    assert statistics.median(delays) <= 0.05
+    for number, _ in enumerate(launch(step, 3), start=1):
+        until(ended(number))
+
+
+def _is_listened_to() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'")
+        return cursor.fetchone() is not None

@@ -1,7 +1,6 @@
 """Flows of `DEBUGPY=web,worker,fmu make up`: an editor stops in a page, a task and a validator."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from tests.flows import stack as stacks
 from tests.flows.editor import Editor
 from tests.flows.stack import Stack
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.xdist_group("debugging"), pytest.mark.timeout(180)]
 
@@ -74,8 +74,7 @@ def test_validator_waits_for_debugger(debugged: Stack) -> None:
 
 def test_uvicorn_serves_with_environment_of_web(debugged: Stack) -> None:
     told = json.loads(debugged.devenv("env", "--role", "web", "--json").stdout)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     program = ("-m", "uvicorn", "config.asgi:application", "--port", str(port))
     server = subprocess.Popen(
         (sys.executable, *program), cwd=debugged.root, env=debugged.environ(**told)
@@ -86,7 +85,7 @@ def test_uvicorn_serves_with_environment_of_web(debugged: Stack) -> None:
         assert debugged.until(lambda: httpx.get(url, headers=key).is_success)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait()
 
 
 def test_unknown_name_is_refused(tmp_path: Path) -> None:

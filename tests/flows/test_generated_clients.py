@@ -28,7 +28,7 @@ def _schema(stack: Stack, folder: Path) -> Path:
 
 def _messages(stack: Stack) -> list[str]:
     """Return the messages of the same run by a plain request."""
-    run = stack.launch(WORKFLOW, BAD.encode(), "readings.json", Prefer="wait=30").json()
+    run = stack.launch(WORKFLOW, BAD.encode(), "readings.json", Prefer="wait=60").json()
     return [issue["message"] for step in run["steps"] for issue in step["issues"]]
 
 
@@ -50,7 +50,7 @@ def test_generated_python_client_starts_run_and_reads_findings(
 
     with module.AuthenticatedClient(base_url=stack.web, token=stack.facts["api_key"]) as client:
         envelope = models.LaunchEnvelope(content=BAD, filename="readings.json")
-        started = runs.start_run.sync(org, WORKFLOW, client=client, body=envelope, prefer="wait=30")
+        started = runs.start_run.sync(org, WORKFLOW, client=client, body=envelope, prefer="wait=60")
         run = runs.get_run.sync(org, started.id, client=client)
         severity = models.ListFindingsSeverity.ERROR
         page = runs.list_findings.sync(org, started.id, client=client, severity=severity)

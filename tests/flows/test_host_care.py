@@ -13,7 +13,8 @@ import pytest
 
 from tests import pages
 from tests.checkout import ROOT
-from tests.flows.host import Host, Site, site, two_ports
+from tests.flows.host import Host, Runner, Site, site
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [
@@ -84,10 +85,11 @@ def _artifacts(web: Site, run: str) -> dict[str, str]:
 
 
 def test_deployment_is_restored_from_backup(host: Host, tmp_path: Path) -> None:
-    port = two_ports()
+    port = free_port()
     with host.start("web", "worker", port=port), site(port) as web:
-        run = web.launch(HEAVY, host.sample(HEAVY), Prefer="wait=60").json()["id"]
-        before, artifacts = web.run(run), _artifacts(web, run)
+        before = web.finished(HEAVY, host.sample(HEAVY))
+        run = before["id"]
+        artifacts = _artifacts(web, run)
     rows, files = _rows(host), _digests(host.files)
     backup = tmp_path / "validibot.tar"
 
@@ -103,25 +105,32 @@ def test_deployment_is_restored_from_backup(host: Host, tmp_path: Path) -> None:
     with host.start("web", "worker", port=port), site(port) as web:
         assert (web.run(run), _artifacts(web, run)) == (before, artifacts)
         assert artifacts
-        again = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=30")
-        assert again.json()["result"] == "PASS"
+        assert web.finished(LIGHT, host.sample(LIGHT))["result"] == "PASS"
 
 
 @pytest.fixture(scope="class")
-def web(host: Host) -> Iterator[Site]:
-    port = two_ports()
-    with host.start("web", "worker", port=port), site(port) as web:
+def runner(host: Host) -> Iterator[Runner]:
+    with host.start("web", "worker", port=free_port()) as runner:
+        yield runner
+
+
+@pytest.fixture(scope="class")
+def web(runner: Runner) -> Iterator[Site]:
+    with site(runner.port) as web:
         yield web
 
 
 class TestSiteInUse:
     """Tests of web and worker that run meanwhile."""
 
-    def test_maintenance_allows_reads_and_pauses_workers(self, host: Host, web: Site) -> None:
-        run = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
+    def test_maintenance_allows_reads_and_pauses_workers(
+        self, host: Host, runner: Runner, web: Site
+    ) -> None:
+        run = web.finished(LIGHT, host.sample(LIGHT))["id"]
         assert host.manage("maintenance", "on").returncode == 0
-        # A process follows within a second.
+        # Each process follows within a second.
         until(lambda: web.client.get("/app/").status_code == 503)
+        until(lambda: "no task is taken" in runner.log.read_text())
         page = web.client.get("/app/", headers={"Accept": "text/html"})
         refused = web.launch(LIGHT, host.sample(LIGHT))
         door = web.client.post("/internal/callbacks/", json={})
@@ -142,7 +151,7 @@ class TestSiteInUse:
     ) -> None:
         backup, begin, restore, end = BACKUP.strip().splitlines()
         assert shell(backup).returncode == 0
-        later = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20").json()["id"]
+        later = web.finished(LIGHT, host.sample(LIGHT))["id"]
         full = shell(restore.removesuffix(" --replace"))
         open_ = shell(restore)
         shell(begin)
@@ -155,8 +164,7 @@ class TestSiteInUse:
         assert "manage.py maintenance on" in open_.stderr
         assert (replaced.returncode, "is on: restored from" in status) == (0, True), replaced.stderr
         assert web.client.get(f"{web.api}/runs/{later}/").status_code == 404
-        again = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=40")
-        assert again.json()["result"] == "PASS"
+        assert web.finished(LIGHT, host.sample(LIGHT))["result"] == "PASS"
 
 
 def test_damaged_or_foreign_backup_is_refused(host: Host, tmp_path: Path, shell: Shell) -> None:

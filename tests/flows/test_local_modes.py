@@ -1,7 +1,6 @@
 """Flows of the seeded workflows without a cloud: mocked validators, and child processes."""
 
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from tests.flows.stack import Stack
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
 
@@ -46,8 +46,7 @@ class WebServer(Stack):
 @pytest.fixture(scope="module")
 def local(mocked: Stack) -> Iterator[Stack]:
     """A web server with `EXECUTION_BACKEND=subprocess`, which starts validators itself."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     web = WebServer(mocked.root, mock=True, port=port)
     command = ["granian", "--interface", "asginl", "--port", str(port), "config.asgi:application"]
     server = subprocess.Popen(
@@ -64,7 +63,7 @@ def local(mocked: Stack) -> Iterator[Stack]:
     yield web
     web.api.close()
     server.terminate()
-    server.wait(20)
+    server.wait()
 
 
 @pytest.mark.parametrize("mode", ["mocked", "local"])
@@ -124,6 +123,7 @@ def _processes_in(name: str) -> list[str]:
 def test_cancel_stops_engine_of_child_process(local: Stack) -> None:
     sample = local.sample("energyplus-small-office")
     run = local.launch("energyplus-small-office", sample.read_bytes(), sample.name).json()["id"]
+    local.until(lambda: "launched" in local.events(run))
     attempt = local.told(run, "launched", "attempt")
     local.until(lambda: "energyplus" in _processes_in(attempt))
 

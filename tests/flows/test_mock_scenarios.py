@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from tests import pages
 from tests.checkout import ROOT
 from tests.flows import host
 from tests.flows.stack import Stack
+from tests.ports import free_port
+from tests.waiting import LIMIT, until
 
 pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
 
@@ -52,8 +53,7 @@ def database_url(database_server: dict[str, str]) -> Iterator[str]:
 
 def test_mock_mode_needs_only_django(database_url: str, tmp_path: Path) -> None:
     *commands, serve = _commands(alone=True).strip().splitlines()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     environ = {
         "PATH": pages.path_of_forks(tmp_path / "bin"),
         "DATABASE_URL": database_url,
@@ -71,14 +71,13 @@ def test_mock_mode_needs_only_django(database_url: str, tmp_path: Path) -> None:
         _until_served(port)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(10)
+        server.wait()
 
 
 def _until_served(port: str) -> None:
-    transport = httpx.HTTPTransport(retries=8)  # which waits longer each time
-    with httpx.Client(transport=transport, timeout=20) as client:
-        assert client.get(f"http://localhost:{port}/health/").is_success
-        assert "Sign" in client.get(f"http://localhost:{port}/accounts/login/").text
+    with httpx.Client(base_url=f"http://localhost:{port}", timeout=LIMIT) as client:
+        until(lambda: client.get("/health/").is_success, forgive=httpx.TransportError)
+        assert "Sign" in client.get("/accounts/login/").text
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_delayed_scenario_ends_while_client_waits(
     mocked: Stack, scenario: str, result: str, last: str
 ) -> None:
     sample = mocked.sample("fmu-decay")
-    asked = {"Prefer": "wait=30", "X-Validibot-Scenario": scenario}
+    asked = {"Prefer": "wait=60", "X-Validibot-Scenario": scenario}
 
     answer = mocked.launch("fmu-decay", sample.read_bytes(), sample.name, **asked)
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.checkout import ROOT
-from tests.flows.host import PROGRAMS, Host, site, two_ports
+from tests.flows.host import PROGRAMS, Host, site
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [
@@ -22,7 +23,7 @@ WSGI = {"WEB_INTERFACE": "wsgi", "WEB_CONCURRENCY": "2"}
 
 
 def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
-    port = two_ports()
+    port = free_port(successors=1)
     processes = host.start("web=2", "worker=2", "clock", port=port)
     with processes as runner, site(port) as first, site(port + 1) as second:
         light, fmu = host.sample(LIGHT), host.sample(FMU)
@@ -31,32 +32,32 @@ def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
 
         assert [first.result(run) for run in runs] == ["PASS"] * 9
         assert {"launched", "running", "output_found"} <= set(first.events(runs[-1]))
-        assert len(host.pids("queue_worker")) == 2
+        until(lambda: len(host.pids("queue_worker")) == 2)
         runner.terminate()
-        runner.ended(seconds=30)
+        runner.ended()
         assert host.pids() == []
 
 
 def test_runs_of_lost_workers_are_taken_over_while_wsgi_serves(host: Host) -> None:
-    port = two_ports()
+    port = free_port(successors=1)
     with host.start("web", port=port, **WSGI), site(port) as web:
         assert len(host.pids("config.wsgi")) >= 3  # the parent and two workers
         with host.start("worker", WORKER_SHUTDOWN_SECONDS="1") as worker:
             first = web.launch(LONG, host.sample(LONG)).json()["id"]
             until(lambda: "running" in web.events(first), every=0.2)
             worker.terminate()
-            worker.ended(seconds=30)
+            worker.ended()
             assert host.pids("queue_worker") == []
         with host.start("worker"):
             assert web.result(first) == "PASS"
             second = web.launch(LONG, host.sample(LONG)).json()["id"]
             until(lambda: "running" in web.events(second), every=0.2)
+            until(lambda: len(host.pids("queue_worker")) == 1)
             (pid,) = host.pids("queue_worker")
             os.kill(pid, signal.SIGKILL)
             with host.start("worker"):
                 assert web.result(second) == "PASS"
-                answer = web.launch(LIGHT, host.sample(LIGHT), Prefer="wait=20")
-                assert (answer.status_code, answer.json()["result"]) == (201, "PASS")
+                assert web.finished(LIGHT, host.sample(LIGHT))["result"] == "PASS"
             assert web.events(second).count("passed") == 1
 
 

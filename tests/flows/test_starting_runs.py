@@ -21,10 +21,10 @@ def _document(stack: Stack) -> bytes:
 
 
 def test_prefer_wait_returns_finished_run(stack: Stack) -> None:
-    answer = stack.launch("meter-readings-schema", _document(stack), "a.json", Prefer="wait=5")
+    answer = stack.launch("meter-readings-schema", _document(stack), "a.json", Prefer="wait=60")
 
     assert answer.status_code == 201
-    assert answer.headers["Preference-Applied"] == "wait=5"
+    assert answer.headers["Preference-Applied"] == "wait=60"
     assert answer.json()["state"] == "COMPLETED"
 
 
@@ -42,7 +42,7 @@ def test_start_that_does_not_wait_returns_location(stack: Stack, wait: dict[str,
 
 def test_form_and_envelope_start_runs(stack: Stack) -> None:
     text = _document(stack).decode()
-    wait = {"Prefer": "wait=10"}
+    wait = {"Prefer": "wait=60"}
     form = stack.api.post(RUNS, files={"file": ("a.json", text)}, headers=wait)
     envelope = stack.api.post(RUNS, json={"content": text, "filename": "a.json"}, headers=wait)
 

@@ -14,8 +14,10 @@ FMU = "fmu-decay"
 
 @pytest.fixture(scope="module")
 def run(stack: Stack) -> str:
-    """A run that has passed."""
-    return str(stack.run(FMU, stack.sample(FMU))["id"])
+    """A run that has passed, and whose execution has ended, which happens some time after its callback."""
+    run = str(stack.run(FMU, stack.sample(FMU))["id"])
+    stack.until(lambda: "Execution completed" in stack.devenv("trace", run).stdout)
+    return run
 
 
 def test_trace_shows_events_and_execution(stack: Stack, run: str) -> None:

@@ -28,6 +28,7 @@ from devenv.pytest_plugin import become
 from devenv.services.builtin import postgres_binaries
 from tests import database
 from tests.emulator.deploy.conftest import DATABASE, TEXT, deploy
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(300)]
 API_KEY = f"vbk_1_{'0123456789abcdef' * 2}_{'fedcba9876543210' * 4}"
@@ -132,7 +133,7 @@ def product(
     cloud: Cloud, database_server: database.Address, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     path = tmp_path_factory.mktemp("stage") / "real.toml"
-    mail, web = database._free_port(), database._free_port()
+    mail, web = str(free_port()), str(free_port())
     path.write_text(f'{STAGE}EMAIL_PORT = "{mail}"\n')
     url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/postgres".format(**database_server)
     before = cloud.config
