@@ -1,10 +1,12 @@
 """Fixtures and options of all tests."""
 
 import gc
+import inspect
 import logging
 import os
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from django.db import connection, connections
 from django.test import TransactionTestCase
@@ -14,8 +16,14 @@ from pytest_django import DjangoDbBlocker
 from tests import database
 from tests.flows.host import host  # noqa: F401 - a fixture, of tests/docker, too
 from tests.guardian import Guarded
+from tests.waiting import LIMIT
 
 gc.disable()  # while tests are collected: hardly any of what they import becomes garbage
+
+# Without a word about it, httpx waits for 5 s, which is too short for servers on a busy machine.
+_httpx_timeout = inspect.signature(httpx.Client).parameters["timeout"].default
+for _name in ("connect", "read", "write", "pool"):
+    setattr(_httpx_timeout, _name, LIMIT)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from devenv.stack import ports
+from tests.ports import free_port
 
 
 @pytest.fixture
 def taken() -> "socket.socket":
-    return socket.create_server(("127.0.0.1", 0))
+    return socket.create_server(("127.0.0.1", free_port()))
 
 
 def test_port_is_free_after_close(taken: socket.socket) -> None:

@@ -63,7 +63,7 @@ def test_topic(topic):
     name = topic.replace("topics", "subscriptions")
     with pubsub_v1.SubscriberClient() as subscriber, pubsub_v1.PublisherClient() as publisher:
         subscriber.create_subscription(name=name, topic=topic)
-        publisher.publish(topic, b"hello").result(10)
+        publisher.publish(topic, b"hello").result(60)
         (message,) = subscriber.pull(subscription=name, max_messages=1).received_messages
     assert message.message.data == b"hello"
 
@@ -84,7 +84,7 @@ def test_job(job, tmp_path):
     file = tmp_path / "out"
     code = f"import os; open({str(file)!r}, 'w').write(os.environ['WORD'])"
     name = job("writer", "{python}", "-c", code, env={"WORD": "hello"})
-    execution = run_v2.JobsClient().run_job(name=name).result(timeout=30)
+    execution = run_v2.JobsClient().run_job(name=name).result(timeout=120)
     assert execution.succeeded_count == 1
     assert file.read_text() == "hello"
 

@@ -17,7 +17,7 @@ import pytest
 from devenv.config import load
 from devenv.stack.statefile import read
 from tests.cli.project import CliProject, make
-from tests.waiting import slowdown, until
+from tests.waiting import LIMIT, slowdown, until
 
 pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
 
@@ -32,7 +32,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliProject]:
 
 
 def get(url: str) -> str:
-    return httpx.get(url, timeout=30).text
+    return httpx.get(url).text
 
 
 def test_status_has_urls_login_and_services(up: CliProject) -> None:
@@ -243,7 +243,7 @@ def test_ctrl_c_stops_stack_gracefully(interrupted: CliProject) -> None:
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
 
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=60)
+    started.communicate(timeout=LIMIT * slowdown())
 
     assert started.returncode == 130
     assert not any(lives(pid) for pid in pids)
@@ -258,7 +258,7 @@ def test_second_ctrl_c_kills_stack(interrupted: CliProject) -> None:
     started.send_signal(signal.SIGINT)
     until(lambda: read(project.root / ".devenv" / "state.json").phase == "stopping")
     started.send_signal(signal.SIGINT)
-    started.communicate(timeout=5 * slowdown())
+    started.communicate(timeout=9 * slowdown())  # one Ctrl-C would wait for 10 s
 
     assert started.returncode == 130
     wait_until_gone(pids)
@@ -270,7 +270,7 @@ def test_killed_supervisor_leaves_no_process(interrupted: CliProject) -> None:
     pids = [one["pid"] for one in project.status()["services"].values() if one["pid"]]
 
     started.kill()
-    started.communicate(timeout=60)
+    started.communicate(timeout=LIMIT * slowdown())
 
     wait_until_gone(pids)
     assert project.devenv("status").returncode == 1
