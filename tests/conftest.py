@@ -13,6 +13,7 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
+from devenv.environment import machine
 from tests import database
 from tests.flows.host import host  # noqa: F401 - a fixture, of tests/docker, too
 from tests.guardian import Guarded
@@ -27,7 +28,11 @@ for _name in ("connect", "read", "write", "pool"):
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile(
-    "tests", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "tests",
+    deadline=None,
+    derandomize=machine().get("CI") == "true",  # a commit is accepted or refused, not by chance
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tests")
 

@@ -9,7 +9,7 @@ from playwright.sync_api import ConsoleMessage, Page, expect
 from tests.browser.screens import check_page, shoot
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("browser")
 
 PAGES = (
     *("", "services/web", "traces", "journal", "tasks/runs", "jobs/validibot-validator-energyplus"),

@@ -11,7 +11,7 @@ from tests.browser.screens import check_page
 from tests.checkout import ROOT
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.xdist_group("browser")
 SCHEMA = '{"type": "object", "required": ["name"]}'
 
 

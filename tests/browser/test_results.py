@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.screens import check_page
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 def _launch(visitor: Page, stack: Stack, kind: str, result: str) -> str:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 from tests.browser.screens import check_page, mailed_link, verify_address
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("browser")
 
 PASSWORD = "correct-horse-7"
 FILE = FilePayload(name="office.json", mimeType="application/json", buffer=b'{"name": "Office"}')

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.screens import check_page, shoot
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 def _open(page: Page, workflow: str) -> None:

@@ -14,7 +14,7 @@ from tests.browser.screens import check_page
 from tests.flows.stack import Stack
 from tests.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("browser")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.project import CliProject, make
 from tests.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ NODE_MODULES = ROOT / "tests" / "emulator" / "foreign" / "node" / "node_modules"
 # The fixtures do this for all examples at once; the rest of each README is executed.
 INSTALLS = re.compile(r"^(python3? -m venv .*|pip install .*|npm install)\n", re.MULTILINE)
 PIP_INSTALL = re.compile(r"^pip install ([^#\n]+)", re.MULTILINE)
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 
 @pytest.fixture(scope="module")

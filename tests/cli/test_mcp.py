@@ -14,7 +14,7 @@ from tests.checkout import ROOT
 from tests.cli.project import CliProject
 from tests.ports import on_free_ports
 
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 type Calls = list[tuple[str, dict[str, Any]]]
 

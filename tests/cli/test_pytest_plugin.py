@@ -9,7 +9,7 @@ import pytest
 
 from tests.cloud import ROOT
 
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 TESTS = """
 import datetime

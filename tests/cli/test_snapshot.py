@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.project import CliProject, make
 
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(150)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 
 @pytest.fixture

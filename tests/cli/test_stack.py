@@ -19,7 +19,7 @@ from devenv.stack.statefile import read
 from tests.cli.project import CliProject, make
 from tests.waiting import LIMIT, slowdown, until
 
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 
 @pytest.fixture(scope="module")

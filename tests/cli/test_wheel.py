@@ -14,7 +14,7 @@ from tests.cli import wheels
 from tests.ports import on_free_ports
 from tests.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("devenv"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.xdist_group("devenv")
 
 
 def _oldest() -> str:

@@ -136,7 +136,7 @@ def _docker(settings: Settings, tmp_path: Path) -> Iterator[None]:
     docker.engine.cache_clear()
 
 
-DOCKER = pytest.param("_docker", marks=[pytest.mark.docker, pytest.mark.timeout(180)])
+DOCKER = pytest.param("_docker", marks=pytest.mark.docker)
 
 
 @pytest.fixture(params=["_mock", "_subprocess", "_cloud_run", "_modal", DOCKER])

@@ -22,7 +22,7 @@ import pytest
 from tests.ports import free_port
 
 MODULE = "github.com/axllent/mailpit@v1.33.1"
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("mail")]
+pytestmark = pytest.mark.xdist_group("mail")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ def rounded(value: Any) -> Any:
     return value
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: f"{source.validator}/{source.name}")
 def test_recording_matches_real_answer(source: RecordingSource) -> None:
     recorded = json.loads((source.folder / "answer.json").read_bytes())

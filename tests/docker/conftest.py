@@ -13,12 +13,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder `docker`, with a longer time limit."""
+    """Mark every test of this folder `docker`."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("docker")
-            if not item.get_closest_marker("timeout"):
-                item.add_marker(pytest.mark.timeout(120))
     _put_last(items)
 
 

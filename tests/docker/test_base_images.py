@@ -43,7 +43,6 @@ def test_postgres_image_without_password_fails(engine: DockerClient) -> None:
         container.remove(force=True, v=True)
 
 
-@pytest.mark.timeout(300)
 def test_commands_of_docs_page_work(engine: DockerClient) -> None:
     done = pages.execute("docs/images.md", environ=machine())
 

@@ -14,7 +14,7 @@ from devenv.gcp.config import CloudConfig, IamBinding
 from devenv.testcontainers import IMAGE, CloudContainer
 from tests import engine as engines
 
-pytestmark = [pytest.mark.xdist_group("cloud-image"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("cloud-image")
 MOST_MEGABYTES = 315  # the base image is 131 MB, grpcio and Google's messages 90 MB
 PROGRAM = """
 import sys

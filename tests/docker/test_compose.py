@@ -19,7 +19,6 @@ from tests.docker.composed import Composed
 
 pytestmark = [
     pytest.mark.xdist_group("compose"),
-    pytest.mark.timeout(420),
     pytest.mark.usefixtures("manifests"),
 ]
 

@@ -27,7 +27,6 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.timeout(600)
 def test_creation_commands_succeed_as_ordinary_user(engine: DockerClient, checkout: Path) -> None:
     told = json.loads((engines.ROOT / ".devcontainer/devcontainer.json").read_text())
     recipe = ".devcontainer/" + told["build"]["dockerfile"]

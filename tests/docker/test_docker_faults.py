@@ -20,7 +20,6 @@ __all__ = ["deployment", "program"]
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(120),
     pytest.mark.usefixtures("program"),
 ]
 _IGNORES_SIGTERM = """

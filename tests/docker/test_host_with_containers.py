@@ -14,7 +14,7 @@ from tests.flows.host import Host, site
 from tests.ports import free_port
 from tests.waiting import until
 
-pytestmark = [pytest.mark.xdist_group("procfile"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.xdist_group("procfile")
 
 FMU = "fmu-decay"
 KEY = "k" * 40

@@ -19,7 +19,7 @@ from tests.flows import prepared, stack as stacks
 from tests.flows.stack import Stack
 from validators.sdk.manifest import ValidatorManifest
 
-pytestmark = [pytest.mark.xdist_group("local-containers"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("local-containers")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tests.flows import host
 from tests.waiting import slowdown, until
 
 __all__ = ["cloud", "config"]
-pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("production")
 
 SAMPLES = ROOT / "validibot/workflows/gallery/meter-readings-schema"
 # measured 2026-11: 502 MB, of which the base image is 131 MB, DuckDB 66 MB and Pillow 23 MB

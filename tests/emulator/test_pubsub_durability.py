@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.emulator.test_project_durability import PROJECT, running
 
@@ -45,7 +44,6 @@ class PubSubModel:
                         self.acknowledged.add(text)
 
 
-@pytest.mark.timeout(180)
 def test_random_kills_lose_no_message_and_no_secret(tmp_path: Path) -> None:
     model, choice = PubSubModel(), random.Random(20_261_127)  # noqa: S311 - a repeatable order
     for round_number in range(_ROUNDS):

@@ -14,7 +14,7 @@ from tests.flows.attempt import CALLBACKS, FlowAttempt
 from tests.flows.identity import WORKER, FlowIdentity
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.flows.foreign import ACCOUNT
 from tests.flows.identity import BUCKET, WORKER, FlowIdentity
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120), pytest.mark.both_clouds]
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.both_clouds]
 
 URL = f"{WORKER}/internal/capabilities/"
 PLACE = "projects/validibot-local/locations/us-west1"

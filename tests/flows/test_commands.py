@@ -8,7 +8,7 @@ import pytest
 from tests import pages
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.xdist_group("stack")
 _WHO = """
 import urllib.request
 request = urllib.request.Request(

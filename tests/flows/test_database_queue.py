@@ -34,7 +34,6 @@ from validibot.workflows.models import Step
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.timeout(240),
     pytest.mark.xdist_group("queue"),
 ]
 

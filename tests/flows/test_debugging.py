@@ -15,7 +15,7 @@ from tests.flows.editor import Editor
 from tests.flows.stack import Stack
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.xdist_group("debugging"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("debugging")
 
 
 @pytest.fixture(scope="module")

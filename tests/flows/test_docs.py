@@ -7,7 +7,7 @@ import pytest
 from tests import pages
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_commands_of_api_page_work(stack: Stack, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tests.flows.foreign import VARIANTS, launch
 from tests.flows.identity import FlowIdentity
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 ENDS = ("passed", "failed", "error", "timed_out", "canceled")
 NOTHING = "The validator stored no output."

@@ -19,7 +19,6 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
-    pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 

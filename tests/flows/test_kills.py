@@ -13,7 +13,7 @@ import pytest
 from tests.flows import engines
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 SLUG = "energyplus-small-office"
 ENDS = ("passed", "failed", "error", "timed_out", "canceled")

@@ -11,7 +11,7 @@ from tests.checkout import ROOT
 from tests.flows import prepared, stack as stacks
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("queue"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.xdist_group("queue")
 
 
 @pytest.fixture(scope="module")

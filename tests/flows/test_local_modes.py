@@ -15,7 +15,7 @@ import pytest
 from tests.flows.stack import Stack
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("mocked")
 
 # Engines in the worker do not differ from those of the emulated cloud: one stands for all. Mocked
 # validators have a recording for each sample.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 
 def _token(page: httpx.Response) -> str:

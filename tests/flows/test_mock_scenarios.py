@@ -18,7 +18,7 @@ from tests.flows.stack import Stack
 from tests.ports import free_port
 from tests.waiting import LIMIT, until
 
-pytestmark = [pytest.mark.xdist_group("mocked"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("mocked")
 
 PAGE = "docs/modes/mock.md"
 

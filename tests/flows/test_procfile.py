@@ -14,7 +14,6 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.xdist_group("procfile"),
-    pytest.mark.timeout(180),
     pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
 ]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 PASS, FAIL, ERROR, STILL_RUNNING = 0, 1, 2, 3
 

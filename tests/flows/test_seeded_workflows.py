@@ -10,7 +10,7 @@ import pytest
 
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 GALLERY = Path("validibot/workflows/gallery")
 SLUGS = sorted(path.parent.name for path in GALLERY.glob("*/workflow.yaml"))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 PERSON = b'{"name": "Ada"}'
 RUNS = "workflows/meter-readings-schema/runs/"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.xdist_group("stack")
 
 FMU = "fmu-decay"
 

@@ -24,7 +24,7 @@ from tests.flows import far as fars, prepared, stack as stacks
 from tests.flows.far import Far
 from tests.flows.stack import Stack
 
-pytestmark = [pytest.mark.xdist_group("tunnel"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("tunnel")
 
 PROJECT = "validibot-local"
 FMU = "fmu-decay"

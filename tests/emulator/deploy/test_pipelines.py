@@ -27,7 +27,7 @@ from tests.emulator.test_federation import SCOPES, id_token, provider
 
 __all__ = ["provider"]
 
-pytestmark = [pytest.mark.xdist_group("stages"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("stages")
 ROOT = Path(__file__).parents[3]
 WORKFLOW = ROOT / ".github" / "workflows" / "deploy.yml"
 REPLACED = ("apt-get", "docker", "gcloud", "make", "python")

@@ -30,7 +30,7 @@ from tests import database
 from tests.emulator.deploy.conftest import DATABASE, TEXT, deploy
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.xdist_group("deploy")
 API_KEY = f"vbk_1_{'0123456789abcdef' * 2}_{'fedcba9876543210' * 4}"
 OLD = "old_installation"
 # One workflow of Django, and two of validators: the stage makes the jobs of all in one way.

@@ -8,8 +8,6 @@ import pytest
 from devenv.gcp.config import CloudConfig
 from tests.emulator.foreign.conftest import Gcloud
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def folder(config: CloudConfig) -> str:

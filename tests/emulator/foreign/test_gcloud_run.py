@@ -4,13 +4,11 @@ import json
 import os
 
 import httpx
-import pytest
 
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.emulator.foreign.conftest import Gcloud
 
-pytestmark = pytest.mark.timeout(240)
 REGION = "--region=us-west1"
 
 

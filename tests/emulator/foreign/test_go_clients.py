@@ -9,8 +9,6 @@ from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.emulator.foreign.conftest import Client, check_signed_url
 
-pytestmark = pytest.mark.timeout(90)
-
 
 @pytest.fixture
 def name() -> str:

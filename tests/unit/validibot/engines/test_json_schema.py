@@ -100,7 +100,6 @@ def test_document_without_json_gives_problem() -> None:
     assert check(b"").problems[0].code == "document.empty"
 
 
-@pytest.mark.timeout(5)
 def test_slow_pattern_is_stopped() -> None:
     assert check("a" * 40 + "!", {"pattern": "^(a+)+$"}).problems
     assert check("a" * 40 + "!", {"pattern": r"^(?=a)(?:(a+)+\1)+$"}).problems
