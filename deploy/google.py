@@ -21,6 +21,7 @@ from google.cloud.logging_v2.services.metrics_service_v2 import MetricsServiceV2
 from google.cloud.storage import Client as StorageClient
 
 from deploy.errors import explained
+from deploy.rest import RestClient
 
 _OPERATION_SECONDS = 900.0
 # The clients ask after one second first; most operations of a deployment take less.
@@ -101,6 +102,10 @@ class GoogleCloud:
     @cached_property
     def repositories(self) -> artifactregistry_v1.ArtifactRegistryClient:
         return artifactregistry_v1.ArtifactRegistryClient()
+
+    @cached_property
+    def rest(self) -> RestClient:
+        return RestClient()
 
     @cached_property
     def schedules(self) -> scheduler_v1.CloudSchedulerClient:

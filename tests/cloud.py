@@ -36,28 +36,8 @@ def _config() -> CloudConfig:
     """
     declared = declared_cloud()
     cold = tuple(replace(image, warm=()) for image in declared.images)
-    admin = (
-        IamBinding("admin", "roles/cloudtasks.admin"),
-        IamBinding("admin", "roles/cloudscheduler.admin"),
-        IamBinding("admin", "roles/iam.serviceAccountUser"),
-        IamBinding("admin", "roles/iam.serviceAccountTokenCreator"),
-        IamBinding("admin", "roles/iam.serviceAccountKeyAdmin"),
-        IamBinding("admin", "roles/run.admin"),
-        IamBinding("admin", "roles/storage.admin"),
-        IamBinding("admin", "roles/storage.hmacKeyAdmin"),
-        IamBinding("admin", "roles/secretmanager.admin"),
-        IamBinding("admin", "roles/cloudsql.admin"),
-        IamBinding("admin", "roles/pubsub.admin"),
-        IamBinding("admin", "roles/logging.admin"),
-        IamBinding("admin", "roles/telemetry.writer"),
-        IamBinding("admin", "roles/monitoring.viewer"),
-        IamBinding("admin", "roles/cloudtrace.user"),
-        IamBinding("admin", "roles/iam.serviceAccountAdmin"),
-        IamBinding("admin", "roles/resourcemanager.projectIamAdmin"),
-        IamBinding("admin", "roles/iam.roleAdmin"),
-        IamBinding("admin", "roles/iam.workloadIdentityPoolAdmin"),
-        IamBinding("admin", "roles/artifactregistry.admin"),
-        IamBinding("admin", "roles/serviceusage.serviceUsageAdmin"),
+    admin = tuple(IamBinding("admin", role) for role in _ADMIN_ROLES)
+    others = (
         IamBinding("log-writer", "roles/logging.logWriter"),
         IamBinding("log-viewer", "roles/logging.viewer"),
         # May do what the worker may, but start jobs.
@@ -70,7 +50,7 @@ def _config() -> CloudConfig:
     return replace(
         declared,
         accounts=(*declared.accounts, *_ACCOUNTS),
-        bindings=(*declared.bindings, *admin, *deployer, *_AT_MODAL),
+        bindings=(*declared.bindings, *admin, *others, *deployer, *_AT_MODAL),
         images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
@@ -89,6 +69,30 @@ _ACCOUNTS = [
     "stranger",
     "validator-modal",
 ]
+_ADMIN_ROLES = (
+    "roles/cloudtasks.admin",
+    "roles/cloudscheduler.admin",
+    "roles/iam.serviceAccountUser",
+    "roles/iam.serviceAccountTokenCreator",
+    "roles/iam.serviceAccountKeyAdmin",
+    "roles/run.admin",
+    "roles/storage.admin",
+    "roles/storage.hmacKeyAdmin",
+    "roles/secretmanager.admin",
+    "roles/cloudsql.admin",
+    "roles/pubsub.admin",
+    "roles/logging.admin",
+    "roles/telemetry.writer",
+    "roles/monitoring.viewer",
+    "roles/cloudtrace.user",
+    "roles/iam.serviceAccountAdmin",
+    "roles/resourcemanager.projectIamAdmin",
+    "roles/iam.roleAdmin",
+    "roles/iam.workloadIdentityPoolAdmin",
+    "roles/artifactregistry.admin",
+    "roles/compute.networkAdmin",
+    "roles/serviceusage.serviceUsageAdmin",
+)
 # The roles that the table `[modal]` of a stage gives.
 _AT_MODAL = (
     IamBinding("validator-modal", "roles/run.invoker", "service/validibot-worker"),
@@ -100,6 +104,7 @@ DEPLOYER_ROLES = (
     "roles/cloudscheduler.admin",
     "roles/cloudsql.admin",
     "roles/cloudtasks.admin",
+    "roles/compute.networkAdmin",
     "roles/iam.roleAdmin",
     "roles/iam.serviceAccountAdmin",
     "roles/iam.serviceAccountOpenIdTokenCreator",

@@ -36,6 +36,8 @@ APIS = (
     ),
 )
 
+_NETWORK_APIS = ("compute", "servicenetworking")
+
 
 class Layout:
     """The resources of one stage; `check` is the same as for StageProduct."""
@@ -51,7 +53,7 @@ class Layout:
 
     def resources(self) -> Iterator[Resource]:
         """Yield every resource, each after those that it needs."""
-        yield Apis(cloud=self.cloud, name=self.cloud.project, services=APIS)
+        yield Apis(cloud=self.cloud, name=self.cloud.project, services=self._apis())
         yield from self._roles.accounts()
         yield self.data.repository
         yield from (self.data.files, self.data.media)
@@ -70,6 +72,10 @@ class Layout:
         yield from self.product.traffic
         yield from self.product.schedules()
         yield from self._alerts.resources()
+
+    def _apis(self) -> tuple[str, ...]:
+        instance = self.data.instance
+        return (*APIS, *(_NETWORK_APIS if instance and instance.network else ()))
 
     def strays(self) -> Iterator[Resource]:
         """Yield resources that were made for this stage and that it no longer wants."""

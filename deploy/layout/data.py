@@ -9,6 +9,7 @@ from typing import Any
 from deploy.errors import DeployError
 from deploy.layout.names import StageNames
 from deploy.resources.bucket import Bucket
+from deploy.resources.peering import Peering
 from deploy.resources.queue import Queue
 from deploy.resources.repository import Repository
 from deploy.resources.secret import Secret
@@ -109,9 +110,11 @@ class StageData:
             backups=BackupPlan(start=size.backup_time, kept=size.backups, log_days=size.log_days),
         )
 
-    def database(self) -> Iterator[SqlInstance | SqlDatabase]:
-        """Yield the instance and its database, if the stage has one."""
+    def database(self) -> Iterator[Peering | SqlInstance | SqlDatabase]:
+        """Yield the instance and its database, if the stage has one, and what its address needs."""
         if instance := self.instance:
+            if instance.network:
+                yield Peering(cloud=self._cloud, name=instance.network)
             yield instance
             yield SqlDatabase(cloud=self._cloud, instance=instance.name, database=_DATABASE)
 

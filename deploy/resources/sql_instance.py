@@ -376,9 +376,8 @@ def _finish(cloud: GoogleCloud, operation: sqladmin.Operation) -> None:
     ended = _wait(cloud, operation)
     if ended.error.errors:
         texts = "; ".join(each.message.rstrip(".") for each in ended.error.errors)
-        peering = " Is the network peered? `plan` prints the commands." if "etwork" in texts else ""
         raise DeployError(
-            f"database/{ended.target_id}: {texts}.{peering} See `gcloud sql operations describe "
+            f"database/{ended.target_id}: {texts}. See `gcloud sql operations describe "
             f"{ended.name}`, mend it, then run `apply` again."
         )
 

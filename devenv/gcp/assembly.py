@@ -4,41 +4,35 @@ A service with methods of its own is added in `CloudServices._make_services`; th
 and policies, and starts and stops it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from devenv.gcp import stand_in_model
 from devenv.gcp.artifact_registry import ArtifactRegistryService
-from devenv.gcp.clock import Clock
-from devenv.gcp.config import LOOPBACK, CloudConfig, CloudPlace
+from devenv.gcp.compute.egress import EgressCheck
+from devenv.gcp.compute.records import ComputeRecords
+from devenv.gcp.compute.service import ComputeService
+from devenv.gcp.config import LOOPBACK
 from devenv.gcp.control import View
-from devenv.gcp.faults import Faults
 from devenv.gcp.iam.custom_roles import RolesApi
-from devenv.gcp.iam.guard import Iam
-from devenv.gcp.iam.policies import Policies
-from devenv.gcp.iam.policy_methods import PolicyKind, PolicyMethods, own_policy_kinds
+from devenv.gcp.iam.policy_methods import PolicyMethods, own_policy_kinds
 from devenv.gcp.iam.usage import IamUsage
 from devenv.gcp.identity import certificates, exchange
 from devenv.gcp.identity.accounts_api import AccountsApi
 from devenv.gcp.identity.credentials import CredentialsApi
 from devenv.gcp.identity.federation import Federation
-from devenv.gcp.identity.identity import Identity
 from devenv.gcp.identity.pools_api import PoolsApi
-from devenv.gcp.intercept.authority import Authority
 from devenv.gcp.intercept.endpoints import port
 from devenv.gcp.intercept.outgoing import OutgoingRequests
-from devenv.gcp.intercept.ports import Ports
-from devenv.gcp.intercept.router import Hosts
-from devenv.gcp.journal import Journal
 from devenv.gcp.locations import location_rpcs
 from devenv.gcp.logging.exports import SinkExports
 from devenv.gcp.logging.metrics import LogMetricsService
 from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.logging.sinks import LogSinksService
 from devenv.gcp.monitoring.service import MonitoringService
+from devenv.gcp.parts import CloudParts, CloudService
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
@@ -52,45 +46,15 @@ from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
+from devenv.gcp.service_networking.service import PrivateConnections, ServiceNetworkingService
 from devenv.gcp.sql.service import CloudSqlService
 from devenv.gcp.storage.service import StorageService
 from devenv.gcp.storage_elsewhere import StorageElsewhere
-from devenv.gcp.store import Store
 from devenv.gcp.tasks.service import TasksService
 from devenv.gcp.telemetry.service import TelemetryService
 
 if TYPE_CHECKING:
     from containers import ContainerEngine
-
-
-class CloudService(Protocol):
-    """An emulated service, as the server uses it."""
-
-    def rpcs(self) -> Iterable[Rpc | StreamRpc]: ...
-    def mounts(self) -> tuple[HttpMount, ...]: ...
-    def policy_kinds(self) -> tuple[PolicyKind, ...]: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloudParts:
-    """The parts that the services share. Jobs run in the folder `project`, if they are processes."""
-
-    config: CloudConfig
-    data: Path
-    project: Path
-    place: CloudPlace
-    clock: Clock
-    store: Store
-    identity: Identity
-    journal: Journal
-    faults: Faults
-    policies: Policies
-    guard: Iam
-    authority: Authority
-    ports: Ports
-    hosts: Hosts
 
 
 class CloudServices:
@@ -110,8 +74,12 @@ class CloudServices:
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
         self._telemetry = self._make_telemetry()
+        self._networks = ComputeRecords(parts.config, parts.store, parts.clock)
+        self._connections = PrivateConnections(self._networks, parts.store)
         self._sql = self._make_sql()
-        self._sources = ContainerSources(self._secrets.value, self._sql.sockets.open)
+        self._sources = ContainerSources(
+            self._secrets.value, self._sql.sockets.open, EgressCheck(self._networks)
+        )
         self._run = self._make_run_services()
         self._send = OutgoingRequests(
             hosts=parts.hosts,
@@ -213,6 +181,7 @@ class CloudServices:
     def _make_services(self) -> tuple[CloudService, ...]:
         parts, storage = self._parts, self._storage()
         return (
+            *self._make_networking(),
             self._tasks,
             self._scheduler,
             self._jobs,
@@ -293,7 +262,26 @@ class CloudServices:
             store=parts.store,
             clock=parts.clock,
             guard=parts.guard,
+            private_range=self._connections.check_peered,
         )
+
+    def _make_networking(self) -> tuple[CloudService, ...]:
+        parts, records, connections = self._parts, self._networks, self._connections
+        compute = ComputeService(
+            config=parts.config,
+            store=parts.store,
+            guard=parts.guard,
+            records=records,
+            in_use=connections.user_of,
+        )
+        peering = ServiceNetworkingService(
+            guard=parts.guard,
+            records=records,
+            connections=connections,
+            store=parts.store,
+            uses=self._sql.networks_in_use,
+        )
+        return compute, peering
 
     def _make_run_services(self) -> RunServices:
         parts = self._parts

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from google.longrunning import operations_pb2
-from google.protobuf import struct_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.client_types import client_types
@@ -20,6 +19,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import FailedPrecondition, InvalidArgument, PermissionDenied, wrong_project
 from devenv.gcp.messages import page, page_in_order
 from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.rpc.json_methods import JsonAnswer, json_answer
 from devenv.gcp.store import Store
 
 manager = client_types("google.cloud.resourcemanager_v3")
@@ -31,9 +31,11 @@ Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Any]]
 
 EMULATED = {
     "artifactregistry": "Artifact Registry API",
+    "billingbudgets": "Cloud Billing Budget API",
     "cloudresourcemanager": "Cloud Resource Manager API",
     "cloudscheduler": "Cloud Scheduler API",
     "cloudtasks": "Cloud Tasks API",
+    "compute": "Compute Engine API",
     "iam": "Identity and Access Management (IAM) API",
     "iamcredentials": "IAM Service Account Credentials API",
     "logging": "Cloud Logging API",
@@ -41,6 +43,7 @@ EMULATED = {
     "pubsub": "Cloud Pub/Sub API",
     "run": "Cloud Run Admin API",
     "secretmanager": "Secret Manager API",
+    "servicenetworking": "Service Networking API",
     "serviceusage": "Service Usage API",
     "storage": "Cloud Storage API",
     "sqladmin": "Cloud SQL Admin API",
@@ -71,7 +74,7 @@ class ResourceManagerApi:
         yield Rpc(f"{service}/ListProjects", lists, listed, self.list, (rule,))
         found, rule = manager.SearchProjectsResponse.pb(), HttpRule("GET", "/v3/projects:search")
         yield Rpc(f"{service}/SearchProjects", search, found, self.search, (rule,))
-        old, json = "google.cloudresourcemanager.v1.Projects", struct_pb2.Struct
+        old, json = "google.cloudresourcemanager.v1.Projects", JsonAnswer
         rule = HttpRule("GET", "/v1/projects/{name=*}")
         yield Rpc(f"{old}/GetProject", wanted, json, self.get_v1, (rule,))
         # This request of another service has the parameters of the old method.
@@ -98,10 +101,12 @@ class ResourceManagerApi:
 
     async def get_v1(self, request: Any, call: ApiCall) -> Any:
         self._allow(request.name, call)
-        return _json(self._v1())
+        return json_answer(self._v1())
 
     async def list_v1(self, request: Any, call: ApiCall) -> Any:
-        return _json({"projects": [self._v1()]} if self._is_found(request.filter, call) else {})
+        return json_answer(
+            {"projects": [self._v1()]} if self._is_found(request.filter, call) else {}
+        )
 
     def _allow(self, name: str, call: ApiCall) -> None:
         if name not in (self._config.project, self._config.number):
@@ -260,9 +265,3 @@ def _done(answer: Any) -> Any:
     operation = operations_pb2.Operation(name=_DONE, done=True)
     operation.response.Pack(answer)
     return operation
-
-
-def _json(value: dict[str, Any]) -> Any:
-    answer = struct_pb2.Struct()
-    answer.update(value)
-    return answer

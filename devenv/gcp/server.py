@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devenv.gcp.assembly import CloudParts, CloudServices
+from devenv.gcp.assembly import CloudServices
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
 from devenv.gcp.faults import ATTEMPT, DELIVER, Faults
@@ -26,6 +26,7 @@ from devenv.gcp.intercept.router import Hosts, Router, SiteCheck, certified
 from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.metadata import METHODS as METADATA_METHODS, MetadataServer
+from devenv.gcp.parts import CloudParts
 from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
 from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime

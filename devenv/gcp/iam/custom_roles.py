@@ -39,8 +39,10 @@ _DISABLED = int(admin.Role.RoleLaunchStage.DISABLED)
 _FULL = int(admin.RoleView.FULL)
 _ROLE_ID = re.compile(r"[a-zA-Z0-9_.]{3,64}")
 _PERMISSION = re.compile(r"[a-zA-Z0-9]+\.[a-zA-Z0-9]+\.[a-zA-Z0-9]+")
-# The services whose permissions we know; those of others are kept, and checked by nobody.
-_EMULATED = {permission.partition(".")[0] for permission in PERMISSIONS}
+# The services whose permissions we know; those of others, and of which few
+# methods are emulated, are kept and checked by nobody.
+_PARTLY = {"billing", "compute", "servicenetworking"}
+_EMULATED = {permission.partition(".")[0] for permission in PERMISSIONS} - _PARTLY
 _FIELDS = every("name", "title", "description", "included_permissions", "stage", "etag", "deleted")
 _MOST_ROLES, _MOST_PERMISSIONS = 300, 3000  # https://cloud.google.com/iam/quotas
 _LONGEST_TITLE, _LONGEST_DESCRIPTION = 100, 300

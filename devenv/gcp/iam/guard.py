@@ -212,6 +212,7 @@ _LACKS = (
     '"{resource}" (or the resource may not exist).'
 )
 _TEXTS = {
+    "compute": "Required '{permission}' permission for '{resource}'",
     "cloudtasks": _LACKS,
     "cloudscheduler": _LACKS,
     "cloudsql": "The client is not authorized to make this request.",

@@ -10,6 +10,7 @@ import re
 # By the beginning of a method's name; none of them begins with another.
 _SERVICES = {
     "google.api.serviceusage.": {"serviceusage"},
+    "google.cloud.compute.": {"compute"},
     "google.cloud.location.": {
         *("artifactregistry", "cloudscheduler", "cloudtasks", "run", "secretmanager", "sqladmin"),
     },
@@ -17,6 +18,7 @@ _SERVICES = {
     "google.cloud.run.": {"run"},
     "google.cloud.scheduler.": {"cloudscheduler"},
     "google.cloud.secretmanager.": {"secretmanager"},
+    "google.cloud.servicenetworking.": {"servicenetworking"},
     "google.cloud.sql.": {"sqladmin"},
     "google.cloud.tasks.": {"cloudtasks"},
     "google.cloudresourcemanager.": {"cloudresourcemanager"},

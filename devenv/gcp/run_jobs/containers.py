@@ -48,12 +48,17 @@ OpenSocket: TypeAlias = Callable[[str, str], str]
 """Returns the folder of the socket by which an account reaches a database: (email, connection name)."""
 
 
+CheckEgress: TypeAlias = Callable[[str, Pb], None]
+"""Raises InvalidArgument for Direct VPC egress into what does not exist: (path of the field, VpcAccess)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSources:
-    """The other services from which a container gets secrets and sockets."""
+    """The other services from which a container gets secrets, sockets and networks."""
 
     read_secret: ReadSecret
     open_socket: OpenSocket
+    check_egress: CheckEgress
 
     def supply(self, attempt: EmulatedAttempt, template: Pb) -> EmulatedAttempt:
         """Return an attempt with the secrets and sockets of its template. Raises AttemptNotStarted."""

@@ -15,6 +15,7 @@ from devenv.gcp.run_jobs.containers import (
     ENV,
     VOLUME,
     VPC,
+    CheckEgress,
     bad,
     check_variables,
     check_volumes,
@@ -170,8 +171,9 @@ _SETTABLE = (
 class JobMaker:
     """Turns what a caller sends into a job as Cloud Run would keep it."""
 
-    def __init__(self, config: CloudConfig) -> None:
+    def __init__(self, config: CloudConfig, check_egress: CheckEgress) -> None:
         self._default_account = config.default_account
+        self._check_egress = check_egress
 
     def create(self, given: Pb, *, name: str, creator: str, now: float) -> Pb:
         """Return a new job. Raises InvalidArgument."""
@@ -198,6 +200,8 @@ class JobMaker:
                 job.ClearField(field.name)
         refuse_unemulated(job, _JOB_FIELDS, where="job")
         complete(job.template)
+        egress = job.template.template.vpc_access
+        self._check_egress("job.template.template.vpc_access", egress)
         job.launch_stage = job.launch_stage or GA
         task = job.template.template
         task.service_account = task.service_account or self._default_account

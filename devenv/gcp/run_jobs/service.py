@@ -47,14 +47,19 @@ class RunJobsService:
         self._guard = guard
         self._runtime = runtime
         self._names = RunNames(config)
-        self._maker = JobMaker(config)
+        self._maker = JobMaker(config, sources.check_egress)
         self._state = state = RunJobsState(store)
         self._executions = executions = Executions(
             state, runtime=runtime, clock=clock, sources=sources
         )
         self._apis = (
             JobsApi(
-                state, executions, maker=self._maker, names=self._names, guard=guard, clock=clock
+                state,
+                executions,
+                maker=self._maker,
+                names=self._names,
+                guard=guard,
+                clock=clock,
             ),
             ExecutionsApi(state, executions, names=self._names, guard=guard),
             OperationsApi(state, executions, names=self._names, guard=guard, settled=self.settled),

@@ -52,7 +52,7 @@ class RunServices:
         self._guard = guard
         self._runtime = context.runtime
         self._names = RunNames(config)
-        self._maker = ServiceMaker(config)
+        self._maker = ServiceMaker(config, context.sources.check_egress)
         self._state = state = ServicesState(store)
         routes = Routes(config, state, context, declared_timeout=timeout)
         self._deployments = Deployments(state, routes, context)

@@ -18,6 +18,7 @@ from devenv.gcp.run_jobs.containers import (
     CONTAINER,
     VOLUME,
     VPC,
+    CheckEgress,
     bad,
     check_volumes,
     complete_container,
@@ -95,8 +96,9 @@ def check_service_id(service_id: str) -> None:
 class ServiceMaker:
     """Turns what a caller sends into services and revisions as Cloud Run would keep them."""
 
-    def __init__(self, config: CloudConfig) -> None:
+    def __init__(self, config: CloudConfig, check_egress: CheckEgress) -> None:
         self._config = config
+        self._check_egress = check_egress
 
     def create(self, given: Pb, *, name: str, creator: str, now: float) -> Pb:
         """Return a new service without a revision. Raises InvalidArgument."""
@@ -205,6 +207,7 @@ class ServiceMaker:
         complete_container(f"{where}.containers[0]", template.containers[0], RESERVED)
         _complete_port(f"{where}.containers[0]", template.containers[0])
         check_volumes(where, template)
+        self._check_egress(f"{where}.vpc_access", template.vpc_access)
 
     def _ready(self, service: Pb, *, modifier: str, now: float) -> Pb:
         service.generation += 1

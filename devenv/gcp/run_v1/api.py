@@ -6,14 +6,13 @@ all regions it asks `run.googleapis.com` for those of a project's locations.
 
 from collections.abc import Iterable, Iterator
 
-from google.protobuf import struct_pb2
-
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc import Handler as RpcHandler, HttpRule, Rpc
+from devenv.gcp.rpc.json_methods import JsonAnswer, json_answer
 from devenv.gcp.run_jobs.resources import Pb
 from devenv.gcp.run_v1 import jobs, services
-from devenv.gcp.run_v1.wire import Handler, V1Call, V1Request, answer
+from devenv.gcp.run_v1.wire import Handler, V1Call, V1Request
 
 _VERBS = {
     "create": "POST",
@@ -40,13 +39,13 @@ class RunV1Api:
             for (collection, name), handle in group.methods().items():
                 rules = _rules(version, collection, name)
                 method = f"google.cloud.run.v1.{collection.capitalize()}/{name}"
-                yield Rpc(method, V1Request, struct_pb2.Struct, self._handler(handle), rules)
+                yield Rpc(method, V1Request, JsonAnswer, self._handler(handle), rules)
 
     def _handler(self, handle: Handler) -> RpcHandler:
         async def answered(request: Pb, call: ApiCall) -> Pb:
             asked = V1Call(request, call, self._methods, self._place)
             asked.check_namespace(self._config.number, self._config.region)
-            return answer(await handle(asked))
+            return json_answer(await handle(asked))
 
         return answered
 

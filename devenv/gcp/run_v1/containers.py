@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from devenv.gcp.errors import Unimplemented
-from devenv.gcp.run_v1.wire import OWN, Json
+from devenv.gcp.rpc.json_methods import Json
+from devenv.gcp.run_v1.wire import OWN
 
 _ALIASES = f"{OWN}secrets"  # `ALIAS:projects/P/secrets/S,…`: secrets of other projects
 _REFUSED = {

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from google.protobuf.any_pb2 import Any as PackedAny
 
+from devenv.gcp.rpc.json_methods import Json
 from devenv.gcp.run_jobs.resources import Execution, Job, Overrides, Pb
 from devenv.gcp.run_v1 import containers
 from devenv.gcp.run_v1.wire import (
     OWN,
     Handler,
-    Json,
     V1Call,
     as_json,
     conditions,

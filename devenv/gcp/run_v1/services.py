@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from devenv.gcp.errors import InvalidArgument
+from devenv.gcp.rpc.json_methods import Json
 from devenv.gcp.run_jobs.resources import Pb
 from devenv.gcp.run_services.records import Service
 from devenv.gcp.run_v1 import containers
 from devenv.gcp.run_v1.wire import (
     OWN,
     Handler,
-    Json,
     V1Call,
     as_json,
     conditions,

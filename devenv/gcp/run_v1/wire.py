@@ -4,21 +4,15 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    json_format,
-    message_factory,
-    struct_pb2,
-)
+from google.protobuf import json_format
 
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.rpc import Rpc
-from devenv.gcp.rpc.rest import fill, with_integers
+from devenv.gcp.rpc.json_methods import Json, body_of, json_request, texts
+from devenv.gcp.rpc.rest import fill
 from devenv.gcp.run_jobs.resources import Pb
 
-Json: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[["V1Call"], Awaitable[Json]]
 Methods: TypeAlias = Mapping[str, Rpc]
 """The methods of v2 by their names."""
@@ -29,26 +23,7 @@ _SYSTEM = ("serving.knative.dev/", "client.knative.dev/user-image", "cloud.googl
 _TEXTS = ("name", "parent", "label_selector", "field_selector", "continue", "propagation_policy")
 
 
-def _request_class() -> Any:
-    """Return a message with the parameters of v1's methods, and any JSON as its body."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="devenv/run_v1.proto",
-        package="devenv.run_v1",
-        syntax="proto3",
-        dependency=["google/protobuf/struct.proto"],
-    )
-    message = file.message_type.add(name="V1Request")
-    for number, name in enumerate(_TEXTS, 1):
-        message.field.add(name=name, number=number, type=9, label=1)
-    message.field.add(name="limit", number=20, type=5, label=1)
-    struct = ".google.protobuf.Struct"
-    message.field.add(name="body", number=21, type=11, label=1, type_name=struct)
-    pool = descriptor_pool.Default()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("devenv.run_v1.V1Request"))
-
-
-V1Request: Any = _request_class()
+V1Request: Any = json_request("run_v1", "V1Request", texts(*_TEXTS) | {"limit": int})
 
 
 class V1Call:
@@ -61,7 +36,7 @@ class V1Call:
         self._methods = methods
         self.place = place
         self.namespace = place.split("/")[1]
-        self.body: Json = with_integers(json_format.MessageToDict(request.body))
+        self.body = body_of(request)
 
     @property
     def short(self) -> str:
@@ -103,13 +78,6 @@ class V1Call:
             raise NotFound(f"Project '{parts[1][:100]}' not found or deleted.")
         if wanted not in (region, "-"):
             raise NotFound(f"Location '{wanted[:100]}' is not emulated; the region is {region}.")
-
-
-def answer(value: Json) -> Any:
-    """Return JSON as the message that carries it."""
-    struct = struct_pb2.Struct()
-    struct.update(value)
-    return struct
 
 
 def message(kind: Pb, value: Json) -> Pb:

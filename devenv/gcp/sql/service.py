@@ -4,6 +4,7 @@ The paths of v1 and those of v1beta4, which gcloud calls, have the same messages
 """
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -46,6 +47,11 @@ from devenv.gcp.store import Store
 sqladmin = client_types("google.cloud.sqladmin_v1")
 
 Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Any]]
+PrivateRange: TypeAlias = Callable[[str, str], ipaddress.IPv4Network]
+"""Returns the range that Google's services have in a network, for an instance: (network, instance).
+
+Raises InvalidArgument without a network, a connection or a range.
+"""
 
 _INSTANCES = "projects/{project=*}/instances"
 _INSTANCE = f"{_INSTANCES}/{{instance=*}}"
@@ -59,9 +65,17 @@ class CloudSqlService:
     """The instances of one project, and the sockets that lead to them from containers."""
 
     def __init__(
-        self, *, config: CloudConfig, data: Path, store: Store, clock: Clock, guard: Guard
+        self,
+        *,
+        config: CloudConfig,
+        data: Path,
+        store: Store,
+        clock: Clock,
+        guard: Guard,
+        private_range: PrivateRange,
     ) -> None:
         self._config = config
+        self._private_range = private_range
         self._clock = clock
         self._guard = guard
         self._transaction = store.transaction
@@ -270,7 +284,15 @@ class CloudSqlService:
         if network.ipv4_enabled.value:
             instance.ip_addresses.add(type_=1, ip_address=f"203.0.113.{number}")
         if network.private_network:
-            instance.ip_addresses.add(type_=3, ip_address=f"10.87.0.{number}")
+            within = self._private_range(network.private_network, instance.name)
+            address = within[1 + number % (within.num_addresses - 2)]
+            instance.ip_addresses.add(type_=3, ip_address=str(address))
+
+    def networks_in_use(self) -> Iterator[str]:
+        """Yield the names of the networks in which instances have addresses."""
+        for instance in self._records.instances().values():
+            if network := instance.settings.ip_configuration.private_network:
+                yield network.rpartition("/")[2]
 
     def _reach(self, account: str, connection: str) -> str:
         """Return the instance of a connection name that an account may connect to."""

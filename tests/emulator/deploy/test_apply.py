@@ -115,9 +115,10 @@ def test_apply_continues_after_being_killed(make_stage: MakeStage, killer: Kille
     url = layout.data.secret("DATABASE_URL").value()
 
     assert deaths >= 5
-    assert re.search(r"@10\.87\.0\.\d+:5432/validibot\?sslmode=require$", url)
+    assert re.search(r"@10\.64\.\d+\.\d+:5432/validibot\?sslmode=require$", url)
     assert not [each for each in layout.resources() if each.kind == "project-role"]
     assert deploy("plan", stage) == "Nothing to change.\n"
+    assert "peering" in [each.kind for each in layout.resources() if each.read()]
     alerts = [each.display_name for each in AlertPolicy.listed(layout_of(stage).cloud)]
     assert sorted(each for each in alerts if each.startswith("killed-")) == [
         *("killed-database", "killed-down", "killed-errors", "killed-failed-tasks"),

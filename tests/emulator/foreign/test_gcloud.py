@@ -1,4 +1,4 @@
-"""gcloud for storage, secrets, Pub/Sub, logs, identity pools and policies of the project."""
+"""gcloud for storage, secrets, Pub/Sub, logs, identity pools, networks and policies of the project."""
 
 import os
 from pathlib import Path
@@ -112,3 +112,20 @@ def test_gcloud_makes_a_pool_with_a_provider(gcloud: Gcloud) -> None:
     of_pool = (place, f"--workload-identity-pool={pool}", "--format=value(name)")
 
     assert gcloud(*pools, "providers", "list", *of_pool).strip().endswith("/providers/ci-jobs")
+
+
+def test_gcloud_gives_google_services_a_range_of_a_network(gcloud: Gcloud) -> None:
+    network, name = f"gcloud-{os.urandom(4).hex()}", f"range-{os.urandom(4).hex()}"
+    gcloud("compute", "networks", "create", network, "--subnet-mode=custom")
+    gcloud(
+        *("compute", "addresses", "create", name, "--global", "--purpose=VPC_PEERING"),
+        *("--prefix-length=24", f"--network={network}"),
+    )
+    peerings = ("services", "vpc-peerings")
+    service = "--service=servicenetworking.googleapis.com"
+    gcloud(*peerings, "connect", service, f"--ranges={name}", f"--network={network}")
+    shown = gcloud(
+        *peerings, "list", f"--network={network}", "--format=value(reservedPeeringRanges)"
+    )
+
+    assert name in shown

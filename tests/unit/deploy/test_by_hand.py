@@ -24,24 +24,5 @@ def test_domain_and_budget_are_named_with_their_commands(tmp_path: Path) -> None
     )
 
 
-def test_private_database_needs_the_peering_of_its_network(tmp_path: Path) -> None:
-    text = (STAGES / "dev.toml").read_text()
-    private = text.replace("[database]", '[database]\nnetwork = "inside"')
-    (tmp_path / "dev.toml").write_text(private)
-    apis, addresses, peering = commands_by_hand(layout_of(str(tmp_path / "dev.toml")))
-
-    assert apis == (
-        "gcloud services enable compute.googleapis.com servicenetworking.googleapis.com"
-    )
-    assert addresses == (
-        "gcloud compute addresses create google-managed-services-inside --global "
-        "--purpose=VPC_PEERING --prefix-length=16 --network=inside"
-    )
-    assert peering == (
-        "gcloud services vpc-peerings connect --service=servicenetworking.googleapis.com "
-        "--ranges=google-managed-services-inside --network=inside"
-    )
-
-
 def test_stage_without_domain_and_budget_leaves_nothing() -> None:
     assert list(commands_by_hand(layout_of("dev"))) == []

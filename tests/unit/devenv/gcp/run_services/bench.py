@@ -10,7 +10,7 @@ from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_services.instances import InstanceContext
 from devenv.gcp.run_services.service import RunServices
 from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryStore
-from tests.unit.devenv.gcp.run_jobs.bench import PlayedRuntime, no_socket
+from tests.unit.devenv.gcp.run_jobs.bench import PlayedRuntime, any_network, no_socket
 
 
 def instances(runtime: JobsRuntime, **options: Any) -> InstanceContext:
@@ -30,4 +30,4 @@ def no_secret(email: str, secret: str, version: str) -> bytes:
     raise NotFound(f"Secret [{secret}] not found or has no versions.")
 
 
-NO_SOURCES = ContainerSources(no_secret, no_socket)
+NO_SOURCES = ContainerSources(no_secret, no_socket, any_network)

@@ -13,9 +13,10 @@ from devenv.gcp.errors import AlreadyExists, InvalidArgument, Unimplemented
 from devenv.gcp.rpc import HttpRule
 from devenv.gcp.run_services import api as rest
 from devenv.gcp.run_services.settings import ServiceMaker, check_service_id
+from tests.unit.devenv.gcp.run_jobs.bench import any_network
 
 NAME = "projects/p/locations/us-west1/services/web"
-MAKER = ServiceMaker(CloudConfig(project="p"))
+MAKER = ServiceMaker(CloudConfig(project="p"), any_network)
 
 
 def service(container: dict[str, Any] | None = None, **changes: Any) -> Any:

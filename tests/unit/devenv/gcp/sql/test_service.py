@@ -1,6 +1,7 @@
 """Cloud SQL without a server behind it: settings, operations, databases and users."""
 
 from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class SqlBench:
             store=self.store,
             clock=ManualClock(),
             guard=self.guard,
+            private_range=lambda _network, _instance: IPv4Network("10.64.0.0/16"),
         )
 
     async def ask(self, verb: str, path: str, body: Any = None) -> httpx.Response:
