@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
@@ -65,7 +66,7 @@ def lines_around(submission: Submission, line: int, column: int = 0) -> list[Lin
             for number, text in enumerate(texts, start=first)
         ]
     except ObjectNotFound as error:
-        raise NotText("The file is not kept any more.") from error
+        raise NotText(_("The file is not kept any more.")) from error
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -77,12 +78,12 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         if decoder is None:
             wide = chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             if not wide and b"\x00" in chunk:
-                raise NotText("This file is not text. Download it to see it.")
+                raise NotText(_("This file is not text. Download it to see it."))
             decoder = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")("replace")
         size += len(chunk)
         if size > MAX_READ_BYTES:
-            limit = f"the first {MAX_READ_BYTES // 1024**2} MB"
-            raise NotText(f"The place lies beyond {limit}. Download the file to see it.")
+            told = _("The place lies beyond the first %(count)s MB. Download the file to see it.")
+            raise NotText(told % {"count": MAX_READ_BYTES // 1024**2})
         first, *others = decoder.decode(chunk).split("\n")
         begun.append(first)
         for other in others:

@@ -37,8 +37,14 @@ def validators(request: HttpRequest, scope: Scope) -> HttpResponse:
     newest = known.order_by("slug", "-pk").distinct("slug")
     listed = sorted(newest, key=lambda each: each.title.casefold())
     may_register = scope.can("validator.manage")
-    groups = _groups(listed)
-    return page(request, scope, "validators.html", groups=groups, may_register=may_register)
+    return page(
+        request,
+        scope,
+        "validators.html",
+        groups=_groups(listed),
+        is_empty=not listed,
+        may_register=may_register,
+    )
 
 
 @permitted("member.view")
