@@ -11,6 +11,7 @@ from typing import Protocol
 from django.db import connection
 
 from tests.emulator.target import Worker
+from tests.waiting import LIMIT
 from validibot.dispatch.backend import QueueBackend
 from validibot.dispatch.database.backend import QueueOptions
 from validibot.dispatch.database.worker import QueueWorker
@@ -26,7 +27,7 @@ class QueueUnderTest(Protocol):
     @property
     def script(self) -> list[int]: ...
 
-    def next(self, seconds: float = 5.0) -> TaskDelivery:
+    def next(self, seconds: float = LIMIT) -> TaskDelivery:
         """Return the next delivery. Raises queue.Empty when none comes in that time."""
 
 
@@ -41,8 +42,8 @@ class CloudQueue:
     def script(self) -> list[int]:
         return self.worker.script
 
-    def next(self, seconds: float = 5.0) -> TaskDelivery:
-        arrival = self.worker.next(seconds)
+    def next(self, seconds: float = LIMIT) -> TaskDelivery:
+        arrival = self.worker.next(seconds, path="/internal/tasks/")
         headers = arrival.headers
         number = int(headers["x-cloudtasks-taskretrycount"])
         return TaskDelivery(arrival.body, headers["x-cloudtasks-taskname"], number)
@@ -64,7 +65,7 @@ class DatabaseQueue:
         self.deliveries.put(delivery)
         return DeliveryResult(status, f"scripted: {status}")
 
-    def next(self, seconds: float = 5.0) -> TaskDelivery:
+    def next(self, seconds: float = LIMIT) -> TaskDelivery:
         return self.deliveries.get(timeout=seconds)
 
 
@@ -84,7 +85,7 @@ def at_work(options: QueueOptions, *, shutdown_timeout: float = 5) -> Iterator[N
     try:
         yield
     finally:
-        stops.get(timeout=5)()
+        stops.get(timeout=LIMIT)()
         thread.join(20)
 
 

@@ -22,6 +22,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.pytest_plugin import ActAs
 from tests.contract.queues import CloudQueue, DatabaseQueue, QueueUnderTest, at_work, forget_workers
 from tests.emulator.target import Worker, working
+from tests.waiting import LIMIT, until
 from validibot.dispatch import cloud_tasks
 from validibot.dispatch.cloud_tasks import CloudTasksBackend
 from validibot.dispatch.database import worker as database_worker
@@ -48,7 +49,9 @@ SHORT_WAITS: dict[str, Any] = {
 
 
 @pytest.fixture
-def backend(cloud: Cloud, act_as: ActAs, settings: Settings) -> Iterator[CloudTasksBackend]:
+def backend(
+    cloud: Cloud, _empty: None, act_as: ActAs, settings: Settings
+) -> Iterator[CloudTasksBackend]:
     """The backend as settings/cloud.py wires it, in the web service."""
     act_as("web")
     options = {
@@ -83,7 +86,7 @@ def _empty(cloud: Cloud, act_as: ActAs) -> None:
 
 
 @pytest.fixture
-def cloud_queue(_empty: None, backend: CloudTasksBackend, worker: Worker) -> CloudQueue:
+def cloud_queue(backend: CloudTasksBackend, worker: Worker) -> CloudQueue:
     return CloudQueue(backend, worker)
 
 
@@ -152,7 +155,7 @@ def test_done_task_does_not_arrive_again(queue: QueueUnderTest) -> None:
 
 
 def test_enqueue_once_delivers_one_task_per_key(queue: QueueUnderTest) -> None:
-    later = cancel_execution.using(run_after=timezone.now() + dt.timedelta(seconds=0.5))
+    later = cancel_execution.using(run_after=timezone.now() + dt.timedelta(seconds=2))
 
     added = [queue.backend.enqueue_once(later, ["42"], {}, key=f"c-{uuid.uuid4()}")]
     key = f"cancel-{uuid.uuid4()}"
@@ -186,7 +189,7 @@ def test_retried_task_gives_way_to_a_new_one_with_its_key(database_queue: Databa
 
 def test_deferred_task_arrives_at_its_time(queue: QueueUnderTest) -> None:
     assert queue.backend.supports_defer
-    when = timezone.now() + dt.timedelta(seconds=1)
+    when = timezone.now() + dt.timedelta(seconds=2)
 
     queue.backend.enqueue(cancel_execution.using(run_after=when), ["42"], {})
     queue.backend.enqueue(cancel_execution, ["now"], {})
@@ -210,13 +213,13 @@ def test_task_that_outlasts_shutdown_is_put_back(idle_queue: DatabaseQueue) -> N
 
     def block(_: TaskDelivery) -> None:
         begun.set()
-        may_end.wait(20)
+        may_end.wait(LIMIT)
 
     idle_queue.before_answer = block
     idle_queue.backend.enqueue(cancel_execution, ["42"], {})
 
     with at_work(QueueOptions(**SHORT_WAITS), shutdown_timeout=0.1):
-        assert begun.wait(10)
+        assert begun.wait(LIMIT)
 
     assert QueuedTask.objects.get().state == "waiting"
     may_end.set()
@@ -227,7 +230,7 @@ def test_cloud_task_carries_token_of_queue_account(
 ) -> None:
     backend.enqueue(cancel_execution, ["42"], {})
 
-    token = worker.next().headers["authorization"].removeprefix("Bearer ")
+    token = worker.next(path="/internal/tasks/").headers["authorization"].removeprefix("Bearer ")
     views._transport.cache_clear()
     assert views.verify_id_token(token, audience=WORKER_URL, allowed=[TASKS]) == TASKS
 
@@ -241,7 +244,8 @@ def test_repeated_creation_delivers_once(
     backend.enqueue(cancel_execution, ["42"], {})
     backend.enqueue(cancel_execution, ["42"], {})
 
-    assert worker.next().headers["x-cloudtasks-taskname"] == same.hex
+    arrival = worker.next(path="/internal/tasks/")
+    assert arrival.headers["x-cloudtasks-taskname"] == same.hex
     assert worker.arrivals.empty()
 
 
@@ -265,11 +269,9 @@ def test_task_that_always_fails_becomes_dead_letter(
 
 
 def _first_dead_letter() -> DeadLetter:
-    for _ in range(200):
-        if letter := DeadLetter.objects.first():
-            return letter
-        time.sleep(0.05)
-    raise AssertionError("no dead letter")
+    found = until(DeadLetter.objects.first)
+    assert found
+    return found
 
 
 def test_enqueue_without_tls_fails_within_seconds(

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from tests.ports import free_port
+from tests.waiting import LIMIT
 
 MODULE = "github.com/axllent/mailpit@v1.33.1"
 pytestmark = pytest.mark.xdist_group("mail")
@@ -79,7 +80,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Catcher]:
     folder = request.config.cache.mkdir("mailpit")
     with subprocess.Popen(_command(request.param, smtp, http, folder)) as process:
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{http}", timeout=10) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{http}") as client:
                 _until_ready(process, client)
                 yield Catcher(smtp, client)
         finally:
@@ -175,7 +176,7 @@ def test_http_request_on_smtp_port_queues_nothing(catcher: Catcher, line: str) -
     mail = (
         "HELO x\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\nSubject: no\r\n\r\nno\r\n.\r\n"
     )
-    with socket.create_connection(("127.0.0.1", catcher.smtp_port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", catcher.smtp_port), timeout=LIMIT) as client:
         client.sendall(f"{line}\r\nHost: localhost\r\n\r\n{mail}QUIT\r\n".encode())
         said = b""
         with contextlib.suppress(ConnectionResetError):

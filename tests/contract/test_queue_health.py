@@ -17,6 +17,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from tests.contract.queues import forget_workers
+from tests.waiting import LIMIT
 from validibot.dispatch.database import worker as database_worker
 from validibot.dispatch.database.backend import QueueOptions
 from validibot.dispatch.database.management.commands import queue_worker
@@ -90,7 +91,7 @@ def test_command_serves_health_until_a_signal_stops_it(
         answer = await ask(port)
         answers.append((answer.status_code, answer.json()["status"]))
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(worker._stopping.wait(), 10)
+        await asyncio.wait_for(worker._stopping.wait(), LIMIT)
 
     monkeypatch.setattr(QueueWorker, "run", run)
     with caplog.at_level("INFO", queue_worker.__name__):
@@ -122,7 +123,7 @@ async def serving(transactional_db: None) -> AsyncIterator[QueueWorker]:
     assert await worker.fault() == "not polling"
     running = asyncio.create_task(worker.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             while await worker.fault():  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.02)
         yield worker

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import uvicorn
 from starlette.types import ASGIApp
 
+from tests.waiting import LIMIT
+
 
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
@@ -69,9 +71,14 @@ class Worker:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def next(self, seconds: float = 5.0) -> Arrival:
-        """Return the next arrival, waiting for it."""
-        return self.arrivals.get(timeout=seconds)
+    def next(self, seconds: float = LIMIT, *, path: str = "") -> Arrival:
+        """Return the next arrival [at a path], waiting for it. Raises queue.Empty.
+
+        What earlier tests have started may still call a service at its port, by another path.
+        """
+        while (arrival := self.arrivals.get(timeout=seconds)).path != (path or arrival.path):
+            pass
+        return arrival
 
 
 @contextmanager
@@ -86,7 +93,7 @@ def working(port: int = 0) -> Iterator[Worker]:
             status = worker.script.pop(0) if worker.script else 200
             worker.arrivals.put(Arrival(self.command, self.path, headers, body))
             if not status:
-                worker.gone.wait(20)
+                worker.gone.wait(LIMIT)
                 return
             self.send_response(status)
             self.send_header("content-length", "0")

@@ -22,7 +22,7 @@ DOCKER = artifactregistry_v1.Repository(format_="DOCKER", description="Images")
 
 
 def done(operation: Any) -> Any:
-    return operation.result(timeout=10)
+    return operation.result(timeout=120)
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])

@@ -279,7 +279,7 @@ async def test_request_past_timeout_returns_504() -> None:
 
 
 def request(
-    url: str, headers: Mapping[str, str] | None = None, *, deadline: float = 5.0
+    url: str, headers: Mapping[str, str] | None = None, *, deadline: float = 60.0
 ) -> delivery.DeliveryRequest:
     return delivery.DeliveryRequest("POST", url, headers or {}, b"body", deadline)
 

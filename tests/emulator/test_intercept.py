@@ -14,6 +14,7 @@ from google.cloud.storage import Client
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
+from tests.waiting import until
 
 PLACE = "projects/validibot-local/locations/us-west1"
 QUEUE = f"{PLACE}/queues/runs"
@@ -127,10 +128,9 @@ def test_plain_port_serves_tls_for_localhost(cloud: Cloud) -> None:
 
 def test_request_body_is_not_delayed_by_acknowledgements(cloud: Cloud) -> None:
     with requests.Session() as session:
-        session.post("https://sts.googleapis.com/v1/token", data={"a": "b"}, timeout=30)
-        durations = [
-            session.post("https://sts.googleapis.com/v1/token", data={"a": "b"}, timeout=30).elapsed
-            for _ in range(10)
-        ]
 
-    assert min(durations).total_seconds() < 0.030  # the delay is 40 ms, always
+        def is_quick() -> bool:
+            url, form = "https://sts.googleapis.com/v1/token", {"a": "b"}
+            return session.post(url, data=form, timeout=60).elapsed.total_seconds() < 0.030
+
+        until(is_quick, every=0)  # the delay is 40 ms, always

@@ -26,6 +26,7 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
 from tests.emulator.test_run_services import PLACE, ask, deploy, done
+from tests.waiting import LIMIT, slowdown
 
 PROJECT = "projects/validibot-local"
 Client: Any = cloud_logging.Client  # it has no types
@@ -54,7 +55,7 @@ def now() -> dt.datetime:
 
 
 def eventually(client: LoggingServiceV2Client, text: str, least: int) -> list[Any]:
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + LIMIT * slowdown()
     while len(entries := found(client, text)) < least and time.monotonic() < limit:
         time.sleep(0.1)
     return entries
@@ -218,7 +219,7 @@ def test_tail_tells_new_entries_that_match(client: LoggingServiceV2Client, log: 
 
     reading = threading.Thread(target=read)
     reading.start()
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + LIMIT * slowdown()
     while reading.is_alive() and time.monotonic() < limit:
         # The stream begins at a moment that no client can see.
         text = "last" if got else "early"
@@ -291,7 +292,9 @@ def test_sink_carries_entries_with_the_rights_of_its_writer(act_as: ActAs) -> No
         publisher.set_iam_policy(request={"resource": topic, "policy": {"bindings": [binding]}})
         entry.text_payload = "carried"
         client.write_log_entries(entries=[entry])
-        pulled = subscriber.pull(subscription=subscription, max_messages=2, timeout=30)
+        pulled = subscriber.pull(
+            subscription=subscription, max_messages=2, timeout=LIMIT * slowdown()
+        )
         config.delete_sink(sink_name=f"{PROJECT}/sinks/{own}")
 
     texts = [json.loads(each.message.data)["textPayload"] for each in pulled.received_messages]

@@ -71,7 +71,7 @@ def test_sigterm_stops_process(tmp_path: Path) -> None:
     with running(tmp_path) as (process, where):
         assert httpx.get(f"{where['plain']}/_devenv/health", trust_env=False).is_success
         process.terminate()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=300) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ TRANSPORTS = pytest.mark.parametrize("transport", ["grpc", "rest"])
 
 
 def done(operation: Any) -> Any:
-    return operation.result(timeout=10)
+    return operation.result(timeout=120)
 
 
 @TRANSPORTS

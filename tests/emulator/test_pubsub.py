@@ -88,11 +88,11 @@ def test_streaming_client_gets_and_acknowledges_messages(
     flow = pubsub_v1.types.FlowControl(max_messages=5)
     stream = subscriber.subscribe(name, receive, flow_control=flow)
     futures = [publisher.publish(topic, b"%d" % n, kind="test") for n in range(50)]
-    ids = {future.result(10) for future in futures}
+    ids = {future.result(120) for future in futures}
 
-    assert enough.wait(30)
+    assert enough.wait(120)
     stream.cancel()
-    stream.result(10)
+    stream.result(120)
     assert {message.message_id for message in got.values()} == ids
     assert got[b"7"].attributes == {"kind": "test"}
     assert pull(subscriber, name) == []
@@ -104,7 +104,7 @@ def test_stream_of_missing_subscription_ends_with_not_found(
     stream = subscriber.subscribe(f"{PROJECT}/subscriptions/missing", lambda _message: None)
 
     with pytest.raises(exceptions.NotFound, match=r"Resource not found \(resource=missing\)"):
-        stream.result(10)
+        stream.result(120)
 
 
 def test_exactly_once_stream_confirms_acknowledgements(
@@ -117,14 +117,14 @@ def test_exactly_once_stream_confirms_acknowledgements(
     acknowledged: Future[Any] = Future()
 
     def receive(message: Any) -> None:
-        acknowledged.set_result(message.ack_with_response().result(10))
+        acknowledged.set_result(message.ack_with_response().result(120))
 
     stream = subscriber.subscribe(name, receive)
-    publisher.publish(topic, b"once").result(10)
+    publisher.publish(topic, b"once").result(120)
 
     assert acknowledged.result(20).name == "SUCCESS"
     stream.cancel()
-    stream.result(10)
+    stream.result(120)
 
 
 def test_exactly_once_names_ack_ids_that_are_over(
@@ -134,7 +134,7 @@ def test_exactly_once_names_ack_ids_that_are_over(
     subscribe: Subscribe,
 ) -> None:
     name = subscribe(enable_exactly_once_delivery=True)
-    publisher.publish(topic, b"once").result(10)
+    publisher.publish(topic, b"once").result(120)
     (message,) = pull(subscriber, name)
     subscriber.modify_ack_deadline(
         subscription=name, ack_ids=[message.ack_id], ack_deadline_seconds=0
@@ -155,7 +155,7 @@ def test_ordered_messages_come_in_order_of_publication(
 ) -> None:
     name = subscribe(enable_message_ordering=True)
     for number in range(6):
-        publisher.publish(topic, b"%d" % number, ordering_key="k").result(10)
+        publisher.publish(topic, b"%d" % number, ordering_key="k").result(120)
     first = pull(subscriber, name, most=3)
     blocked = pull(subscriber, name)
     acks = [each.ack_id for each in first]
@@ -175,7 +175,7 @@ def test_filter_lets_matching_messages_pass(
 ) -> None:
     name = subscribe(filter='attributes.kind = "order" AND NOT attributes:test')
     for attributes in ({"kind": "order"}, {"kind": "other"}, {"kind": "order", "test": ""}):
-        publisher.publish(topic, b"x", **attributes).result(10)
+        publisher.publish(topic, b"x", **attributes).result(120)
 
     (message,) = pull(subscriber, name)
     assert message.message.attributes == {"kind": "order"}
@@ -197,7 +197,7 @@ def test_dead_letter_goes_to_its_topic_with_its_source(
     agent = f"serviceAccount:service-{cloud.config.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
     grant(publisher, dead, "roles/pubsub.publisher", agent)
     grant(subscriber, name, "roles/pubsub.subscriber", agent)
-    publisher.publish(topic, b"poison").result(10)
+    publisher.publish(topic, b"poison").result(120)
     attempts = []
     for _ in range(5):
         (message,) = pull(subscriber, name)
@@ -222,12 +222,12 @@ def test_seek_delivers_acknowledged_messages_again(
     subscribe: Subscribe,
 ) -> None:
     name = subscribe(retain_acked_messages=True)
-    publisher.publish(topic, b"first").result(10)
+    publisher.publish(topic, b"first").result(120)
     (message,) = pull(subscriber, name)
     snapshot = f"{PROJECT}/snapshots/snap-{uuid4().hex[:8]}"
     subscriber.create_snapshot(name=snapshot, subscription=name)
     subscriber.acknowledge(subscription=name, ack_ids=[message.ack_id])
-    publisher.publish(topic, b"second").result(10)
+    publisher.publish(topic, b"second").result(120)
 
     subscriber.seek(request={"subscription": name, "snapshot": snapshot})
     again = [each.message.data for each in pull(subscriber, name)]
@@ -256,7 +256,7 @@ def test_push_sends_message_with_id_token(
     with working() as worker:
         push = {"push_endpoint": worker.url, "oidc_token": token, wrapper: details}
         name = subscribe(push_config=push, ack_deadline_seconds=20)
-        number = publisher.publish(topic, b"hello", color="red").result(10)
+        number = publisher.publish(topic, b"hello", color="red").result(120)
         request = worker.next()
 
     scheme, _, sent = request.headers["authorization"].partition(" ")
@@ -352,10 +352,10 @@ def test_roles_decide_who_publishes_and_pulls(
     guest = pubsub_v1.PublisherClient()
     reader = pubsub_v1.SubscriberClient()
     with pytest.raises(exceptions.PermissionDenied, match="User not authorized") as refused:
-        guest.publish(topic, b"x").result(10)
+        guest.publish(topic, b"x").result(120)
     member = "serviceAccount:guest@validibot-local.iam.gserviceaccount.com"
     grant(publisher, topic, "roles/pubsub.publisher", member)
-    guest.publish(topic, b"allowed").result(10)
+    guest.publish(topic, b"allowed").result(120)
     with pytest.raises(exceptions.PermissionDenied):
         pull(reader, name)
     grant(subscriber, name, "roles/pubsub.subscriber", member)

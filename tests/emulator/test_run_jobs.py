@@ -6,6 +6,7 @@ import json
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.waiting import until
 PLACE = "projects/validibot-local/locations/us-west1"
 FMU = f"{PLACE}/jobs/validibot-validator-fmu"
 ACCOUNT = "validator-fmu@validibot-local.iam.gserviceaccount.com"
+LONG = 300  # seconds, against hangs
 IMAGE = "validibot/validator-fmu:0.1.0"
 
 type MakeJob = Callable[..., str]
@@ -90,26 +92,29 @@ def test_run_operation_ends_with_execution(jobs: run_v2.JobsClient, make_job: Ma
     operation = jobs.run_job(name=make_job("pass"))
     assert operation.metadata.name.startswith(PLACE)
 
-    execution = operation.result(timeout=20)
+    execution = operation.result(timeout=LONG)
     assert execution.name == operation.metadata.name
     assert completed(execution).state == run_v2.Condition.State.CONDITION_SUCCEEDED
     assert (execution.succeeded_count, execution.task_count) == (1, 1)
 
 
 def test_run_job_answers_before_container_starts(
-    jobs: run_v2.JobsClient, make_job: MakeJob
+    jobs: run_v2.JobsClient, make_job: MakeJob, tmp_path: Path
 ) -> None:
-    operation = jobs.run_job(name=make_job("import time; time.sleep(1)"))
+    go = tmp_path / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    operation = jobs.run_job(name=make_job(wait))
 
     assert not operation.done()
     assert not operation.metadata.completion_time
-    assert operation.result(timeout=60).succeeded_count == 1
+    go.touch()
+    assert operation.result(timeout=LONG).succeeded_count == 1
 
 
 def test_container_has_identity_of_its_job(
     jobs: run_v2.JobsClient, make_job: MakeJob, cloud: Cloud
 ) -> None:
-    execution = jobs.run_job(name=make_job(WHO_AM_I)).result(timeout=20)
+    execution = jobs.run_job(name=make_job(WHO_AM_I)).result(timeout=LONG)
 
     assert log_of(cloud, execution) == f"I am {ACCOUNT} in validibot-local\n"
 
@@ -123,7 +128,7 @@ def test_overrides_reach_container(
     overrides = Overrides(container_overrides=[change], task_count=2)
     request = run_v2.RunJobRequest(name=name, overrides=overrides)
 
-    execution = jobs.run_job(request=request).result(timeout=20)
+    execution = jobs.run_job(request=request).result(timeout=LONG)
     argv, environ = json.loads(log_of(cloud, execution, "task1-0"))
     assert argv == ["-c", "a", "b"]
     assert (environ["X"], environ["CLOUD_RUN_TASK_INDEX"]) == ("é", "1")
@@ -155,7 +160,7 @@ def test_failed_execution_is_error_of_operation(
     operation = jobs.run_job(name=make_job(source, **task))
 
     with pytest.raises(exceptions.GoogleAPICallError, match=words) as failure:
-        operation.result(timeout=20)
+        operation.result(timeout=LONG)
     assert type(failure.value) is error
 
 
@@ -165,8 +170,8 @@ def test_cancel_execution_is_no_error(
     operation = jobs.run_job(name=make_job("import time; time.sleep(60)"))
     until_running(executions, operation.metadata.name)
 
-    executions.cancel_execution(name=operation.metadata.name).result(timeout=20)
-    ended = operation.result(timeout=20)
+    executions.cancel_execution(name=operation.metadata.name).result(timeout=LONG)
+    ended = operation.result(timeout=LONG)
     assert completed(ended).message == "Cancelled by user."
     reason = run_v2.Condition.ExecutionReason.CANCELLED
     assert (completed(ended).execution_reason, ended.cancelled_count) == (reason, 1)
@@ -176,7 +181,7 @@ def test_cancel_execution_is_no_error(
 
 def test_retries_are_counted(jobs: run_v2.JobsClient, make_job: MakeJob, transport: str) -> None:
     source = "import os; raise SystemExit(os.environ['CLOUD_RUN_TASK_ATTEMPT'] < '2')"
-    execution = jobs.run_job(name=make_job(source, max_retries=2)).result(timeout=20)
+    execution = jobs.run_job(name=make_job(source, max_retries=2)).result(timeout=LONG)
 
     with run_v2.TasksClient(transport=transport) as tasks:
         (task,) = tasks.list_tasks(parent=execution.name)
@@ -189,7 +194,7 @@ def test_grpc_and_rest_return_same_execution(
 ) -> None:
     name = make_job("pass")
     with run_v2.JobsClient() as grpc, run_v2.JobsClient(transport="rest") as rest:
-        ended = grpc.run_job(name=name).result(timeout=20)
+        ended = grpc.run_job(name=name).result(timeout=LONG)
         assert grpc.get_job(name=name) == rest.get_job(name=name)
         listed = [job.name for job in grpc.list_jobs(parent=PLACE)]
         assert listed == [job.name for job in rest.list_jobs(parent=PLACE)]
@@ -202,7 +207,7 @@ def test_operations_are_read_on_same_connection(jobs: run_v2.JobsClient, make_jo
     operation = jobs.run_job(name=make_job("pass"))
     name = operation.operation.name
     # The client of this version does not decode the answer to this one.
-    jobs.wait_operation(operations_pb2.WaitOperationRequest(name=name), timeout=20)
+    jobs.wait_operation(operations_pb2.WaitOperationRequest(name=name), timeout=LONG)
 
     found = jobs.get_operation(operations_pb2.GetOperationRequest(name=name))
     assert found.done

@@ -49,7 +49,7 @@ def wanted(image: str = ECHO, **changes: Any) -> run_v2.Service:
 
 
 def done(operation: Any) -> Any:
-    return operation.result(timeout=60)
+    return operation.result(timeout=300)
 
 
 def deploy(client: run_v2.ServicesClient, name: str, **changes: Any) -> run_v2.Service:

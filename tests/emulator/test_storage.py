@@ -308,9 +308,9 @@ def test_200_megabytes_are_streamed_in_bounded_memory(
     token = {"authorization": f"Bearer {bucket.client._credentials.token}"}
     url = f"{running.url}/upload/storage/v1/b/{BUCKET}/o"
     with source.open("rb") as file:
-        answer = requests.post(url, data=file, params=params, headers=token, timeout=25).json()
+        answer = requests.post(url, data=file, params=params, headers=token, timeout=120).json()
     crc32c, size = 0, 0
-    with requests.get(answer["mediaLink"], headers=token, stream=True, timeout=25) as download:
+    with requests.get(answer["mediaLink"], headers=token, stream=True, timeout=120) as download:
         for data in download.iter_content(1024 * 1024):
             crc32c = google_crc32c.extend(crc32c, data)
             size += len(data)

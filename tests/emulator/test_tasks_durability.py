@@ -37,7 +37,7 @@ def running(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 def counts(worker: Worker, number: int) -> dict[str, str]:
     """Return the retry count of each of the next `number` tasks."""
-    headers = [worker.next(10).headers for _ in range(number)]
+    headers = [worker.next().headers for _ in range(number)]
     return {h["x-cloudtasks-taskname"]: h["x-cloudtasks-taskretrycount"] for h in headers}
 
 

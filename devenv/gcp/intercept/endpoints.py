@@ -10,6 +10,7 @@ names of both.
 import errno
 import json
 import logging
+import random
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,9 @@ from devenv.gcp.errors import Unavailable
 
 log = logging.getLogger(__name__)
 _BACKLOG = 1024
+# Kernels give none of these to the connections and servers of others, so that they are free after a restart.
+_KEPT, _TRIES = range(10_000, 20_000), 20
+_CHANCE = random.SystemRandom()
 _BYPASS = "127.0.0.1,localhost,::1,.localhost,169.254.169.254,.google.internal"
 _PROXIES = ("http_proxy", "https_proxy")
 _BUNDLES = (
@@ -102,7 +106,7 @@ def listen(address: str, wanted: int) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((address, wanted))
+        _bind(listening, address, wanted)
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             listening.close()
@@ -112,7 +116,20 @@ def listen(address: str, wanted: int) -> socket.socket:
                 "docker compose -f docker-compose.local.yml up"
             ) from error
         log.warning("Port %d is taken; another one is used.", wanted)
-        listening.bind((address, 0))
+        _bind(listening, address, 0)
     listening.listen(_BACKLOG)
     listening.setblocking(False)
     return listening
+
+
+def _bind(listening: socket.socket, address: str, wanted: int) -> None:
+    """Bind to a port; to one that other programs seldom get if none is wanted."""
+    choices = [wanted] if wanted else [*_CHANCE.sample(_KEPT, _TRIES), 0]
+    for each in choices:
+        try:
+            listening.bind((address, each))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or each == choices[-1]:
+                raise
+        else:
+            return

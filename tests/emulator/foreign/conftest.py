@@ -27,7 +27,7 @@ from tests.forked import ForkServer
 
 NODE = Path(__file__).parent / "node"
 GO_PROGRAM = ROOT / ".tools" / "go-clients"
-TIMEOUT = 60
+TIMEOUT = 300
 
 # The imports of most commands; the first one has the others found.
 _GCLOUD_LOADED = (
