@@ -27,7 +27,8 @@ from devenv.gcp.intercept.web import AsgiServer
 from devenv.gcp.journal import Journal
 from devenv.gcp.metadata import METHODS as METADATA_METHODS, MetadataServer
 from devenv.gcp.parts import CloudParts
-from devenv.gcp.rpc.calls import Calls, GrpcServer, method_id
+from devenv.gcp.rpc.calls import Calls, method_id
+from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.stack_clock import StackClock
@@ -92,9 +93,6 @@ class CloudServer:
             }
         )
         self._grpc = GrpcServer(rpcs, calls)
-        await self._grpc.start(
-            key=self._authority.key.read_bytes(), chain=self._authority.chain.read_bytes()
-        )
         router = Router(
             mounts,
             RestApp(rpcs, calls),
@@ -187,9 +185,9 @@ class CloudServer:
     def _open_doors(self, router: SiteCheck) -> None:
         self._plain = plain = PlainDoor(
             web=self._web(router),
-            tls=self._authority.context(),
-            grpc_port=self._grpc.plain_port,
-            grpc_tls_port=self._grpc.tls_port,
+            tls=self._authority.context("http/1.1"),
+            grpc=self._grpc.protocol,
+            grpc_tls=self._authority.context("h2"),
         )
         forward, hosts = self._web(router, reuse=False), self._hosts
         closed = Hosts(self._config.allow_hosts, loopback=False)

@@ -33,11 +33,11 @@ class Authority:
     chain: Path
     bundle: Path
 
-    def context(self) -> ssl.SSLContext:
-        """Return the TLS settings of the HTTP/1.1 server."""
+    def context(self, protocol: str) -> ssl.SSLContext:
+        """Return the TLS settings of the server of `protocol`: `http/1.1`, or `h2` for gRPC."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain, self.key)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([protocol])
         return context
 
 

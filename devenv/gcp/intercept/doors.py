@@ -1,7 +1,7 @@
 """The ports on which clients arrive: the plain port, and the proxy.
 
-A connection is looked at, not read, and handed on whole: gRPC goes through a pipe to the gRPC
-server, everything else to the HTTP server. A client that speaks HTTP/2 alone is a gRPC client; this
+A connection is looked at, not read, and handed on whole, to the gRPC server or the HTTP server. A
+client that speaks HTTP/2 alone is a gRPC client; this
 shows by the preface in clear text, and by ALPN in TLS. On the proxy, connections to emulated hosts
 end here as if they had come to the plain port. Other hosts are reached through a pipe if they are
 allowed, and refused by name if not, so that nothing leaves this machine unnoticed.
@@ -18,12 +18,11 @@ from urllib.parse import urlsplit
 
 from devenv.gcp.intercept import peek
 from devenv.gcp.intercept.router import Hosts
-from devenv.gcp.intercept.web import AsgiServer
+from devenv.gcp.intercept.web import AsgiServer, adopt
 
 Handler: TypeAlias = Callable[[socket.socket], Awaitable[None]]
 
 log = logging.getLogger(__name__)
-_LOOPBACK = "127.0.0.1"
 _PREFACE = b"PRI "
 _HANDSHAKE = 22
 _IDLE = 60.0
@@ -178,12 +177,18 @@ class PlainDoor:
     """The port for gRPC and HTTP/1.1, in clear text and under TLS."""
 
     def __init__(
-        self, *, web: AsgiServer, tls: ssl.SSLContext, grpc_port: int, grpc_tls_port: int
+        self,
+        *,
+        web: AsgiServer,
+        tls: ssl.SSLContext,
+        grpc: Callable[[], asyncio.Protocol],
+        grpc_tls: ssl.SSLContext,
     ) -> None:
+        """Serve gRPC by the protocols that `grpc` makes."""
         self._web = web
         self._tls = tls
-        self._grpc_port = grpc_port
-        self._grpc_tls_port = grpc_tls_port
+        self._grpc = grpc
+        self._grpc_tls = grpc_tls
         self.pipes = Pipes()
 
     async def handle(self, client: socket.socket) -> None:
@@ -193,11 +198,11 @@ class PlainDoor:
         if not first:
             client.close()
         elif first.startswith(_PREFACE):
-            await self.pipes.connect(client, _LOOPBACK, self._grpc_port)
+            await adopt(self._grpc, client)
         elif first[0] != _HANDSHAKE:
             await self._web.adopt(client)
         elif peek.wants_only_h2(first):
-            await self.pipes.connect(client, _LOOPBACK, self._grpc_tls_port)
+            await adopt(self._grpc, client, self._grpc_tls)
         else:
             await self._web.adopt(client, self._tls)
 

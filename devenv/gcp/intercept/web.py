@@ -10,7 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
@@ -230,6 +230,17 @@ class _Connection(HttpToolsProtocol):
             self._await_request(max(left, _GRACE))
 
 
+async def adopt(
+    protocol: Callable[[], asyncio.Protocol],
+    client: socket.socket,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Serve `client` by a new protocol. Raises OSError (ssl.SSLError is one) when the handshake fails."""
+    await asyncio.get_running_loop().connect_accepted_socket(
+        protocol, client, ssl=tls, ssl_handshake_timeout=_HANDSHAKE if tls else None
+    )
+
+
 class AsgiServer:
     """The HTTP/1.1 server of one application."""
 
@@ -256,13 +267,8 @@ class AsgiServer:
         return _Connection(config=self._config, server_state=self._state, app_state={})
 
     async def adopt(self, client: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve `client`. Raises OSError (ssl.SSLError is one) when the handshake fails."""
-        await asyncio.get_running_loop().connect_accepted_socket(
-            self.protocol,
-            client,
-            ssl=tls,
-            ssl_handshake_timeout=_HANDSHAKE if tls else None,
-        )
+        """Serve `client`. Raises OSError when the handshake fails."""
+        await adopt(self.protocol, client, tls)
 
     async def stop(self) -> None:
         """Close every connection, after a moment for answers in progress."""

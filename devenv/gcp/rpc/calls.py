@@ -1,13 +1,10 @@
-"""Calls of methods: authentication, journal, faults, errors in Google's form, and the gRPC server."""
+"""Calls of methods: authentication, journal, faults, and errors in Google's form."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-import grpc
-import grpc.aio
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.message import DecodeError, Message
@@ -138,89 +135,3 @@ def _packed(error: CloudError) -> list[PackedAny]:
         packed.Pack(detail)
         details.append(packed)
     return details
-
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-# Kept connections are what makes a call cheap; clients may ping them as often as they like.
-# The largest request is a publication to Pub/Sub, of 10 MB; it is refused with Google's text.
-_OPTIONS = (
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 20 << 20),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-)
-_GRACE = 0.2
-
-
-class GrpcServer:
-    """Serves `rpcs` on two loopback ports of its own: in clear and under TLS."""
-
-    def __init__(self, rpcs: Iterable[Rpc | StreamRpc], calls: Calls) -> None:
-        self._calls = calls
-        self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((_Handlers(map(self._handler, rpcs), calls.miss),))
-        self.plain_port = self._server.add_insecure_port("127.0.0.1:0")
-        self.tls_port = 0
-
-    async def start(self, *, key: bytes, chain: bytes) -> None:
-        """Listen; `key` and `chain` are PEM."""
-        credentials = grpc.ssl_server_credentials([(key, chain)])
-        self.tls_port = self._server.add_secure_port("127.0.0.1:0", credentials)
-        await self._server.start()
-
-    async def stop(self) -> None:
-        await self._server.stop(_GRACE)
-
-    def _handler(self, rpc: Rpc | StreamRpc) -> tuple[str, grpc.RpcMethodHandler]:
-        if isinstance(rpc, StreamRpc):
-            return rpc.method, grpc.stream_stream_rpc_method_handler(partial(self._stream, rpc))
-        return rpc.method, grpc.unary_unary_rpc_method_handler(partial(self._answer, rpc))
-
-    async def _answer(self, rpc: Rpc, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        try:
-            read = partial(rpc.request.FromString, data)
-            answer = await self._calls.run(rpc, _headers(context), read)
-        except CloudError as error:
-            await _abort(context, error)
-        return bytes(answer.SerializeToString())
-
-    async def _stream(
-        self, rpc: StreamRpc, sent: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[bytes]:
-        try:
-            async for answer in self._calls.stream(rpc, _headers(context), sent):
-                yield answer.SerializeToString()
-        except CloudError as error:
-            await _abort(context, error)
-
-
-async def _abort(context: grpc.aio.ServicerContext, error: CloudError) -> None:
-    wire = status(error)
-    trailer = (("grpc-status-details-bin", wire.SerializeToString()),)
-    details = trailer if error.details else ()
-    await context.abort(_CODES[error.code], error.message, details)
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # no types
-    """Finds the method of a request; an unknown one is UNIMPLEMENTED."""
-
-    def __init__(
-        self,
-        handlers: Iterable[tuple[str, grpc.RpcMethodHandler]],
-        miss: Callable[[str], None],
-    ) -> None:
-        self._miss = miss
-        self._methods = {f"/{method}": handler for method, handler in handlers}
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler | None:
-        method = handler_call_details.method
-        if method not in self._methods:
-            self._miss(method_id(method.removeprefix("/")))
-        return self._methods.get(method)
-
-
-def _headers(context: grpc.aio.ServicerContext) -> Mapping[str, str]:
-    pairs = context.invocation_metadata() or ()
-    return {key: value for key, value in pairs if isinstance(value, str)}

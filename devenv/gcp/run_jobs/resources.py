@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from google.longrunning import operations_pb2
+from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig

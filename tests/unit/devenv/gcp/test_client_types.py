@@ -14,6 +14,9 @@ from devenv.gcp.client_types import client_types
 Task = client_types("google.cloud.tasks_v2").Task
 clients = "google.cloud.tasks_v2.services.cloud_tasks.client"
 assert "google.cloud.tasks_v2.types" in sys.modules and clients not in sys.modules
+from google.longrunning import operations_pb2
+assert operations_pb2.Operation and "grpc" not in sys.modules
+assert operations_pb2.OperationsStub and "grpc" in sys.modules
 from google.cloud.tasks_v2.services.cloud_tasks import transports
 from google.cloud import tasks_v2
 assert tasks_v2.Task is Task and tasks_v2.CloudTasksClient.__module__ == clients

@@ -78,7 +78,7 @@ def test_broken_authority_file_is_replaced(
 ) -> None:
     authority.chain.write_bytes(damage)
 
-    prepare(tmp_path / "tls", names=NAMES, roots=roots).context()
+    prepare(tmp_path / "tls", names=NAMES, roots=roots).context("h2")
 
 
 def test_other_region_gets_another_certificate(

@@ -1,0 +1,290 @@
+"""gRPC over HTTP/2, in the event loop of the cloud: the server of all methods.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md describes the protocol. Google's own server
+for Python runs threads beside the loop and opens ports itself, see
+docs/decisions/0028-grpc-in-the-event-loop.md.
+"""
+
+import asyncio
+import logging
+import zlib
+from base64 import b64encode
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from google.protobuf.message import Message
+
+from devenv.gcp.errors import (
+    CloudError,
+    DeadlineExceeded,
+    Internal,
+    ResourceExhausted,
+    Unimplemented,
+)
+from devenv.gcp.rpc import Rpc, StreamRpc
+from devenv.gcp.rpc.calls import Calls, method_id, status
+from devenv.gcp.rpc.http2 import Http2Connection, Http2Stream, StreamHandler
+from devenv.gcp.rpc.http2_frames import header_block
+
+log = logging.getLogger(__name__)
+
+# The largest request is a publication to Pub/Sub, of 10 MB; it is refused with Google's text.
+MESSAGE_LIMIT = 20 << 20
+_PREFIX = 5  # whether the message is compressed, and its length
+_WAITING = 1 << 20  # bytes of requests in a stream that wait for their handler
+_GRACE = 0.2
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_HEAD = header_block(
+    (":status", "200"),
+    ("content-type", "application/grpc"),
+    ("grpc-accept-encoding", "identity, deflate, gzip"),
+)
+_OK = header_block(("grpc-status", "0"))
+_NO_GRPC = header_block((":status", "415"), ("content-type", "text/plain"))
+
+
+class GrpcServer:
+    """The gRPC methods of `rpcs`, on connections that the doors hand over."""
+
+    def __init__(self, rpcs: Iterable[Rpc | StreamRpc], calls: Calls) -> None:
+        self._calls = calls
+        self._methods = {f"/{rpc.method}": rpc for rpc in rpcs}
+        self._connections: set[Http2Connection] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+
+    def protocol(self) -> asyncio.Protocol:
+        """Return the protocol of a new connection."""
+        return Http2Connection(self._connections, self._open)
+
+    async def stop(self) -> None:
+        """Close every connection, after a moment for answers in progress."""
+        for connection in tuple(self._connections):
+            connection.leave()
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=_GRACE)
+        for connection in tuple(self._connections):
+            connection.abort()
+
+    def _open(self, stream: Http2Stream) -> StreamHandler:
+        path = stream.headers.get(":path", "")
+        rpc = self._methods.get(path)
+        if not stream.headers.get("content-type", "").startswith("application/grpc"):
+            stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_OK)
+        elif rpc is None:
+            self._calls.miss(method_id(path.removeprefix("/")))
+            _refuse(stream, Unimplemented("Method not found!"))
+        elif isinstance(rpc, StreamRpc):
+            return _StreamCall(self._calls, rpc, stream, self._answering)
+        else:
+            return _UnaryCall(self._calls, rpc, stream, self._answering)
+        return _Ignored()
+
+
+class _Ignored:
+    """The rest of a request that has been answered."""
+
+    def data(self, payload: bytes) -> None: ...
+    def end(self) -> None: ...
+    def reset(self) -> None: ...
+
+
+class _Messages:
+    """The messages in the data of a stream. Raises CloudError for one that cannot be read."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._encoding = headers.get("grpc-encoding", "identity")
+        self._data = bytearray()
+
+    @property
+    def is_broken_off(self) -> bool:
+        return bool(self._data)
+
+    def add(self, payload: bytes) -> list[bytes]:
+        """Return the messages that became whole by `payload`."""
+        self._data += payload
+        found = []
+        while len(self._data) >= _PREFIX:
+            end = _PREFIX + int.from_bytes(self._data[1:_PREFIX])
+            if end - _PREFIX > MESSAGE_LIMIT:
+                raise _too_large(end - _PREFIX)
+            if len(self._data) < end:
+                break
+            message = bytes(self._data[_PREFIX:end])
+            found.append(self._expanded(message) if self._data[0] else message)
+            del self._data[:end]
+        return found
+
+    def _expanded(self, message: bytes) -> bytes:
+        bits = _WINDOW_BITS.get(self._encoding)
+        if bits is None:
+            raise Unimplemented(f"grpc-encoding {self._encoding[:60]!r}: send gzip or deflate.")
+        expander = zlib.decompressobj(bits)
+        try:
+            expanded = expander.decompress(message, MESSAGE_LIMIT + 1)
+        except zlib.error as error:
+            raise Internal(f"The message is not {self._encoding}: {error}.") from error
+        if len(expanded) > MESSAGE_LIMIT:
+            raise _too_large(len(expanded))
+        return expanded
+
+
+def _too_large(size: int) -> ResourceExhausted:
+    return ResourceExhausted(f"Received message larger than max ({size} vs. {MESSAGE_LIMIT})")
+
+
+class _Call:
+    """A call of a method: its deadline, and the task that answers it."""
+
+    def __init__(
+        self, calls: Calls, stream: Http2Stream, answering: set[asyncio.Task[None]]
+    ) -> None:
+        """Have the task in `answering` until it is done."""
+        self._calls = calls
+        self._stream = stream
+        self._answering = answering
+        self._messages = _Messages(stream.headers)
+        self._head = _HEAD  # empty once it has been sent
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if seconds := _timeout(stream.headers.get("grpc-timeout", "")):
+            expired = DeadlineExceeded("Deadline Exceeded")
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._break_off, expired)
+
+    def reset(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if self._task:
+            self._task.cancel()
+
+    def _break_off(self, error: CloudError) -> None:
+        """Answer with an error, whatever the task is doing."""
+        self.reset()
+        _refuse(self._stream, error, self._head)
+
+    def _run(self, answer: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.create_task(answer)
+        self._answering.add(self._task)
+        self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        if self._timer:
+            self._timer.cancel()
+        error = None if task.cancelled() else task.exception()
+        if error and not isinstance(error, CloudError):
+            log.error("%s broke", self._stream.headers[":path"], exc_info=error)
+            error = Internal("Internal error encountered.")
+        if isinstance(error, CloudError):
+            _refuse(self._stream, error, self._head)
+
+
+class _UnaryCall(_Call):
+    """A call with one request and one answer."""
+
+    def __init__(
+        self, calls: Calls, rpc: Rpc, stream: Http2Stream, answering: set[asyncio.Task[None]]
+    ) -> None:
+        super().__init__(calls, stream, answering)
+        self._rpc = rpc
+        self._requests: list[bytes] = []
+
+    def data(self, payload: bytes) -> None:
+        try:
+            self._requests += self._messages.add(payload)
+        except CloudError as error:
+            self._break_off(error)
+        else:
+            self._stream.take(len(payload))
+
+    def end(self) -> None:
+        if len(self._requests) != 1 or self._messages.is_broken_off:
+            self._break_off(Internal("The request is not one whole message."))
+        else:
+            self._run(self._answer(self._requests.pop()))
+
+    async def _answer(self, request: bytes) -> None:
+        read = partial(self._rpc.request.FromString, request)
+        answer = await self._calls.run(self._rpc, _metadata(self._stream), read)
+        self._stream.send(head=_HEAD, data=_framed(answer), tail=_OK)
+
+
+class _StreamCall(_Call):
+    """A call with a stream of requests and one of answers."""
+
+    def __init__(
+        self, calls: Calls, rpc: StreamRpc, stream: Http2Stream, answering: set[asyncio.Task[None]]
+    ) -> None:
+        super().__init__(calls, stream, answering)
+        self._rpc = rpc
+        self._requests: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._waiting = 0  # bytes
+        self._run(self._answer())
+
+    def data(self, payload: bytes) -> None:
+        try:
+            messages = self._messages.add(payload)
+        except CloudError as error:
+            self._break_off(error)
+            return
+        for message in messages:
+            self._requests.put_nowait(message)
+        self._waiting += len(payload)
+        # A large message must become whole before anybody can take it.
+        if self._requests.empty() or self._waiting < _WAITING:
+            self._take()
+
+    def end(self) -> None:
+        self._requests.put_nowait(None)
+
+    def _take(self) -> None:
+        self._stream.take(self._waiting)
+        self._waiting = 0
+
+    async def _sent(self) -> AsyncIterator[bytes]:
+        while (message := await self._requests.get()) is not None:
+            yield message
+            if self._requests.empty():
+                self._take()
+
+    async def _answer(self) -> None:
+        metadata = _metadata(self._stream)
+        async for answer in self._calls.stream(self._rpc, metadata, self._sent()):
+            self._stream.send(head=self._head, data=_framed(answer))
+            self._head = b""
+            await self._stream.drain()
+        self._stream.send(head=self._head, tail=_OK)
+
+
+def _refuse(stream: Http2Stream, error: CloudError, head: bytes = _HEAD) -> None:
+    """End the answer with an error; `head` is empty if it has begun."""
+    trailers = [("grpc-status", str(error.code))]
+    trailers.append(("grpc-message", quote(error.message, safe=_PRINTABLE)))
+    if error.details:
+        details = b64encode(status(error).SerializeToString()).decode()
+        trailers.append(("grpc-status-details-bin", details))
+    stream.send(tail=head + header_block(*trailers))
+
+
+def _framed(answer: Message) -> bytes:
+    data: bytes = answer.SerializeToString()
+    return b"\0" + len(data).to_bytes(4) + data
+
+
+def _metadata(stream: Http2Stream) -> Mapping[str, str]:
+    """Return the metadata of a call that is text."""
+    return {
+        name: value
+        for name, value in stream.headers.items()
+        if not name.startswith(":") and not name.endswith("-bin")
+    }
+
+
+def _timeout(text: str) -> float:
+    """Return the seconds of a grpc-timeout, 0 without one."""
+    digits, unit = text[:-1], _UNITS.get(text[-1:], 0.0)
+    return int(digits) * unit if digits.isascii() and digits.isdigit() and len(digits) < 9 else 0.0
