@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config.env import env
 
 _GOOGLE = "storages.backends.gcloud.GoogleCloudStorage"
-_FOLDER = "django.core.files.storage.FileSystemStorage"
+_FOLDER = "validibot.core.storage.media.MediaFolder"
 SERVED_HERE = "/media/"
 # The name of a file contains the digest of its content, so a copy of it never becomes wrong.
 MEDIA_CACHE_CONTROL = "public, max-age=31536000, immutable"

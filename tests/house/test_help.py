@@ -40,8 +40,14 @@ def pages() -> list[str]:
         for folder in ROOT.glob("*/templates")
         for each in folder.rglob("*.html")
     }
-    extended = {found[1] for text in names.values() if (found := _EXTENDS.search(text))}
-    return sorted(n for n, text in names.items() if _EXTENDS.search(text) and n not in extended)
+    bases = {name: _base(text) for name, text in names.items()}
+    return sorted(name for name, base in bases.items() if base and name not in bases.values())
+
+
+def _base(text: str) -> str:
+    """Return the template that a template extends, or an empty text."""
+    found = _EXTENDS.search(text)
+    return found[1] if found else ""
 
 
 @cache
@@ -52,8 +58,8 @@ def has_help(name: str) -> bool:
     # The parts of help are included with a topic only.
     if _HELP in text or _TOPIC.search(text):
         return True
-    found = _EXTENDS.search(text)
-    return bool(found) and has_help(found[1])
+    base = _base(text)
+    return bool(base) and has_help(base)
 
 
 def test_each_page_has_help_or_a_reason_against_it() -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 type Picture = tuple[bytes, tuple[int, int]]
 """A file in WebP, and its width and height in pixels."""
@@ -18,6 +18,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 # Each size fits into such a box; the largest first.
 BOXES = ((1200, 600), (600, 300))
 _QUALITY = 82
+# Orientations that exchange width and height.
+_TURNED = (5, 6, 7, 8)
 # Errors of Pillow for damaged files: those that `Image.open` itself takes for "another format" come from
 # the EXIF data, too, which is read later.
 _ERRORS = (
@@ -41,11 +43,14 @@ def size_of(content: bytes) -> tuple[int, int]:
 def make_sizes(content: bytes, *, is_made: bool) -> list[Picture]:
     """Return the pictures of a file, the largest first. Raises UnreadablePicture.
 
-    With `is_made` the file is the largest of them already.
+    With `is_made` the file is the largest of them already. Of a JPEG a smaller picture is decoded; others
+    are decoded in full size, with 4 bytes for each pixel, transparent ones and WebP in several buffers.
     """
     made: list[Picture] = []
-    with _opened(content) as opened:
-        picture = ImageOps.exif_transpose(opened)
+    with _opened(content) as picture:
+        is_turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
+        picture.thumbnail(BOXES[0][::-1] if is_turned else BOXES[0])
+        ImageOps.exif_transpose(picture, in_place=True)
         for box in BOXES:
             before = picture.size
             picture.thumbnail(box)

@@ -5,14 +5,31 @@ Names contain the digest of the content: an existing file is never changed, and 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 
 from validibot.core.storage import ObjectNotFound, StorageError
+
+
+class MediaFolder(FileSystemStorage):
+    """A folder of public media, in which a reader finds a whole file or none."""
+
+    def save(self, name: str | None, content: IO[Any], max_length: int | None = None) -> str:
+        """Write the file beside its place, and move it there."""
+        part = super().save(f"{name}.{uuid4().hex}.part", content, max_length)
+        path = Path(self.path(part))
+        try:
+            path.replace(self.path(str(name)))
+        finally:
+            path.unlink(missing_ok=True)
+        return str(name)
 
 
 def address_of(name: str) -> str:

@@ -4,10 +4,12 @@ import datetime as dt
 import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import Client
@@ -19,7 +21,7 @@ from validibot.accounts.models import Membership
 from validibot.core.storage import StorageError, media
 from validibot.runs.deletion import delete_organisation
 from validibot.runs.sweep import run_sweep
-from validibot.workflows import editing, images, links
+from validibot.workflows import editing, images, links, pictures
 from validibot.workflows.models import RemovedMedia, Workflow, WorkflowImage
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +68,37 @@ def test_image_is_made_smaller_encoded_anew_and_shown(
     assert found[1] in Client().get(f"/launch/{token}/").content.decode()
     row = WorkflowImage.objects.get()
     assert (row.upload, row.requested_at) == (None, None)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_turned_photograph_is_upright_in_its_sizes(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the left side is the top
+    source, target = Image.new("RGB", (2400, 900), "white"), io.BytesIO()
+    source.paste("black", (0, 0, 1200, 900))
+    source.save(target, kind, exif=exif)
+
+    (largest, size), (_, small) = pictures.make_sizes(target.getvalue(), is_made=False)
+
+    assert (size, small) == ((225, 600), (112, 300))
+    with Image.open(io.BytesIO(largest)) as made:
+        grey = made.convert("L")
+        assert [grey.getpixel((100, y)) for y in (50, 550)] == [0, 255]
+
+
+def test_folder_of_media_has_whole_files_only() -> None:
+    media.put("whole/a.webp", b"old")
+    with (
+        patch.object(Path, "replace", side_effect=OSError("away")),
+        pytest.raises(StorageError, match="away"),
+    ):
+        media.put("whole/a.webp", b"new")
+    assert media.read("whole/a.webp") == b"old"
+
+    media.put("whole/a.webp", b"new")
+
+    assert media.read("whole/a.webp") == b"new"
+    assert default_storage.listdir("whole") == ([], ["a.webp"])
 
 
 @pytest.mark.parametrize(

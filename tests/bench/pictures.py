@@ -1,0 +1,61 @@
+"""Memory of the task that makes the sizes of the largest featured image.
+
+`python -m tests.bench.pictures` prints one row for each format: by how much the resident memory of a
+process of its own grows.
+"""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from validibot.workflows import pictures
+
+type Row = tuple[str, str, str]
+
+SIDE = 5000
+# A photograph is turned by its orientation; a WebP file is decoded as an animation, in several buffers.
+_TARGETS = {"JPEG": 64, "PNG": 128, "WEBP": 420}
+
+
+def measure() -> Iterator[Row]:
+    """Yield the rows of the table of benchmarks."""
+    for kind, target in _TARGETS.items():
+        command = [sys.executable, "-m", "tests.bench.pictures", kind]
+        grown = subprocess.run(command, input=_upload(kind), capture_output=True, check=True).stdout
+        name = f"Featured image of 25 megapixels ({kind}): memory to make its sizes"
+        yield name, f"{int(grown)} MB", f"≤ {target} MB"
+
+
+def _upload(kind: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    target = io.BytesIO()
+    picture = Image.linear_gradient("L").resize((SIDE, SIDE)).convert("RGB")
+    picture.save(target, kind, exif=exif)
+    return target.getvalue()
+
+
+def _peak() -> int:
+    """Return the peak of the resident memory in MB: that of `getrusage` outlives an exec."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0]) // 1024
+
+
+def _grown() -> int:
+    """Return by how many MB the memory of this process grows with the file at its standard input."""
+    content = sys.stdin.buffer.read()
+    before = _peak()
+    pictures.make_sizes(content, is_made=False)
+    return _peak() - before
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        print(_grown())  # noqa: T201
+    else:
+        for row in measure():
+            print(" | ".join(row))  # noqa: T201
