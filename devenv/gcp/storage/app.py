@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
@@ -37,7 +36,6 @@ from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pa
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
-from devenv.gcp.storage.model import BucketRecord
 from devenv.gcp.storage.multipart import answer_batch
 from devenv.gcp.storage.parameters import check_supported, select
 from devenv.gcp.storage.resources import Shapes
@@ -168,7 +166,6 @@ class StorageApp:
             for name, value in request.scope["headers"]
         }
         check_supported(query, headers)
-        find = cache(self._catalogue.bucket)
         signed = None
         authorization = "" if is_json else headers.get("authorization", "")
         if is_signed(query) or is_signature(authorization):
@@ -177,7 +174,7 @@ class StorageApp:
         if signed:
             headers = signed.plain_headers()
             request = Request(request.scope, signed.checked(request.receive))
-        if is_json and "contentEncoding" not in query:
+        if is_json and "content-encoding" in headers and "contentEncoding" not in query:
             request = Request(request.scope, gunzipped(request.scope, request.receive))
         return Exchange(
             request=request,
@@ -185,12 +182,14 @@ class StorageApp:
             pairs=pairs,
             query=query,
             headers=headers,
-            access=self._access(caller, find),
+            access=Access(
+                self._trust.guard, caller, self._config.project, self._is_private, self._is_listed
+            ),
             shapes=Shapes(
                 base_of(request),
                 self._config.number,
                 self._config.region,
-                find,
+                self._catalogue.bucket,
                 self._trust.lists if query.get("projection") == "full" else None,
             ),
         )
@@ -204,19 +203,16 @@ class StorageApp:
             return self._trust.authenticator.caller(headers)
         return ApiCaller()
 
-    def _access(self, caller: ApiCaller, find: Callable[[str], BucketRecord | None]) -> Access:
-        def private(name: str) -> bool:
-            bucket = find(name) if self._config.iam != "off" else None
-            return bucket is not None and bucket.private
+    def _is_private(self, name: str) -> bool:
+        bucket = self._catalogue.bucket(name) if self._config.iam != "off" else None
+        return bucket is not None and bucket.private
 
-        def listed(caller: ApiCaller, permission: str, target: StorageTarget) -> bool:
-            if not self._catalogue.may_have_lists(target.bucket):
-                return False
-            bucket = find(target.bucket)
-            item = self._catalogue.item(target.bucket, target.name, target.generation)
-            return bucket is not None and self._trust.lists.allow(caller, permission, bucket, item)
-
-        return Access(self._trust.guard, caller, self._config.project, private, listed)
+    def _is_listed(self, caller: ApiCaller, permission: str, target: StorageTarget) -> bool:
+        if not self._catalogue.may_have_lists(target.bucket):
+            return False
+        bucket = self._catalogue.bucket(target.bucket)
+        item = self._catalogue.item(target.bucket, target.name, target.generation)
+        return bucket is not None and self._trust.lists.allow(caller, permission, bucket, item)
 
     async def _object(self, exchange: Exchange, bucket: str, name: str) -> Response:
         if exchange.query.get("alt") == "media":

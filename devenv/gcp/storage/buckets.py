@@ -77,7 +77,7 @@ class Buckets:
         """Create those of `names` that do not exist."""
         for name in names:
             check_bucket_name(name)
-            if not self._catalogue.has_bucket(name):
+            if self._catalogue.bucket(name) is None:
                 self._catalogue.save_bucket(self._new(name, {}))
 
     def create(
@@ -86,7 +86,7 @@ class Buckets:
         access.require("storage.buckets.create")
         name = str(resource.get("name", ""))
         check_bucket_name(name)
-        if self._catalogue.has_bucket(name):
+        if self._catalogue.bucket(name):
             raise AlreadyExists(
                 "Your previous request to create the named bucket succeeded and you already own it."
             )

@@ -1,27 +1,16 @@
-"""State of Cloud Storage: tables of buckets, objects and uploads, and the files with their bytes.
+"""State of Cloud Storage: tables of buckets, objects and uploads.
 
 Rows go in and come out as values of `model.py`; no rule of Cloud Storage is here. Every statement
 commits by itself unless a transaction is open. Generations come from a counter in the database, so
 that they grow even if the clock goes back.
-
-A file with bytes has a random name and is never changed once an object has it. It counts only when
-a committed row names it, so that a crash leaves the old object or the new one; files that no row
-names are deleted at the next start. Checksums are computed while the bytes pass on their way to disk.
 """
 
 import base64
-import hashlib
 import json
-import os
-import secrets
-from collections.abc import Container, Iterable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO
-
-import google_crc32c
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from devenv.gcp.storage.model import BucketRecord, ObjectContent, ObjectRecord
 from devenv.gcp.store import Store
@@ -45,8 +34,8 @@ CREATE TABLE IF NOT EXISTS storage_parts (
 CREATE TABLE IF NOT EXISTS storage_generation (id INTEGER PRIMARY KEY, last INTEGER);
 INSERT OR IGNORE INTO storage_generation VALUES (1, 0);
 """
-# Programs list the same objects again and again; a record is never changed, so all may have it.
-_object_of = lru_cache(maxsize=2048)(ObjectRecord.load)
+_MOST_RECORDS = 4096  # kept in memory
+_RESERVED = 1_000_000
 _LAST = "\U0010ffff"
 MULTIPART_PREFIX = (
     "multipart-"  # of the ids of multipart uploads, which share a table with sessions
@@ -76,39 +65,54 @@ class Catalogue:
         self._run = store.connection.execute
         store.connection.executescript(_SCHEMA)
         # Names of buckets with access control lists: their decisions take a look-up more.
-        self._with_lists = {
-            each.name for each in self.buckets(start="", prefix="", limit=-1) if not each.uniform
-        }
+        self._with_lists: set[str] = set()
+        self._buckets: dict[str, BucketRecord] = {}
+        self._read_buckets()
+        # Programs ask for the same objects again and again; a record is never changed.
+        self._records: dict[str, ObjectRecord] = {}
+        # The database has a number that was not reached yet: a write of each would be the dearest
+        # part of a small upload.
+        (self._reserved,) = self._one("SELECT last FROM storage_generation")
+        self._generation = int(self._reserved)
 
-    def transaction(self) -> AbstractContextManager[None]:
-        return self._store.transaction()
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything inside, or nothing."""
+        try:
+            with self._store.transaction():
+                yield
+        except BaseException:
+            self._read_buckets()
+            self._reserved = 0
+            raise
 
     def bucket(self, name: str) -> BucketRecord | None:
-        row = self._one("SELECT value FROM storage_buckets WHERE name = ?", name)
-        return BucketRecord.load(row[0]) if row else None
+        return self._buckets.get(name)
 
-    def has_bucket(self, name: str) -> bool:
-        return self._one("SELECT 1 FROM storage_buckets WHERE name = ?", name) is not None
+    def _read_buckets(self) -> None:
+        found = self._run("SELECT value FROM storage_buckets").fetchall()
+        self._buckets = {each.name: each for each in (BucketRecord.load(v) for (v,) in found)}
+        self._with_lists |= {each.name for each in self._buckets.values() if not each.uniform}
 
     def may_have_lists(self, name: str) -> bool:
         """Return whether a bucket has had uniform access off since the start."""
         return name in self._with_lists
 
     def buckets(self, *, start: str, prefix: str, limit: int) -> list[BucketRecord]:
-        rows = self._run(
-            "SELECT value FROM storage_buckets WHERE name >= ? AND name < ? ORDER BY name LIMIT ?",
-            (max(start, prefix), prefix + _LAST, limit),
-        )
-        return [BucketRecord.load(value) for (value,) in rows]
+        """Return the first buckets from the name `start` on; all with a negative `limit`."""
+        names = sorted(name for name in self._buckets if name >= start and name.startswith(prefix))
+        return [self._buckets[name] for name in (names[:limit] if limit >= 0 else names)]
 
     def save_bucket(self, bucket: BucketRecord) -> None:
         if not bucket.uniform:
             self._with_lists.add(bucket.name)
+        self._buckets[bucket.name] = bucket
         self._run(
             "INSERT OR REPLACE INTO storage_buckets VALUES (?, ?)", (bucket.name, bucket.dump())
         )
 
     def drop_bucket(self, name: str) -> None:
+        self._buckets.pop(name, None)
         self._run("DELETE FROM storage_buckets WHERE name = ?", (name,))
 
     def empty(self, bucket: str) -> bool:
@@ -120,7 +124,7 @@ class Catalogue:
             bucket,
             name,
         )
-        return _object_of(row[0]) if row else None
+        return self._record(row[0]) if row else None
 
     def object(self, bucket: str, name: str, generation: int) -> ObjectRecord | None:
         row = self._one(
@@ -129,7 +133,7 @@ class Catalogue:
             name,
             generation,
         )
-        return _object_of(row[0]) if row else None
+        return self._record(row[0]) if row else None
 
     def item(self, bucket: str, name: str, generation: int | None) -> ObjectRecord | None:
         """Return a generation of an object, or without one the live object."""
@@ -145,14 +149,15 @@ class Catalogue:
             (bucket, start, end or _LAST, 0 if versions else 1),
         )
         for (value,) in rows:
-            yield _object_of(value)
+            yield self._record(value)
 
     def save(self, item: ObjectRecord) -> None:
         """Write `item`; it is the live object of its name unless it is deleted."""
-        live = 0 if item.deleted else 1
+        live, text = 0 if item.deleted else 1, item.dump()
+        self._remember(text, item)
         self._run(
             "INSERT OR REPLACE INTO storage_objects VALUES (?, ?, ?, ?, ?, ?)",
-            (item.bucket, item.name, item.generation, live, item.content.blob, item.dump()),
+            (item.bucket, item.name, item.generation, live, item.content.blob, text),
         )
 
     def drop(self, item: ObjectRecord) -> None:
@@ -180,10 +185,10 @@ class Catalogue:
             (bucket, start, end or _LAST, now),
         )
         for (value,) in rows:
-            yield _object_of(value)
+            yield self._record(value)
 
     def drop_soft_deleted(self, *, bucket: str = "", before: float = 0.0) -> list[str]:
-        """Forget those of a bucket, or those that ended until a moment; return their files."""
+        """Forget those of a bucket, or those that ended until a moment; return their blobs."""
         rows = self._run(
             "DELETE FROM storage_soft_deleted WHERE bucket = ? OR ends <= ? RETURNING blob",
             (bucket, before),
@@ -192,11 +197,11 @@ class Catalogue:
 
     def next_generation(self, at_least: int) -> int:
         """Return a number greater than all that were returned before."""
-        row = self._one(
-            "UPDATE storage_generation SET last = max(last + 1, ?) RETURNING last", at_least
-        )
-        assert row
-        return int(row[0])
+        self._generation = max(self._generation + 1, at_least)
+        if self._generation >= self._reserved:
+            self._reserved = self._generation + _RESERVED
+            self._run("UPDATE storage_generation SET last = ?", (self._reserved,))
+        return self._generation
 
     def save_session(self, session_id: str, created: float, value: str) -> None:
         self._run(
@@ -207,7 +212,7 @@ class Catalogue:
     def session(self, session_id: str) -> tuple[str, ObjectRecord | None] | None:
         """Return a session's value and, once it is finished, its object."""
         row = self._one("SELECT value, result FROM storage_sessions WHERE id = ?", session_id)
-        return (row[0], _object_of(row[1]) if row[1] else None) if row else None
+        return (row[0], self._record(row[1]) if row[1] else None) if row else None
 
     def finish_session(self, session_id: str, result: ObjectRecord) -> None:
         self._run(
@@ -257,7 +262,7 @@ class Catalogue:
         self._run("DELETE FROM storage_parts WHERE upload NOT IN (SELECT id FROM storage_sessions)")
 
     def blobs(self) -> set[str]:
-        """Return the names of all files that a row names."""
+        """Return the names of all blobs that a row names."""
         rows = self._run(
             "SELECT blob FROM storage_objects"
             " UNION SELECT blob FROM storage_soft_deleted"
@@ -266,98 +271,14 @@ class Catalogue:
         )
         return {blob for (blob,) in rows}
 
+    def _record(self, text: str) -> ObjectRecord:
+        return self._records.get(text) or self._remember(text, ObjectRecord.load(text))
+
+    def _remember(self, text: str, record: ObjectRecord) -> ObjectRecord:
+        if len(self._records) >= _MOST_RECORDS:
+            self._records.clear()
+        self._records[text] = record
+        return record
+
     def _one(self, sql: str, *values: Any) -> Any:
         return self._run(sql, values).fetchone()
-
-
-CHUNK = 256 * 1024
-
-
-class Digest:
-    """The checksums of bytes as they pass by."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._crc32c = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def update(self, data: bytes) -> None:
-        self.size += len(data)
-        self._crc32c = google_crc32c.extend(self._crc32c, data)
-        self._md5.update(data)
-
-    @property
-    def md5(self) -> bytes:
-        return self._md5.digest()
-
-    def content(self, blob: str) -> ObjectContent:
-        """Return the content of the file `blob`, whose bytes have all passed."""
-        crc32c = base64.b64encode(self._crc32c.to_bytes(4)).decode()
-        return ObjectContent(blob, self.size, crc32c, base64.b64encode(self.md5).decode())
-
-
-class Blobs:
-    """The folder with the bytes of all objects and unfinished uploads."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder = folder
-        self._path = str(folder)
-
-    def new(self) -> str:
-        """Return the name of a file that is not there yet."""
-        return secrets.token_hex(16)
-
-    def append(self, blob: str) -> BinaryIO:
-        """Open `blob` for writing at its end; it is made if it is new."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        return os.fdopen(os.open(f"{self._path}/{blob}", flags, 0o600), "wb")
-
-    def open(self, blob: str) -> BinaryIO:
-        return open(f"{self._path}/{blob}", "rb", buffering=0)  # noqa: PTH123 - faster than a Path
-
-    def size(self, blob: str) -> int:
-        """Return how many bytes are there, 0 for a file that was never written."""
-        path = self._folder / blob
-        return path.stat().st_size if path.exists() else 0
-
-    def truncate(self, blob: str, size: int) -> None:
-        os.truncate(self._folder / blob, size)
-
-    def duplicate(self, blob: str) -> str:
-        """Return another name for the same bytes, which live until both are deleted."""
-        twin = self.new()
-        os.link(self._folder / blob, self._folder / twin)
-        return twin
-
-    def digest(self, blob: str) -> Digest:
-        """Read `blob` through. Slow for large files: call it in a thread."""
-        digest = Digest()
-        if self.size(blob):
-            with self.open(blob) as file:
-                while data := file.read(CHUNK):
-                    digest.update(data)
-        return digest
-
-    def join(self, blobs: Iterable[str], *, components: int = 0) -> ObjectContent:
-        """Write the bytes of `blobs` one after another. Slow: call it in a thread.
-
-        The result has no MD5, like everything that Google puts together from parts.
-        """
-        joined, digest = self.new(), Digest()
-        with self.append(joined) as target:
-            for blob in blobs:
-                with self.open(blob) as source:
-                    while data := source.read(CHUNK):
-                        target.write(data)
-                        digest.update(data)
-        return replace(digest.content(joined), md5="", components=components)
-
-    def delete(self, blob: str) -> None:
-        (self._folder / blob).unlink(missing_ok=True)
-
-    def sweep(self, keep: Container[str]) -> None:
-        """Delete every file that is not in `keep`."""
-        for path in self._folder.iterdir():
-            if path.name not in keep:
-                path.unlink()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -87,6 +87,8 @@ def pairs_of(request: Request) -> tuple[tuple[str, str], ...]:
     text = request.scope.get("query_string", b"").decode("latin-1")
     if len(text) > _MAX_QUERY:
         raise InvalidArgument("The URL is too long.")
+    if not text:
+        return ()
     try:
         return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100))
     except ValueError as error:
@@ -96,7 +98,7 @@ def pairs_of(request: Request) -> tuple[tuple[str, str], ...]:
 def decode(segment: str) -> str:
     """Undo the percent-encoding of one part of a path."""
     try:
-        return unquote(segment, errors="strict")
+        return unquote_to_bytes(segment).decode() if "%" in segment else segment
     except UnicodeDecodeError as error:
         raise InvalidArgument("The URL is not valid UTF-8.") from error
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.storage.catalogue import Blobs, Catalogue
+from devenv.gcp.storage.blobs import Blobs
+from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.lifecycle import (
     DELETE,
     VersionFacts,

@@ -13,13 +13,14 @@ import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.storage.catalogue import CHUNK, Blobs, Digest
+from devenv.gcp.storage.blobs import CHUNK, Blobs
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.errors import RangeNotSatisfiable, UploadProblem
 from devenv.gcp.storage.exchange import Exchange, answer
@@ -44,8 +45,8 @@ class Download(Response):
         self._file = file
         self._span = span
         status = 206 if "content-range" in headers else 200
-        super().__init__(status_code=status, headers=headers)
-        self.headers["content-length"] = str(span[1] - span[0])
+        length = {"content-length": str(span[1] - span[0])}
+        super().__init__(status_code=status, headers=headers | length)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._file:
@@ -106,7 +107,7 @@ class Media:
     def send(self, exchange: Exchange, found: ObjectRecord, extra: dict[str, str]) -> Response:
         """Answer with the bytes of `found`, or with the range of them that the request names."""
         size = found.content.size
-        headers = media_headers(found) | extra
+        headers = {**media_headers(found), **extra}
         if found.fields.get("contentEncoding") == "gzip":
             headers["vary"] = "Accept-Encoding"
             if not _accepts_gzip(exchange) and "no-transform" not in headers.get(
@@ -137,17 +138,9 @@ class Media:
         self, exchange: Exchange, draft: ObjectDraft, body: AsyncIterator[bytes]
     ) -> ObjectRecord:
         """Stream `body` to disk and make it an object."""
-        self._objects.begin(exchange.access, draft)
-        blob, digest = self._blobs.new(), Digest()
-        try:
-            with self._blobs.append(blob) as file:
-                async for data in body:
-                    file.write(data)
-                    digest.update(data)
-        except BaseException:
-            self._blobs.delete(blob)
-            raise
-        return self._objects.insert(exchange.access, draft, digest.content(blob))
+        begin = partial(self._objects.begin, exchange.access, draft)
+        received = await self._blobs.receive(body, begin)
+        return self._objects.insert(exchange.access, draft, received)
 
     def location(
         self, exchange: Exchange, draft: ObjectDraft, total: str | None, query: str

@@ -69,7 +69,8 @@ class ObjectRecord:
         return base64.b64encode(tag.encode()).decode()
 
     def dump(self) -> str:
-        return json.dumps(asdict(self))
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(values | {"content": asdict(self.content)})
 
     @classmethod
     def load(cls, text: str) -> Self:

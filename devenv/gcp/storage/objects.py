@@ -1,8 +1,8 @@
 """The rules of objects: writes, reads, changes, deletions, copies and compositions.
 
 Every change is one transaction that looks at the live object, checks permissions, preconditions,
-holds and retention against it, and writes; files that it displaces are deleted after the commit. An
-object that is under a hold, or younger than its bucket's retention period, can be neither deleted
+holds and retention against it, and writes; files that it displaces are deleted after the commit,
+and rows with bytes in it. An object that is under a hold, or younger than its bucket's retention period, can be neither deleted
 nor overwritten nor made a noncurrent version; its metadata can be changed. The retention period of
 an object that had an event-based hold counts from the release of the hold.
 
@@ -24,7 +24,8 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.acl import OWNER, AccessLists, Acl, as_entries
-from devenv.gcp.storage.catalogue import Blobs, Catalogue
+from devenv.gcp.storage.blobs import Blobs, ReceivedBytes
+from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.drafts import (
     ANY,
     NO_LIST,
@@ -69,36 +70,40 @@ class Objects:
         self._events: list[ObjectEvent] = []  # of the transaction that goes on
 
     def begin(self, access: Access, draft: ObjectDraft) -> None:
-        """Refuse before any bytes arrive what `place` would refuse now."""
+        """Refuse before many bytes arrive what `insert` would refuse now."""
+        self._check_new(access, draft)
+        self._check_overwrite(access, draft)
+
+    def _check_new(self, access: Access, draft: ObjectDraft) -> None:
         check_object_name(draft.name)
         access.require("storage.objects.create", draft.bucket, draft.name)
         bucket = self._catalogue.bucket(draft.bucket)
         if bucket is None:
             raise NoSuchBucket
         self._acl_of(draft, bucket)
-        self._check_overwrite(access, draft)
 
-    def insert(self, access: Access, draft: ObjectDraft, content: ObjectContent) -> ObjectRecord:
-        """Make `content` the live object; if that is refused, its file is deleted."""
-        with self.change(content) as displaced:
-            return self.place(access, draft, content, displaced)
+    def insert(self, access: Access, draft: ObjectDraft, received: ReceivedBytes) -> ObjectRecord:
+        """Make what has arrived the live object; if that is refused, its file is deleted."""
+        with self.change(received.content) as displaced:
+            self._check_new(access, draft)
+            return self.place(access, draft, self._blobs.keep(received), displaced)
 
     @contextmanager
     def change(self, content: ObjectContent | None = None) -> Iterator[list[str]]:
-        """Run one transaction; yield a list for the files to delete after its commit."""
+        """Run one transaction; yield a list for the blobs that it displaces."""
         displaced: list[str] = []
         try:
             with self._catalogue.transaction():
                 yield displaced
+                self._blobs.delete_rows(displaced)
                 noted = self._notifications.note(self._events)
         except BaseException:
-            if content:
+            if content and content.blob:
                 self._blobs.delete(content.blob)
             raise
         finally:
             self._events.clear()
-        for blob in displaced:
-            self._blobs.delete(blob)
+        self._blobs.delete_files(displaced)
         self._notifications.send(noted)
 
     def place(
@@ -165,12 +170,11 @@ class Objects:
         draft = ObjectDraft(ref.bucket, ref.name, found.fields, ref.conditions, entries=entries)
         self.begin(access, draft)
         content = replace(found.content, blob=self._blobs.duplicate(found.content.blob))
-        return self.insert(access, draft, content)
+        return self.insert(access, draft, ReceivedBytes(content))
 
     def purge(self) -> None:
         """Delete the soft-deleted objects whose time has passed."""
-        for blob in self._catalogue.drop_soft_deleted(before=self._clock.now()):
-            self._blobs.delete(blob)
+        self._blobs.delete(*self._catalogue.drop_soft_deleted(before=self._clock.now()))
 
     def open(self, found: ObjectRecord) -> BinaryIO:
         """Open the bytes of `found`, which stay readable when it is overwritten meanwhile."""
@@ -178,7 +182,7 @@ class Objects:
 
     def listing(self, access: Access, bucket: str, request: ListRequest) -> ObjectPage:
         access.require("storage.objects.list", bucket, prefix=request.prefix)
-        if not self._catalogue.has_bucket(bucket):
+        if self._catalogue.bucket(bucket) is None:
             raise NoSuchBucket
         return page(self._catalogue, bucket, request, now=self._clock.now())
 
@@ -315,15 +319,10 @@ class Objects:
         found = [self.get(access, replace(source, conditions=ANY)) for source in sources]
         for source, item in zip(sources, found, strict=True):
             source.conditions.check(item)
-        # The sources may be deleted while a thread reads them: hold them by names of our own.
-        held = [self._blobs.duplicate(item.content.blob) for item in found]
+        files = [self.open(item) for item in found]
         components = sum(max(1, item.content.components) for item in found)
-        try:
-            content = await asyncio.to_thread(self._blobs.join, held, components=components)
-        finally:
-            for blob in held:
-                self._blobs.delete(blob)
-        return self.insert(access, draft, content)
+        content = await asyncio.to_thread(self._blobs.join, files, components=components)
+        return self.insert(access, draft, ReceivedBytes(content))
 
     def _acl_of(self, draft: ObjectDraft, bucket: BucketRecord) -> Acl | None:
         """Return the list of a new object; None under uniform access."""
@@ -351,13 +350,13 @@ class Objects:
     def _find(self, ref: ObjectRef) -> ObjectRecord:
         found = self._catalogue.item(ref.bucket, ref.name, ref.generation)
         if found is None:
-            if not self._catalogue.has_bucket(ref.bucket):
+            if self._catalogue.bucket(ref.bucket) is None:
                 raise NoSuchBucket
             raise NotFound(f"No such object: {ref.bucket}/{ref.name}")
         return found
 
     def _find_soft_deleted(self, ref: ObjectRef) -> ObjectRecord:
-        if not self._catalogue.has_bucket(ref.bucket):
+        if self._catalogue.bucket(ref.bucket) is None:
             raise NoSuchBucket
         if ref.generation is None:
             raise InvalidArgument("Required parameter: generation, of the soft-deleted object.")

@@ -31,7 +31,7 @@ _UNSUPPORTED_TEXTS = (
     *("rewriteToken", "uploadProtocol"),
 )
 _UNSUPPORTED_FLAGS = ("enableObjectRetention", "overrideUnlockedRetention")
-_CUSTOMER_KEYS = ("x-goog-encryption-algorithm", "x-goog-copy-source-encryption-algorithm")
+_CUSTOMER_KEYS = {"x-goog-encryption-algorithm", "x-goog-copy-source-encryption-algorithm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +116,12 @@ def flag(query: Mapping[str, str], name: str) -> bool:
 
 def check_supported(query: Mapping[str, str], headers: Mapping[str, str]) -> None:
     """Refuse parameters and headers whose effect is not emulated. Raises NotEmulated."""
-    for name in _UNSUPPORTED_TEXTS:
-        if query.get(name):
+    for name in query:
+        if (name in _UNSUPPORTED_TEXTS and query[name]) or (
+            name in _UNSUPPORTED_FLAGS and flag(query, name)
+        ):
             raise NotEmulated(f"The parameter '{name}'")
-    for name in _UNSUPPORTED_FLAGS:
-        if flag(query, name):
-            raise NotEmulated(f"The parameter '{name}'")
-    if any(name in headers for name in _CUSTOMER_KEYS):
+    if not _CUSTOMER_KEYS.isdisjoint(headers):
         raise NotEmulated("Encryption with customer-supplied keys")
 
 

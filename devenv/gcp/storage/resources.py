@@ -155,7 +155,8 @@ def _object_text(base: str, item: ObjectRecord, retained: float) -> str:
     return json.dumps(_object(base, item, retained))
 
 
-def media_headers(item: ObjectRecord) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def media_headers(item: ObjectRecord) -> Mapping[str, str]:
     """Return the headers of a download, except its length and range."""
     content, fields = item.content, item.fields
     sums = f"crc32c={content.crc32c}" + (f",md5={content.md5}" if content.md5 else "")

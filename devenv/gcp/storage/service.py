@@ -1,7 +1,7 @@
 """Cloud Storage as a service of the emulated cloud: its parts, wired, over state on disk.
 
-Metadata are rows of the cloud's SQLite file, bytes are files below `data`. An acknowledged write is
-in both, so that it survives `kill -9`; what a crash left half done is removed at the next start.
+Metadata and few bytes are rows of the cloud's SQLite file, many bytes are files below `data`. An
+acknowledged write is in both, so that it survives `kill -9`; what a crash left half done is removed at the next start.
 Methods are named as in Google's discovery document, by verb and path. The XML API has no names of
 its own: its requests get those of the JSON API that do the same.
 """
@@ -25,9 +25,10 @@ from devenv.gcp.storage.acl import AccessLists
 from devenv.gcp.storage.acl_api import acl_methods
 from devenv.gcp.storage.app import JSON_PATHS, StorageApp, Trust
 from devenv.gcp.storage.batch_calls import BatchCalls
+from devenv.gcp.storage.blobs import Blobs
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.bulk_restore import BulkRestores
-from devenv.gcp.storage.catalogue import Blobs, Catalogue, Digest
+from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.hmac_keys import HmacKeys
@@ -136,7 +137,7 @@ class StorageService:
     ) -> None:
         self._config, self._guard = config, guard
         self._catalogue = catalogue = Catalogue(store)
-        self._blobs = blobs = Blobs(data)
+        self._blobs = blobs = Blobs(data, store)
         self._declared_names = DeclaredNames(store.table("storage_declared"))
         self._notifications = notices = Notifications(
             config, catalogue, store=store, clock=clock, guard=guard, topics=topics
@@ -175,8 +176,7 @@ class StorageService:
         self._guard.forget(resource)
         self._notifications.forget(bucket)
         self._restores.forget(bucket)
-        for blob in self._catalogue.drop_soft_deleted(bucket=bucket):
-            self._blobs.delete(blob)
+        self._blobs.delete(*self._catalogue.drop_soft_deleted(bucket=bucket))
 
     def rpcs(self) -> tuple[Rpc, ...]:
         return ()
@@ -228,12 +228,7 @@ class StorageService:
         access = Access(self._guard, caller, self._config.project)
         conditions = Preconditions(generation=0)
         draft = ObjectDraft(bucket, name, {"contentType": "application/json"}, conditions)
-        self._objects.begin(access, draft)
-        blob, digest = self._blobs.new(), Digest()
-        with self._blobs.append(blob) as file:
-            file.write(data)
-        digest.update(data)
-        self._objects.insert(access, draft, digest.content(blob))
+        self._objects.insert(access, draft, self._blobs.take(data))
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()  # Cloud Storage has methods of its own for the policies of buckets

@@ -23,7 +23,8 @@ from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.access import Access
-from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Blobs, Catalogue, Digest
+from devenv.gcp.storage.blobs import Blobs, Digest
+from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import Objects

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Blobs, Catalogue, Digest, UploadPart
+from devenv.gcp.storage.blobs import Blobs, Digest
+from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue, UploadPart
 from devenv.gcp.storage.drafts import ObjectDraft, check_sums
 from devenv.gcp.storage.errors import NoSuchUpload, UploadProblem, xml_text
 from devenv.gcp.storage.exchange import Exchange
@@ -97,10 +98,10 @@ class XmlMultipart:
         # A part may be replaced while a thread reads it: hold the files by names of our own.
         held = [self._blobs.duplicate(part.content.blob) for part in parts]
         try:
-            content = await asyncio.to_thread(self._blobs.join, held)
+            files = map(self._blobs.open, held)
+            content = await asyncio.to_thread(self._blobs.join, files)
         finally:
-            for blob in held:
-                self._blobs.delete(blob)
+            self._blobs.delete(*held)
         stored = self._place(exchange, upload, content)
         self._forget(upload.id)
         return stored

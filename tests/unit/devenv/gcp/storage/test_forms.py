@@ -112,7 +112,7 @@ async def test_form_limits_the_length_of_its_file(
 
     assert stored.status_code == (400 if code else 204)
     assert f"<Code>{code}</Code>" in stored.text if code else not stored.content
-    assert now.files() == (0 if code else 1)
+    assert now.blobs() == (0 if code else 1)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_changed_form_is_refused(
 
     assert refused.status_code in (400, 403)
     assert f"<Code>{code}</Code>" in refused.text
-    assert now.files() == 0
+    assert now.blobs() == 0
 
 
 async def test_form_of_another_bucket_is_refused(now: StorageCloud) -> None:
@@ -196,4 +196,4 @@ async def test_malformed_form_returns_a_4xx_error(
 
     assert 400 <= refused.status_code < 500
     assert f"<Code>{code}" in refused.text
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0

@@ -89,7 +89,7 @@ async def test_truncated_multipart_upload_leaves_no_file(cloud: StorageCloud, cu
     params = {"uploadType": "multipart"}
     response = await cloud.client.post(UPLOAD, params=params, content=body[:cut], headers=headers)
     assert (response.status_code, reason(response)) == (400, "invalid")
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_oversized_multipart_metadata_returns_413(cloud: StorageCloud) -> None:

@@ -149,7 +149,7 @@ async def test_body_must_have_the_signed_digest(cloud: StorageCloud) -> None:
     refused = await cloud.client.put(f"/{BUCKET}/a", content=b"other", headers=headers)
 
     assert "<Code>BadDigest</Code>" in refused.text
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_body_in_chunks_is_refused_with_the_setting_of_the_client(

@@ -35,7 +35,7 @@ async def test_object_is_deleted_with_its_bytes_at_its_age(cloud: StorageCloud) 
 
     await cloud.clock.turn(2 * HOUR)
     assert await names(cloud) == []
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_unfinished_upload_in_parts_is_ended_with_its_bytes(cloud: Storage
     await cloud.clock.turn(DAY + HOUR)
 
     assert (await cloud.client.put(url, params=part, content=b"x")).status_code == 404
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_rules_are_removed_by_an_empty_list(cloud: StorageCloud) -> None:

@@ -200,7 +200,7 @@ async def test_parallel_upload_joins_parts_after_a_restart(cloud: StorageCloud) 
     assert (await cloud.read("big")).content == b"b" * FIVE_MIB + b"end"
     assert (found["contentType"], found["metadata"]) == ("text/plain", {"k": "v"})
     assert "md5Hash" not in found
-    assert cloud.files() == 1
+    assert cloud.blobs() == 1
 
 
 async def test_parallel_upload_refuses_wrong_completions(cloud: StorageCloud) -> None:
@@ -238,7 +238,7 @@ async def test_parallel_upload_part_checks_its_checksum(cloud: StorageCloud) -> 
     refused = await upload.put(1, b"a", **{"content-md5": "AAAA"})
 
     assert refused.status_code == 400
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_aborted_parallel_upload_leaves_nothing(cloud: StorageCloud) -> None:
@@ -252,7 +252,7 @@ async def test_aborted_parallel_upload_leaves_nothing(cloud: StorageCloud) -> No
     assert "<PartNumber>1</PartNumber>" in parts.text
     assert aborted.status_code == 204
     assert code(await upload.put(1, b"a")) == "NoSuchUpload"
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_parallel_upload_is_bound_to_its_object_and_rights(cloud: StorageCloud) -> None:
@@ -285,7 +285,7 @@ async def test_xml_upload_obeys_its_length_range(
     answer = await cloud.client.put(f"/{BUCKET}/a", content=b"x" * size, headers=headers)
 
     assert code(answer) == expected
-    assert cloud.files() == (0 if expected else 1)
+    assert cloud.blobs() == (0 if expected else 1)
 
 
 async def test_xml_upload_sets_storage_class_and_custom_time(cloud: StorageCloud) -> None:

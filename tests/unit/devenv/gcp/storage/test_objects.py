@@ -26,7 +26,7 @@ async def test_upload_with_wrong_checksum_is_refused(cloud: StorageCloud) -> Non
         refused = await cloud.client.post(UPLOAD, params=params, content=b"x", headers=header)
         assert (refused.status_code, reason(refused)) == (400, "invalid")
         assert "doesn't match calculated" in refused.json()["error"]["message"]
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
@@ -81,7 +81,7 @@ async def test_generation_grows_even_if_clock_goes_back(cloud: StorageCloud) -> 
     await cloud.client.delete(path("a"))
     await cloud.clock.turn(-3600)
     await cloud.restart()
-    assert int((await cloud.put("a")).json()["generation"]) == first + 1
+    assert int((await cloud.put("a")).json()["generation"]) > first
 
 
 async def test_overwritten_generation_is_gone(cloud: StorageCloud) -> None:
@@ -90,7 +90,7 @@ async def test_overwritten_generation_is_gone(cloud: StorageCloud) -> None:
     assert (await cloud.get("a", generation=new)).json()["size"] == "3"
     gone = await cloud.get("a", generation=old, alt="media")
     assert (gone.status_code, reason(gone)) == (404, "notFound")
-    assert cloud.files() == 1
+    assert cloud.blobs() == 1
 
 
 async def test_versioned_bucket_keeps_generations(cloud: StorageCloud) -> None:
@@ -128,7 +128,7 @@ async def test_composed_object_has_no_md5_and_counts_components(cloud: StorageCl
     assert "md5Hash" not in item
     read = await cloud.read("c")
     assert (read.content, "md5" in read.headers["x-goog-hash"]) == (b"one two", False)
-    assert cloud.files() == 3
+    assert cloud.blobs() == 3
 
 
 async def test_rewrite_is_done_at_once_and_keeps_metadata(cloud: StorageCloud) -> None:
@@ -147,7 +147,7 @@ async def test_move_deletes_its_source(cloud: StorageCloud) -> None:
     assert (await cloud.client.post(f"{path('a')}/moveTo/o/b")).status_code == 200
     assert (await cloud.get("a")).status_code == 404
     assert (await cloud.read("b")).content == b"12345"
-    assert cloud.files() == 1
+    assert cloud.blobs() == 1
 
 
 async def test_links_are_on_the_host_of_the_request(cloud: StorageCloud) -> None:

@@ -22,7 +22,7 @@ async def test_create_only_is_decided_when_resumable_upload_ends(cloud: StorageC
     refused = await cloud.chunk(session, "bytes 0-3/4", b"slow")
     assert (refused.status_code, reason(refused)) == (412, "conditionNotMet")
     assert (await cloud.read("a")).content == b"faster"
-    assert cloud.files() == 1
+    assert cloud.blobs() == 1
 
 
 async def test_resumable_upload_fails_early_if_precondition_fails(
@@ -80,7 +80,7 @@ async def test_copy_honours_preconditions_on_source_and_target(cloud: StorageClo
         assert (await cloud.client.post(url, params={wrong: 0})).status_code == 412
     assert (await cloud.read("b")).content == b"old"
     assert (await cloud.client.post(url)).status_code == 200
-    assert cloud.files() == 2
+    assert cloud.blobs() == 2
 
 
 async def test_generation_not_match_zero_requires_an_object(cloud: StorageCloud) -> None:

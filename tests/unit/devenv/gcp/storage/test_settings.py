@@ -375,4 +375,4 @@ async def test_acl_of_the_xml_api_is_refused_because_of_uniform_access(cloud: St
     assert (put.status_code, get.status_code) == (400, 400)
     assert "<Message>Cannot insert legacy ACL for an object" in put.text
     assert "<Message>Cannot get legacy ACL for an object" in get.text
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0

@@ -69,9 +69,9 @@ async def test_overwritten_object_is_kept(cloud: StorageCloud) -> None:
     await cloud.put("a", b"first")
     generation = (await cloud.get("a")).json()["generation"]
     await cloud.put("a", b"second")
-    before = cloud.files()
+    before = cloud.blobs()
     refused = await restore(cloud, "a", generation=generation, ifGenerationMatch=0)
-    assert (refused.status_code, cloud.files()) == (412, before)
+    assert (refused.status_code, cloud.blobs()) == (412, before)
     await restore(cloud, "a", generation=generation)
 
     assert (await cloud.read("a")).content == b"first"
@@ -98,7 +98,7 @@ async def test_kept_object_ends_after_the_duration_of_its_deletion(cloud: Storag
 
     assert await kept(cloud) == []
     assert (await restore(cloud, "a", generation=generation)).status_code == 404
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_kept_object_survives_a_restart(cloud: StorageCloud) -> None:
@@ -118,7 +118,7 @@ async def test_deleted_object_is_gone_without_a_policy(cloud: StorageCloud) -> N
     await delete(cloud, "a")
 
     assert bucket["softDeletePolicy"]["retentionDurationSeconds"] == "0"
-    assert (await kept(cloud), cloud.files()) == ([], 0)
+    assert (await kept(cloud), cloud.blobs()) == ([], 0)
 
 
 async def test_deleted_bucket_takes_its_kept_objects_along(cloud: StorageCloud) -> None:
@@ -127,7 +127,7 @@ async def test_deleted_bucket_takes_its_kept_objects_along(cloud: StorageCloud) 
     await delete(cloud, "a")
 
     assert (await cloud.client.delete(BUCKET_PATH)).status_code == 204
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_kept_objects_are_listed_by_prefix_and_pages(cloud: StorageCloud) -> None:

@@ -109,7 +109,7 @@ async def test_checksum_is_verified_after_last_chunk(cloud: StorageCloud) -> Non
     params = {"uploadType": "resumable", "name": "a"}
     begun = await cloud.client.post(UPLOAD, params=params, json={"crc32c": "AAAAAA=="})
     assert (await cloud.client.put(begun.headers["location"], content=b"x")).status_code == 400
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_wrong_checksum_of_last_chunk_is_refused(cloud: StorageCloud) -> None:
@@ -124,7 +124,7 @@ async def test_cancelled_upload_session_is_gone(cloud: StorageCloud) -> None:
     await cloud.chunk(session, f"bytes 0-{KIB256 - 1}/*", b"x" * KIB256)
     assert (await cloud.client.delete(session)).status_code == 499
     assert reason(await cloud.chunk(session, "bytes */*")) == "notFound"
-    assert cloud.files() == 0
+    assert cloud.blobs() == 0
 
 
 async def test_upload_session_expires_after_a_week(cloud: StorageCloud) -> None:

@@ -1,0 +1,203 @@
+"""The bytes of objects: many in files, few in rows of the cloud's SQLite file.
+
+A new file costs more than all the rest of a small upload, so bytes that fit in a few pages of the
+database become a row, in the transaction that makes them an object. A blob has a random name if it
+is a file, and one with a colon if it is a row. It is never changed once an object has it. It counts
+only when a committed row names it, so that a crash leaves the old object or the new one; blobs that
+no row names are deleted at the next start. Checksums are computed while the bytes pass.
+"""
+
+import base64
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Container, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+from devenv.gcp.storage.model import ObjectContent
+from devenv.gcp.store import Store
+
+CHUNK = 256 * 1024
+_LARGEST_ROW = 16 * 1024
+_ROW = "row:"
+_SCHEMA = "CREATE TABLE IF NOT EXISTS storage_bytes (id INTEGER PRIMARY KEY, data BLOB)"
+
+
+class Digest:
+    """The checksums of bytes as they pass by."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._crc32c = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def update(self, data: bytes) -> None:
+        self.size += len(data)
+        self._crc32c = google_crc32c.extend(self._crc32c, data)
+        self._md5.update(data)
+
+    @property
+    def md5(self) -> bytes:
+        return self._md5.digest()
+
+    def content(self, blob: str) -> ObjectContent:
+        """Return the content of `blob`, whose bytes have all passed."""
+        crc32c = base64.b64encode(self._crc32c.to_bytes(4)).decode()
+        return ObjectContent(blob, self.size, crc32c, base64.b64encode(self.md5).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBytes:
+    """Bytes that have arrived: in a file, or in `data`, without a blob yet."""
+
+    content: ObjectContent
+    data: bytes = b""
+
+
+class Blobs:
+    """The bytes of all objects and unfinished uploads: the files of a folder, and rows."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._path = str(folder)
+        self._run = store.connection.execute
+        self._run(_SCHEMA)
+
+    async def receive(self, body: AsyncIterator[bytes], check: Callable[[], None]) -> ReceivedBytes:
+        """Take the bytes of `body` in; what is too large for a row goes to a file as it arrives.
+
+        `check` may refuse to have a file written.
+        """
+        digest, few = Digest(), b""
+        async for data in body:
+            digest.update(data)
+            few += data
+            if digest.size > _LARGEST_ROW:
+                check()
+                return await self._receive_file(few, body, digest)
+        return ReceivedBytes(digest.content(""), few)
+
+    def take(self, data: bytes) -> ReceivedBytes:
+        """Take bytes in that are all here."""
+        digest = Digest()
+        digest.update(data)
+        if digest.size <= _LARGEST_ROW:
+            return ReceivedBytes(digest.content(""), data)
+        blob = self.new()
+        with self.append(blob) as file:
+            file.write(data)
+        return ReceivedBytes(digest.content(blob))
+
+    async def _receive_file(
+        self, data: bytes, rest: AsyncIterator[bytes], digest: Digest
+    ) -> ReceivedBytes:
+        blob = self.new()
+        try:
+            with self.append(blob) as file:
+                file.write(data)
+                async for more in rest:
+                    file.write(more)
+                    digest.update(more)
+        except BaseException:
+            self.delete(blob)
+            raise
+        return ReceivedBytes(digest.content(blob))
+
+    def keep(self, received: ReceivedBytes) -> ObjectContent:
+        """Return the content of a blob with these bytes; call it in the transaction that names it."""
+        content = received.content
+        return content if content.blob else replace(content, blob=self._insert(received.data))
+
+    def new(self) -> str:
+        """Return the name of a file that is not there yet."""
+        return secrets.token_hex(16)
+
+    def append(self, blob: str) -> BinaryIO:
+        """Open the file `blob` for writing at its end; it is made if it is new."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return os.fdopen(os.open(f"{self._path}/{blob}", flags, 0o600), "wb")
+
+    def open(self, blob: str) -> BinaryIO:
+        """Open `blob`; its bytes stay readable when it is deleted meanwhile."""
+        if number := _number(blob):
+            row = self._run("SELECT data FROM storage_bytes WHERE id = ?", (number,)).fetchone()
+            return io.BytesIO(row[0])
+        return open(f"{self._path}/{blob}", "rb", buffering=0)  # noqa: PTH123 - faster than a Path
+
+    def size(self, blob: str) -> int:
+        """Return how many bytes a file has, 0 if it was never written."""
+        path = self._folder / blob
+        return path.stat().st_size if path.exists() else 0
+
+    def truncate(self, blob: str, size: int) -> None:
+        os.truncate(self._folder / blob, size)
+
+    def duplicate(self, blob: str) -> str:
+        """Return another name for the same bytes, which live until both are deleted."""
+        if _number(blob):
+            with self.open(blob) as source:
+                return self._insert(source.read())
+        twin = self.new()
+        os.link(self._folder / blob, self._folder / twin)
+        return twin
+
+    def digest(self, blob: str) -> Digest:
+        """Read a file through. Slow for large ones: call it in a thread."""
+        digest = Digest()
+        if self.size(blob):
+            with self.open(blob) as file:
+                while data := file.read(CHUNK):
+                    digest.update(data)
+        return digest
+
+    def join(self, files: Iterable[BinaryIO], *, components: int = 0) -> ObjectContent:
+        """Write the bytes of `files` one after another, and close them. Slow: call it in a thread.
+
+        The result has no MD5, like everything that Google puts together from parts.
+        """
+        joined, digest = self.new(), Digest()
+        with self.append(joined) as target:
+            for source in files:
+                with source:
+                    while data := source.read(CHUNK):
+                        target.write(data)
+                        digest.update(data)
+        return replace(digest.content(joined), md5="", components=components)
+
+    def delete(self, *blobs: str) -> None:
+        """Delete blobs, of which any may be gone already."""
+        self.delete_rows(blobs)
+        self.delete_files(blobs)
+
+    def delete_rows(self, blobs: Iterable[str]) -> None:
+        """Delete those that are rows, which a transaction can take back."""
+        for number in filter(None, map(_number, blobs)):
+            self._run("DELETE FROM storage_bytes WHERE id = ?", (number,))
+
+    def delete_files(self, blobs: Iterable[str]) -> None:
+        """Delete those that are files."""
+        for blob in blobs:
+            if not _number(blob):
+                (self._folder / blob).unlink(missing_ok=True)
+
+    def sweep(self, keep: Container[str]) -> None:
+        """Delete every blob that is not in `keep`."""
+        rows = self._run("SELECT id FROM storage_bytes").fetchall()
+        names = [f"{_ROW}{number}" for (number,) in rows]
+        names += [path.name for path in self._folder.iterdir()]
+        self.delete(*(name for name in names if name not in keep))
+
+    def _insert(self, data: bytes) -> str:
+        number = self._run("INSERT INTO storage_bytes (data) VALUES (?)", (data,)).lastrowid
+        return f"{_ROW}{number}"
+
+
+def _number(blob: str) -> int:
+    """Return the id of the row that a blob is, 0 for a file."""
+    return int(blob.removeprefix(_ROW)) if blob.startswith(_ROW) else 0

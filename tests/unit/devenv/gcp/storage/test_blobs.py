@@ -1,0 +1,43 @@
+"""The bytes of objects: few in rows, many in files."""
+
+import pytest
+
+from tests.unit.devenv.gcp.storage.cloud import BUCKET, StorageCloud, path
+
+LARGEST_ROW = 16 * 1024
+
+
+def rows(cloud: StorageCloud) -> int:
+    (found,) = cloud.store.connection.execute("SELECT count(*) FROM storage_bytes").fetchone()
+    return int(found)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, 1), (LARGEST_ROW, 1), (LARGEST_ROW + 1, 0)])
+async def test_bytes_are_in_a_row_up_to_a_size_and_survive_a_restart(
+    cloud: StorageCloud, size: int, expected: int
+) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    await cloud.put("a", data[:size])
+    await cloud.restart()
+    assert (rows(cloud), cloud.blobs()) == (expected, 1)
+    assert (await cloud.read("a")).content == data[:size]
+
+
+async def test_copy_of_a_row_outlives_its_source(cloud: StorageCloud) -> None:
+    await cloud.put("a", b"few")
+    await cloud.client.post(f"{path('a')}/copyTo/b/{BUCKET}/o/b")
+    await cloud.client.delete(path("a"))
+    assert ((await cloud.read("b")).content, rows(cloud)) == (b"few", 1)
+
+
+async def test_row_that_nothing_names_is_deleted_at_start(cloud: StorageCloud) -> None:
+    await cloud.put("a", b"few")
+    cloud.store.connection.execute("INSERT INTO storage_bytes (data) VALUES ('lost')")
+    await cloud.restart()
+    assert rows(cloud) == 1
+
+
+async def test_refused_overwrite_keeps_the_row_of_the_live_object(cloud: StorageCloud) -> None:
+    await cloud.put("a", b"first")
+    assert (await cloud.put("a", b"second", ifGenerationMatch=0)).status_code == 412
+    assert ((await cloud.read("a")).content, rows(cloud)) == (b"first", 1)
