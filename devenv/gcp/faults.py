@@ -135,7 +135,7 @@ class Faults:
         The value is the fault, if one strikes. AnswerLost comes at the end if the answer is lost,
         and before the call is handled if its connection is reset.
         """
-        fault = None if entry.caller == OPERATOR else self._match(entry)
+        fault = self._match(entry) if self._active and entry.caller != OPERATOR else None
         if fault is None:
             yield None
             return
@@ -151,7 +151,7 @@ class Faults:
 
     def _match(self, entry: JournalEntry) -> Fault | None:
         """Return the first fault that strikes this call, and count the strike."""
-        now = self._clock.machine() if self._active else 0.0
+        now = self._clock.machine()
         for fault in self._active.values():
             if not fault.is_over(now) and fault.matches(entry):
                 struck = replace(fault, times=fault.times - 1, struck=fault.struck + 1)

@@ -12,10 +12,10 @@ import logging
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -58,6 +58,7 @@ class JournalEntry:
 
 
 _COLUMNS = tuple(field.name for field in fields(JournalEntry))
+_row = attrgetter(*_COLUMNS)
 FILTERS = ("method", "resource", "caller", "status", "decision", "fault", "trace")
 _entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=None)
 
@@ -100,6 +101,27 @@ def as_uuid(trace: str) -> str:
     return "-".join((trace[:8], trace[8:12], trace[12:16], trace[16:20], trace[20:]))
 
 
+class _Recording:
+    """The time of a call, which is added to the journal at its end."""
+
+    __slots__ = ("_add", "_entry", "_start", "_token")
+
+    def __init__(self, entry: JournalEntry, add: Callable[[JournalEntry], None]) -> None:
+        self._entry = entry
+        self._add = add
+
+    def __enter__(self) -> JournalEntry:
+        self._token, self._start = _entry.set(self._entry), perf_counter()
+        return self._entry
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is asyncio.CancelledError:
+            self._entry.status = "CANCELLED"
+        _entry.reset(self._token)
+        self._entry.milliseconds = round((perf_counter() - self._start) * 1000, 1)
+        self._add(self._entry)
+
+
 class Journal:
     """The rows of one emulated cloud, in the file `path`."""
 
@@ -117,20 +139,9 @@ class Journal:
             self._rows.execute("DROP TABLE calls")
         self._rows.execute(f"CREATE TABLE IF NOT EXISTS calls (id INTEGER PRIMARY KEY, {columns})")
 
-    @contextmanager
-    def entry(self, method: str, resource: str = "") -> Iterator[JournalEntry]:
+    def entry(self, method: str, resource: str = "") -> "_Recording":
         """Record what happens inside; the caller of this sets `caller` and `status`."""
-        found = JournalEntry(self._clock.machine(), method, resource)
-        token, start = _entry.set(found), perf_counter()
-        try:
-            yield found
-        except asyncio.CancelledError:
-            found.status = "CANCELLED"
-            raise
-        finally:
-            _entry.reset(token)
-            found.milliseconds = round((perf_counter() - start) * 1000, 1)
-            self._add(found)
+        return _Recording(JournalEntry(self._clock.machine(), method, resource), self._add)
 
     def rows(
         self, wanted: Mapping[str, str], *, before: int = 0, limit: int = 100
@@ -225,7 +236,7 @@ class Journal:
         self._rows.execute("BEGIN")
         self._rows.executemany(
             f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608
-            [astuple(entry) for entry in waiting],
+            map(_row, waiting),
         )
         self._rows.execute(
             "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (self._kept,)

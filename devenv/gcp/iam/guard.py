@@ -85,13 +85,15 @@ class Iam:
             return False
         name = self._canonical(resource)
         members = members_of(caller)
-        return any(
-            permission in self._policies.roles.permissions(granted.role)
-            and not members.isdisjoint(granted.members)
-            and self._holds(granted.condition, name)
-            for place in self._places(name)
-            for granted in self._policies.granted(place)
-        )
+        for place in self._places(name):
+            for granted in self._policies.granted(place):
+                if (
+                    not members.isdisjoint(granted.members)
+                    and permission in self._policies.roles.permissions(granted.role)
+                    and self._holds(granted.condition, name)
+                ):
+                    return True
+        return False
 
     def forget(self, resource: str) -> None:
         self._policies.forget(self._canonical(resource))
@@ -165,11 +167,13 @@ def is_in_scope(caller: ApiCaller, permission: str) -> bool:
 
     https://developers.google.com/identity/protocols/oauth2/scopes
     """
+    if not caller.scopes:
+        return True
     service, _, rest = permission.partition(".")
     scopes = {scope.removeprefix("https://www.googleapis.com/auth/") for scope in caller.scopes}
     is_policy = service == "storage" and permission.endswith("IamPolicy")
     covering = _POLICY_SCOPES if is_policy else _SCOPES.get(service, set())
-    if not scopes or "cloud-platform" in scopes or scopes & covering:
+    if "cloud-platform" in scopes or scopes & covering:
         return True
     if _WRITING_SCOPES.get(permission) in scopes:
         return True

@@ -12,7 +12,7 @@ unknown hosts and those of pages of other sites are refused.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -93,25 +93,28 @@ class SiteCheck:
         self._app = app
         self._emulated = emulated
         self._names = tuple(names)
+        self._refusal = lru_cache(maxsize=256)(self._find_refusal)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if reason := self._refusal(scope):
+        sent = _headers(scope)
+        is_health = scope["path"] == f"{CONTROL}health"
+        if reason := not is_health and self._refusal(sent.get(b"host"), sent.get(b"origin")):
             send = _dated(send, lambda _: None)
             await failure(PermissionDenied(reason))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> str:
-        """Return why a request does not get through, empty if it does.
+    def _find_refusal(self, host: bytes | None, page: bytes | None) -> str:
+        """Return why a request does not get through, empty if it does; `page` is its Origin.
 
         A browser that sends a host of Google's came through the proxy, where the Origin is that of
         the page under test. A program may send no Host at all.
         """
-        host, _ = _headers(scope)
-        if not host or self._emulated(host) or scope["path"] == f"{CONTROL}health":
+        name = _host_name(host)
+        if not name or self._emulated(name):
             return ""
-        headers = Headers(scope=scope)
-        origin = urlsplit(headers.get("origin", "")).hostname or ""
+        headers = Headers(raw=[(b"host", host or b""), (b"origin", page or b"")])
+        origin = urlsplit(headers["origin"]).hostname or ""
         return refusal(headers, (*self._names, *([origin] if self._emulated(origin) else [])))
 
 
@@ -138,10 +141,11 @@ class Router:
         self._who = who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        host, authorization = _headers(scope)
+        sent = _headers(scope)
+        host = _host_name(sent.get(b"host"))
         mount = self._find(host, scope["path"])
         if mount:
-            await self._mounted(mount, host, authorization, scope, receive, send)
+            await self._mounted(mount, host, sent, scope, receive, send)
         elif scope["path"].startswith(CONTROL):
             await self._control(scope, receive, send)
         else:
@@ -161,15 +165,15 @@ class Router:
         self,
         mount: HttpMount,
         host: str,
-        authorization: str,
+        sent: Mapping[bytes, bytes],
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
         method, resource = mount.method(scope["method"], scope["path"]), f"{host}{scope['path']}"
         with self._journal.entry(method, resource[:500]) as entry:
-            entry.caller = self._who(authorization)
-            entry.trace = trace_of(Headers(scope=scope))
+            entry.caller = self._who(sent.get(b"authorization", b"").decode("latin-1"))
+            entry.trace = _trace(sent.get(b"traceparent"), sent.get(b"x-cloud-trace-context"))
             answer = _HeldAnswer(send)
             try:
                 async with self._faults.strike(entry) as fault:
@@ -201,14 +205,24 @@ class _HeldAnswer:
         self.status = str(status)
 
 
-def _headers(scope: Scope) -> tuple[str, str]:
-    host = authorization = b""
-    for name, value in scope["headers"]:
-        if name == b"host":
-            host = value
-        elif name == b"authorization":
-            authorization = value
-    return host.decode("latin-1").partition(":")[0].lower(), authorization.decode("latin-1")
+_READ = {b"authorization", b"host", b"origin", b"traceparent", b"x-cloud-trace-context"}
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """Return the headers of a request that are read here; of several with one name the last."""
+    return {name: value for name, value in scope["headers"] if name in _READ}
+
+
+@lru_cache(maxsize=256)
+def _host_name(header: bytes | None) -> str:
+    return (header or b"").decode("latin-1").partition(":")[0].lower()
+
+
+def _trace(parent: bytes | None, context: bytes | None) -> str:
+    if not parent and not context:
+        return ""
+    sent = {"traceparent": parent, "x-cloud-trace-context": context}
+    return trace_of({name: value.decode("latin-1") for name, value in sent.items() if value})
 
 
 @lru_cache(maxsize=1)
@@ -223,7 +237,7 @@ def _dated(send: Send, answered: Callable[[int], None]) -> Send:
         if message["type"] == "http.response.start":
             answered(message["status"])
             headers = list(message.get("headers", ()))
-            if not any(name.lower() == b"date" for name, _ in headers):
+            if b"date" not in [name.lower() for name, _ in headers]:
                 headers.append((b"date", _date(int(time.time()))))
             message = {**message, "headers": headers}
         await send(message)

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -33,6 +34,12 @@ _COPIED = 64 * 1024  # bytes of a body that are copied behind the head
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+
+
+@lru_cache(maxsize=1024)
+def _is_valid(name: bytes, value: bytes) -> bool:
+    """Return whether HTTP allows a header; most come again and again."""
+    return not _CONTROL.search(value) and _NAME.fullmatch(name) is not None
 
 
 class _Exchange(RequestResponseCycle):
@@ -58,7 +65,7 @@ class _Exchange(RequestResponseCycle):
         lines, closes = [STATUS_LINE[status]], False
         for key, value in (*self.default_headers, *headers):
             name = key.lower()
-            if _CONTROL.search(value) or not _NAME.fullmatch(name):
+            if not _is_valid(name, value):
                 raise RuntimeError(f"The header {name!r} has a name or value that HTTP forbids.")
             if name == b"content-length" and self.chunked_encoding is None:
                 self.expected_content_length, self.chunked_encoding = int(value), False
