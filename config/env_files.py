@@ -79,6 +79,7 @@ KINDS = {
                 "API_KEY_PEPPER",
                 "APP_ROLE",
                 "CAPABILITY_ACCOUNT",
+                "CLOUD_TASKS_EXPORT_QUEUE",
                 "CLOUD_TASKS_PROBE_QUEUE",
                 "CLOUD_TASKS_QUEUE",
                 "CLOUD_TASKS_SERVICE_ACCOUNT",

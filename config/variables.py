@@ -98,6 +98,8 @@ MEANINGS = {
     "WEBHOOKS_MAY_BE_LOCAL": "Whether webhooks, the files of schedules and the AI endpoints of"
     " organisations may have `http://` addresses, on this host and in private networks.",
     "RETENTION_AUDIT": "Days after which `manage.py purge` removes entries of audit logs.",
+    "RETENTION_EXPORTS": "Days after which `manage.py purge` removes reports and archives; they are made anew"
+    " when somebody asks.",
     "RETENTION_ATTEMPTS": "Days after which `manage.py purge` removes attempts but the last of each step.",
     "RETENTION_INPUTS": "Days after which `manage.py purge` removes copies of inputs in the folders of attempts.",
     "RETENTION_UNUSED_SUBMISSIONS": "Days after which `manage.py purge` removes submissions without a run.",
@@ -129,6 +131,7 @@ MEANINGS = {
     " private worker, whose tokens are made for this address.",
     # Read by other settings only.
     "CAPABILITY_ACCOUNT": "Account with storage roles only, of which validators get tokens for their folder.",
+    "CLOUD_TASKS_EXPORT_QUEUE": "Short name of the Cloud Tasks queue of exports; without it that of runs.",
     "CLOUD_TASKS_PROBE_QUEUE": "Short name of the Cloud Tasks queue of FMU probes; without it that of runs.",
     "CLOUD_TASKS_WEBHOOK_QUEUE": "Short name of the Cloud Tasks queue of webhooks; without it that of runs.",
     "CLOUD_TASKS_QUEUE": "Short name of the Cloud Tasks queue.",

@@ -68,6 +68,7 @@ class Queues(StagePart):
     """Table `[queues]`: the queues of the product."""
 
     runs: QueueLimits = QueueLimits(max_dispatches_per_second=100, max_concurrent_dispatches=100)
+    exports: QueueLimits = QueueLimits(max_dispatches_per_second=10, max_concurrent_dispatches=4)
     fmu_probes: QueueLimits = QueueLimits(max_dispatches_per_second=10, max_concurrent_dispatches=4)
     webhooks: QueueLimits = QueueLimits(max_dispatches_per_second=50, max_concurrent_dispatches=20)
 

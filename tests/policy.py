@@ -64,6 +64,7 @@ PAGES: dict[str, Methods] = {
     "app/users/security/": {"GET": SIGNED_IN},
     "app/users/data/": {"GET": SIGNED_IN},
     "app/users/data/export/": {"GET": SIGNED_IN},
+    "app/users/data/export/progress/": {"GET": SIGNED_IN},
     "app/users/delete/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
     "app/users/notifications/": {"GET": SIGNED_IN, "POST": SIGNED_IN},
     "app/users/notifications/settings/": {"GET": SIGNED_IN},
@@ -185,8 +186,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}runs/<uuid:pk>/files/<int:order>/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/shares/": {"GET": RERUN, "POST": RERUN},
     f"{_ORG}runs/<uuid:pk>/shares/<int:share_pk>/revoke/": {"POST": RERUN},
-    f"{_ORG}runs/<uuid:pk>/archive/": {"GET": RUN},
     f"{_ORG}runs/<uuid:pk>/export/<slug:kind>/": {"GET": RUN},
+    f"{_ORG}runs/<uuid:pk>/export/<slug:kind>/progress/": {"GET": RUN},
 }
 _API = "api/v1/orgs/<ident:org>/"
 _WORKFLOW = f"{_API}workflows/<ident:workflow>/"

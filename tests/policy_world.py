@@ -140,7 +140,8 @@ class PolicyWorld:
             return f"{found[1]}/{self.ids[found[1]]}"
 
         path = "/" + _PLACEHOLDER.sub(value, pattern)
-        # The kinds of an export differ: findings of runs, and workflows.
+        # The kinds of an export differ: findings and reports of runs, and workflows.
+        path = path.replace("csv/progress", "html/progress")
         return path.replace("csv", "yaml") if "/workflows/" in path else path
 
     def people(self) -> Iterator[PolicyCaller]:

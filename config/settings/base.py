@@ -238,7 +238,7 @@ SCHEDULER_ACCOUNT = ""
 DEPLOYED_SECRETS: list[str] = []
 CAPABILITY_ACCOUNT = ""
 # Names of queues as tasks know them; each backend of TASKS has them all.
-TASK_QUEUES = ["default", "fmu-probes", "webhooks"]
+TASK_QUEUES = ["default", "exports", "fmu-probes", "webhooks"]
 # Tasks run in place, unless a deployment has a queue.
 TASKS: dict[str, dict[str, Any]] = {
     "default": {
@@ -309,6 +309,7 @@ RETENTION_DAYS: dict[str, int | None] = {
     "support_requests": env.int("RETENTION_SUPPORT_REQUESTS", default=365),
     "waitlist": 14,  # addresses that were not confirmed, and those that have an account
     "audit_entries": env.int("RETENTION_AUDIT", default=730),
+    "exports": env.int("RETENTION_EXPORTS", default=7),  # files that are made anew when asked for
     "attempts": env.int("RETENTION_ATTEMPTS", default=90),
     "inputs": env.int("RETENTION_INPUTS", default=30),
     "unused_submissions": env.int("RETENTION_UNUSED_SUBMISSIONS", default=1),

@@ -43,6 +43,7 @@ TASKS = {
         "OPTIONS": {
             "queue": f"{_QUEUES}/{_QUEUE}",
             "queues": {
+                "exports": f"{_QUEUES}/{env.str('CLOUD_TASKS_EXPORT_QUEUE', default=_QUEUE)}",
                 "fmu-probes": f"{_QUEUES}/{env.str('CLOUD_TASKS_PROBE_QUEUE', default=_QUEUE)}",
                 "webhooks": f"{_QUEUES}/{env.str('CLOUD_TASKS_WEBHOOK_QUEUE', default=_QUEUE)}",
             },

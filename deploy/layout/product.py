@@ -81,6 +81,7 @@ class StageProduct:
                 "ALLOWED_CALLERS": [names.account(name) for name in names.callers],
                 "ALLOWED_HOSTS": [str(urlsplit(url).hostname) for url in urls],
                 "CAPABILITY_ACCOUNT": names.account("capability"),
+                "CLOUD_TASKS_EXPORT_QUEUE": self._stage.named("exports"),
                 "CLOUD_TASKS_PROBE_QUEUE": self._stage.named("fmu-probes"),
                 "CLOUD_TASKS_QUEUE": self._stage.named("runs"),
                 "CLOUD_TASKS_SERVICE_ACCOUNT": names.account("tasks"),

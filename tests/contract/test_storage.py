@@ -72,6 +72,23 @@ def test_create_reads_stream_from_its_position(storage: Storage, root: str) -> N
     assert (stored.size_bytes, storage.read(stored.uri, limit=10)) == (5, b"hello")
 
 
+def test_streamed_object_is_written_whole_or_not_at_all(storage: Storage, root: str) -> None:
+    def interrupted() -> Iterator[bytes]:
+        yield bytes(9 * 1024 * 1024)  # more than one part of an upload
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        storage.create_streamed(f"{root}/x", interrupted(), mime_type="text/plain")
+    was_left = storage.current(f"{root}/x")
+    stored = storage.create_streamed(f"{root}/x", iter([b"he", b"llo"]), mime_type="text/plain")
+    with pytest.raises(ObjectExists):
+        storage.create_streamed(f"{root}/x", [b"other"], mime_type="text/plain")
+
+    assert was_left is None
+    assert (stored.size_bytes, stored.sha256[:8]) == (5, "2cf24dba")
+    assert storage.read(stored.uri, version=stored.version, limit=10) == b"hello"
+
+
 def test_empty_object_can_be_read(storage: Storage, root: str) -> None:
     stored = storage.create(f"{root}/x", b"", mime_type="text/plain")
 

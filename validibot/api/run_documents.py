@@ -213,6 +213,14 @@ class FindingPage(ListPage[RunFindingDocument]):
     """A page of findings."""
 
 
+class ExportDocument(BaseModel):
+    """An export that is being made; `url` answers with the file when it is there."""
+
+    kind: str
+    state: Literal["PENDING"]
+    url: str
+
+
 class EvidenceContents(BaseModel):
     """The contents of a run's evidence; `sha256` is the digest of `contents`."""
 

@@ -12,6 +12,7 @@ from validibot.accounts.scope import Scope, organisations_of
 from validibot.api import documents, event_documents, run_documents, schema
 from validibot.api.access import find_run, no_run, refused, scope_in, user_of, workflow_of
 from validibot.api.base import ApiView, operation
+from validibot.api.documents import respond
 from validibot.api.launch import launch, relaunch, relaunch_from_failed_step
 from validibot.api.lists import (
     PathCursorPagination,
@@ -25,13 +26,16 @@ from validibot.api.submissions import download
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel
-from validibot.runs.bundle import write_bundle
 from validibot.runs.evidence import evidence_of
+from validibot.runs.export_files import BUNDLE, KINDS, RETRY_AFTER, open_export, request_export
 from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
-from validibot.runs.models import Run, RunEvidence
+from validibot.runs.models import ExportState, Run, RunEvidence
 from validibot.workflows.models import WeatherFile
 from validibot.workflows.versions import newest
+
+EXPORT_RETRY_SECONDS = 2
+_EXPORTS = [*FORMATS, BUNDLE]
 
 
 class MeView(ApiView):
@@ -253,24 +257,26 @@ class RunFindingsView(ApiView):
 
 
 class RunExportView(ApiView):
-    """A run as a report, its findings for other programs, or everything as an evidence bundle."""
+    """A run as a report, its findings for other programs, or everything as an evidence bundle.
+
+    Reports and the bundle are made by a task, once: while there is no file the answer is 202, and the
+    same request is to be sent again.
+    """
 
     @operation(
         operation_id="export_findings",
-        parameters=[
-            OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=[*FORMATS, "bundle"])
-        ],
-        responses=schema.answers(OpenApiTypes.BINARY, 409, media_type="application/octet-stream"),
+        parameters=[OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=_EXPORTS)],
+        responses=schema.answers(OpenApiTypes.BINARY, 409, media_type="application/octet-stream")
+        | {(202, schema.JSON): run_documents.ExportDocument},
     )
     def get(self, request: Request, org: str, run: UUID, kind: str) -> HttpResponseBase:
         found = find_run(scope_in(request, org, "run.view_own"), run)
-        if kind == "bundle":
-            return streamed(write_bundle(found), name=f"run-{run}.zip")
-        if kind not in FORMATS:
-            known = ", ".join([*FORMATS, "bundle"])
-            raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
-        if FORMATS[kind].is_final:
+        if kind in KINDS:
             _require_end(found)
+            return _made_by_task(request, found, kind)
+        if kind not in FORMATS:
+            known = ", ".join(_EXPORTS)
+            raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
         document = FORMATS[kind].write(found)
         return whole(document, name=f"run-{run}.{FORMATS[kind].extension}")
 
@@ -311,6 +317,22 @@ def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
     if document is None:
         raise no_run(pk)
     return document
+
+
+def _made_by_task(request: Request, run: Run, kind: str) -> HttpResponseBase:
+    made = request_export(run, kind)
+    if chunks := open_export(made):
+        name = f"run-{run.pk}.{KINDS[kind].extension}"
+        return streamed(chunks, name=name, size=made.size_bytes)
+    if made.state == ExportState.FAILED:
+        text = (
+            "The file could not be made; the operators of this site find the reason in their log."
+        )
+        later = {"Retry-After": str(RETRY_AFTER.seconds)}
+        raise ApiError(503, "EXPORT_FAILED", f"{text} Send the request again later.", headers=later)
+    headers = {"Location": request.path, "Retry-After": str(EXPORT_RETRY_SECONDS)}
+    document = run_documents.ExportDocument(kind=kind, state="PENDING", url=request.path)
+    return respond(document, status=202, headers=headers)
 
 
 def _evidence(run: Run) -> RunEvidence:

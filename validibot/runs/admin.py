@@ -10,6 +10,7 @@ from validibot.runs.models import (
     Artifact,
     Attempt,
     CallbackReceipt,
+    ExportFile,
     Finding,
     IdempotencyKey,
     Run,
@@ -117,3 +118,11 @@ class RunEvidenceAdmin(ReadOnly):
 class IdempotencyKeyAdmin(ReadOnly):
     list_display = ("key", "organisation", "user", "run", "created_at")
     search_fields = ("key",)
+
+
+@admin.register(ExportFile)
+class ExportFileAdmin(ReadOnly):
+    list_display = ("__str__", "state", "tries", "size_bytes", "requested_at")
+    list_filter = ("state", "kind")
+    list_select_related = ("run", "user")
+    search_fields = ("run__id", "user__email")

@@ -116,6 +116,7 @@ def delete_user(user_id: int, workspace_id: int) -> None:
     """Delete a user with the personal workspace; runs in other organisations stay."""
     if workspace_id:
         delete_organisation.func(workspace_id)
+    delete_files(f"{settings.DATA_ROOT}/accounts/{user_id}/")
     delete_user_rows(user_id)
 
 

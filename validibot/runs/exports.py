@@ -35,13 +35,13 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 class ExportFormat:
     """A format of exports; `write` returns the whole document of a run.
 
-    A document that `is_final` is written only of a run that has ended.
+    A document `by_task` takes time, so a task makes it, and only of a run that has ended.
     """
 
     title: str
     extension: str
     write: Callable[[Run], bytes]
-    is_final: bool = False
+    by_task: bool = False
 
 
 def as_csv(run: Run) -> bytes:
@@ -140,8 +140,8 @@ def _submitted(run: Run) -> dict[str, Any]:
 
 
 FORMATS = {
-    "html": ExportFormat("HTML report", "html", as_html),
-    "pdf": ExportFormat("PDF report", "pdf", as_pdf, is_final=True),
+    "html": ExportFormat("HTML report", "html", as_html, by_task=True),
+    "pdf": ExportFormat("PDF report", "pdf", as_pdf, by_task=True),
     "csv": ExportFormat("CSV", "csv", as_csv),
     "jsonl": ExportFormat("JSON Lines", "jsonl", as_json_lines),
     "junit": ExportFormat("JUnit XML", "xml", as_junit),

@@ -36,7 +36,16 @@ from validibot.core.storage import (
 from validibot.dispatch import TryLater
 from validibot.notifications.sending import purge_notifications
 from validibot.runs.deletion import delete_files, delete_runs
-from validibot.runs.models import Artifact, Attempt, CallbackReceipt, IdempotencyKey, Run, RunEvent
+from validibot.runs.export_files import remove_exports, stale_exports
+from validibot.runs.models import (
+    Artifact,
+    Attempt,
+    CallbackReceipt,
+    ExportFile,
+    IdempotencyKey,
+    Run,
+    RunEvent,
+)
 from validibot.runs.states import RUN, terminal
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -239,6 +248,14 @@ def _without_rows(folders: Mapping[str, re.Match[str]]) -> list[str]:
     ]
 
 
+def _exports(before: dt.datetime) -> int:
+    return remove_exports(ExportFile.objects.filter(requested_at__lt=before), limit=BATCH)
+
+
+def _stale_exports(now: dt.datetime) -> int:
+    return remove_exports(stale_exports(now), limit=BATCH)
+
+
 def _results(before: dt.datetime) -> int:
     """Remove ended runs whose evidence need not be kept either."""
     days = settings.RETENTION_DAYS["evidence"]
@@ -300,6 +317,7 @@ def _statement(sql: str, table: str) -> Callable[[dt.datetime], int]:
 # By the retention of each workflow, whatever RETENTION_DAYS says.
 _OF_WORKFLOWS: Mapping[str, Callable[[dt.datetime], int]] = {
     "submitted_files": _submitted_files,
+    "stale_exports": _stale_exports,  # after the submitted files that are in them
     "runs_of_workflows": _runs_of_workflows,
     "trials": purge_trials,
 }
@@ -317,6 +335,7 @@ _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "support_requests": purge_requests,
     "waitlist": waitlist.purge_entries,
     "audit_entries": purge_entries,
+    "exports": _exports,
     "attempts": _attempts,
     "inputs": _inputs,
     "unused_submissions": _submissions,

@@ -48,7 +48,7 @@ def enqueue_run_once(run: Run) -> bool:
         return False
 
 
-def enqueue_lost(lost: "Task[..., Any]", row_id: int, key: str) -> bool:
+def enqueue_lost(lost: "Task[..., Any]", row_id: int | str, key: str) -> bool:
     """Enqueue a task of a row that was lost, as `enqueue_run_once` does that of a run."""
     try:
         return enqueue_once(lost, row_id, key=key)

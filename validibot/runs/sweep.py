@@ -2,7 +2,7 @@
 
 Every minute a scheduler asks for it. It enqueues held runs that have a place, runs that wait for a
 worker and may have no queue entry, FMUs of steps that were not read, featured images without sizes,
-and the schedules whose time has come; looks at attempts that wait for a validator, cancels executions that nobody needs any
+exports without a file, and the schedules whose time has come; looks at attempts that wait for a validator, cancels executions that nobody needs any
 more, deletes images that were replaced, and lets backends remove what ended attempts left. Runs and attempts have their turn by the
 time of the last check, then the oldest first, so that a few that do not get on cannot hide the
 others.
@@ -26,6 +26,7 @@ from validibot.runs import queue, reconcile
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.concurrency import start_all_held
+from validibot.runs.export_files import lost_exports, make_export
 from validibot.runs.models import Attempt, Run
 from validibot.runs.states import ACTIVE_ATTEMPT, AttemptState, RunStatus
 from validibot.webhooks.delivery import sweep_deliveries
@@ -60,6 +61,7 @@ def run_sweep() -> dict[str, int]:
     scheduled = sum(queue.enqueue_schedule(each, now) for each in due)
     probes = sum(queue.enqueue_lost(probe_fmu, *lost) for lost in lost_probes(now, limit=BATCH))
     images = sum(queue.enqueue_lost(make_sizes, *lost) for lost in lost_images(now, limit=BATCH))
+    exports = sum(queue.enqueue_lost(make_export, *lost) for lost in lost_exports(now, limit=BATCH))
     remove_due(now, limit=BATCH)
     return {
         "enqueued": enqueued,
@@ -69,6 +71,7 @@ def run_sweep() -> dict[str, int]:
         "scheduled": scheduled,
         "probes": probes,
         "images": images,
+        "exports": exports,
     }
 
 

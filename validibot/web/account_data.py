@@ -1,10 +1,5 @@
 """Pages about the data of an account: sessions, export, and deletion of the account."""
 
-import json
-import tempfile
-import zipfile
-from typing import Any
-
 from allauth.account.decorators import reauthentication_required
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
@@ -12,29 +7,22 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from validibot.accounts.deletion import AccountIsNeeded, close_account, plan_deletion
-from validibot.accounts.export import account_document
 from validibot.accounts.models import User
+from validibot.core.downloads import streamed
+from validibot.runs.account_archive import MAX_RUNS
 from validibot.runs.deletion import extent_of, request_deletion
-from validibot.runs.models import Run
+from validibot.runs.export_files import open_export, request_account_export
+from validibot.runs.models import ExportFile
 
-# The newest runs that an export holds: about 20 MB of JSON.
-MAX_RUNS = 50_000
 ENTRIES_PER_PAGE = 50
-_MEMORY = 4 * 1024 * 1024
-_RUN_FIELDS = (
-    *("id", "organisation__slug", "workflow__slug", "workflow__version", "status"),
-    *("created_at", "started_at", "ended_at", "credits"),
-    *("submission__filename", "submission__size_bytes", "submission__sha256", "submission__name"),
-)
 
 
 @login_required
@@ -67,19 +55,28 @@ def account_data(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 @reauthentication_required  # type: ignore[untyped-decorator]
-def export(request: HttpRequest) -> FileResponse:
-    """Answer with a ZIP file: `account.json`, and `runs.jsonl` with a run per line."""
+def export(request: HttpRequest) -> HttpResponseBase:
+    """Download the archive of the account; while there is none, show the page of its progress."""
     assert isinstance(request.user, User)
-    file = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - the response closes it
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("account.json", _json(account_document(request.user), indent=2))
-        with archive.open("runs.jsonl", "w") as lines:
-            runs = Run.objects.filter(user=request.user).order_by("-created_at")
-            for row in runs.values(*_RUN_FIELDS)[:MAX_RUNS].iterator(chunk_size=1000):
-                lines.write(_json(row).encode() + b"\n")
-    file.seek(0)
-    name = f"validibot-account-{timezone.now():%Y-%m-%d}.zip"
-    return FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
+    made = request_account_export(request.user)
+    if (chunks := open_export(made)) is None:
+        return redirect("account-export-progress")
+    return streamed(chunks, name=_archive_name(made), size=made.size_bytes)
+
+
+@login_required
+@require_GET
+def export_progress(request: HttpRequest) -> HttpResponse:
+    """Show whether the archive of the account is being made, is ready or has failed."""
+    assert isinstance(request.user, User)
+    made = request_account_export(request.user)
+    context = {
+        "export": made,
+        "name": _archive_name(made),
+        "file_url": reverse("account-export"),
+        "back_url": reverse("account-data"),
+    }
+    return render(request, "web/export.html", context)
 
 
 @login_required
@@ -125,5 +122,5 @@ def _present(lines: list[str]) -> list[str]:
     return [line for line in lines if not line.startswith("0 ")]
 
 
-def _json(value: Any, *, indent: int | None = None) -> str:
-    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, indent=indent)
+def _archive_name(made: ExportFile) -> str:
+    return f"validibot-account-{made.requested_at:%Y-%m-%d}.zip"

@@ -106,8 +106,8 @@ _run = [
     path("artifacts/<int:artifact_pk>/framed/", previews.framed, name="framed-artifact"),
     path("shares/", sharing.shares, name="shares"),
     path("shares/<int:share_pk>/revoke/", sharing.revoke_share, name="revoke-share"),
-    path("archive/", run_files.archive, name="run-archive"),
     path("export/<slug:kind>/", run_files.export, name="run-export"),
+    path("export/<slug:kind>/progress/", run_files.export_progress, name="run-export-progress"),
 ]
 _settings: list[URLPattern | URLResolver] = [
     path("", organisations.settings, name="organisation-settings"),
@@ -189,6 +189,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/users/security/", account_data.security_log, name="security-log"),
     path("app/users/data/", account_data.account_data, name="account-data"),
     path("app/users/data/export/", account_data.export, name="account-export"),
+    path(
+        "app/users/data/export/progress/",
+        account_data.export_progress,
+        name="account-export-progress",
+    ),
     path("app/users/delete/", account_data.delete_account, name="delete-account"),
     path("app/users/notifications/", notifications.notifications, name="notifications"),
     path(

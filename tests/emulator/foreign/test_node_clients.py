@@ -165,7 +165,11 @@ def test_node_manages_files_and_is_refused_access_lists(
 def test_node_lists_and_deletes_tasks(node: Client) -> None:
     answer = node("admin", "manageTasks", "runs")
 
-    assert answer == {"listed": True, "gone": 5, "queues": ["fmu-probes", "runs", "webhooks"]}
+    assert answer == {
+        "listed": True,
+        "gone": 5,
+        "queues": ["exports", "fmu-probes", "runs", "webhooks"],
+    }
 
 
 def test_node_lists_jobs_and_executions(node: Client) -> None:

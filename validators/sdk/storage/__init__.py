@@ -14,7 +14,7 @@ that somebody else described. All methods take whole URIs (`gs://bucket/x`, `fil
 import datetime as dt
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -85,6 +85,10 @@ class Storage(ABC):
     @abstractmethod
     def create(self, uri: str, content: bytes | BinaryIO, *, mime_type: str) -> StoredObject:
         """Write a new object, streaming. Raises ObjectExists and leaves what was there."""
+
+    @abstractmethod
+    def create_streamed(self, uri: str, chunks: Iterable[bytes], *, mime_type: str) -> StoredObject:
+        """Write a new object of unknown size, as `create`; an error of `chunks` leaves no object."""
 
     @abstractmethod
     def stream(self, uri: str, *, version: str = "") -> Iterator[bytes]:

@@ -13,8 +13,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -46,12 +47,15 @@ class FileStorage(Storage):
         self._untrusted = untrusted
 
     def create(self, uri: str, content: bytes | BinaryIO, *, mime_type: str) -> StoredObject:
-        target = path_of(uri)
         source = BytesIO(content) if isinstance(content, bytes) else content
+        chunks = iter(partial(source.read, _CHUNK_BYTES), b"")
+        return self.create_streamed(uri, chunks, mime_type=mime_type)
+
+    def create_streamed(self, uri: str, chunks: Iterable[bytes], *, mime_type: str) -> StoredObject:
         digest = hashlib.sha256()
         size = 0
-        with _translated(uri), _new_file(target) as file:
-            while chunk := source.read(_CHUNK_BYTES):
+        with _translated(uri), _new_file(path_of(uri)) as file:
+            for chunk in chunks:
                 digest.update(chunk)
                 size += file.write(chunk)
         return StoredObject(uri, f"sha256:{digest.hexdigest()}", size, digest.hexdigest())

@@ -6,9 +6,10 @@ https://cloud.google.com/storage/docs/request-preconditions
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from http import HTTPStatus
 from io import BytesIO
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -74,6 +75,25 @@ class GoogleStorage(Storage):
                 source, size=size, content_type=mime_type, if_generation_match=0, retry=self._retry
             )
         return StoredObject(uri, str(blob.generation), size, sha256)
+
+    def create_streamed(self, uri: str, chunks: Iterable[bytes], *, mime_type: str) -> StoredObject:
+        blob = self._blob(uri)
+        blob.chunk_size = _UPLOAD_CHUNK_BYTES
+        digest = hashlib.sha256()
+        size = 0
+        with _translated(uri):
+            file = blob.open("wb", content_type=mime_type, if_generation_match=0, retry=self._retry)
+            try:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += file.write(chunk)
+                file.close()
+            except BaseException:
+                # Else the garbage collector would complete the upload.
+                file.terminate()
+                raise
+            blob.reload(retry=self._retry)  # for its generation
+        return StoredObject(uri, str(blob.generation), size, digest.hexdigest())
 
     def stream(self, uri: str, *, version: str = "") -> Iterator[bytes]:
         pinned = version or self.current(uri)
@@ -204,11 +224,14 @@ def _translated(uri: str) -> Iterator[None]:
         raise ObjectNotFound(f"There is no object at {uri}, or not in this version.") from error
     except PreconditionFailed as error:
         raise ObjectExists(f"{uri} exists already.") from error
+    except InvalidResponse as error:  # what a streamed upload raises for every status
+        if error.response.status_code == HTTPStatus.PRECONDITION_FAILED:
+            raise ObjectExists(f"{uri} exists already.") from error
+        raise StorageError(f"{uri}: {error}") from error
     except (
         GoogleAPICallError,
         RetryError,
         GoogleAuthError,
-        InvalidResponse,
         DataCorruption,
         RequestException,
     ) as error:

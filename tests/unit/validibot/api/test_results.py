@@ -5,12 +5,13 @@ import zipfile
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from tests.downloads import streamed
 from tests.factories import FindingFactory, MembershipFactory
 from tests.unit.validibot.api.conftest import Api
-from validibot.runs.models import Run
+from validibot.runs.models import ExportFile, Run
 from validibot.runs.rules import as_rows
 from validibot.workflows.models import Workflow
 
@@ -50,13 +51,19 @@ def test_unusable_filter_is_named(alice: Api, run: Run, query: str) -> None:
     assert answer.json()["errors"][0]["field"] == query.split("=", maxsplit=1)[0]
 
 
-def test_bundle_is_a_zip_with_the_submitted_file(alice: Api, run: Run) -> None:
+def test_bundle_is_accepted_then_a_zip_with_the_submitted_file(
+    alice: Api, run: Run, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    Run.objects.filter(pk=run.pk).update(status="SUCCEEDED", ended_at=timezone.now())
+    with django_capture_on_commit_callbacks(execute=True):
+        accepted = get(alice, run, "export/bundle/")
     answer = get(alice, run, "export/bundle/")
 
-    async def collect() -> bytes:
-        return b"".join([chunk async for chunk in answer.streaming_content])
+    assert accepted.status_code == 202
+    assert accepted.headers["Location"] == accepted.json()["url"] == answer.request["PATH_INFO"]
+    assert accepted.headers["Retry-After"] == "2"
 
-    with zipfile.ZipFile(io.BytesIO(async_to_sync(collect)())) as archive:
+    with zipfile.ZipFile(io.BytesIO(streamed(answer))) as archive:
         assert archive.testzip() is None
         assert "submission/a.json" in archive.namelist()
 
@@ -148,9 +155,13 @@ def test_progress_has_the_reason_of_an_unfinished_run(alice: Api, run: Run) -> N
     assert (waiting["state"], "queue" in waiting["reason"]) == ("PENDING", True)
 
 
-def test_pdf_of_unfinished_run_is_refused(alice: Api, run: Run) -> None:
-    answer = get(alice, run, "export/pdf/")
+def test_report_is_refused_before_the_end_and_tells_a_failure(alice: Api, run: Run) -> None:
+    early = get(alice, run, "export/pdf/")
     Run.objects.filter(pk=run.pk).update(status="SUCCEEDED", ended_at=timezone.now())
+    get(alice, run, "export/pdf/")
+    ExportFile.objects.update(state="FAILED")
+    failed = get(alice, run, "export/pdf/")
 
-    assert (answer.status_code, answer.json()["code"]) == (409, "RUN_NOT_FINISHED")
-    assert get(alice, run, "export/pdf/").content.startswith(b"%PDF-")
+    assert (early.status_code, early.json()["code"]) == (409, "RUN_NOT_FINISHED")
+    assert (failed.status_code, failed.json()["code"]) == (503, "EXPORT_FAILED")
+    assert failed.headers["Retry-After"] == "60"

@@ -65,6 +65,7 @@ def test_unreachable_backend_does_not_stop_sweep(
         "scheduled": 0,
         "probes": 0,
         "images": 0,
+        "exports": 0,
     }
 
 

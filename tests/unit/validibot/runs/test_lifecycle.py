@@ -72,6 +72,7 @@ def test_unexpected_launch_error_ends_the_attempt(
         "scheduled": 0,
         "probes": 0,
         "images": 0,
+        "exports": 0,
     }
     assert run_sweep()["cancelled"] == 0  # the provider is sure that there is none
 

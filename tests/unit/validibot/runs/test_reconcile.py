@@ -190,6 +190,7 @@ def test_sweep_leaves_run_that_waits_for_its_validator(
         "scheduled": 0,
         "probes": 0,
         "images": 0,
+        "exports": 0,
     }
 
 

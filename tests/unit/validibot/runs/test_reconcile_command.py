@@ -49,6 +49,7 @@ def test_reconcile_loop_survives_outage_and_stops(
             "scheduled": 4,
             "probes": 0,
             "images": 0,
+            "exports": 0,
         }
 
     monkeypatch.setattr(reconcile, "run_sweep", sweep)

@@ -19,6 +19,7 @@ from django.core import mail
 from django.test import Client
 from pytest_django import Settings
 
+from tests.downloads import streamed
 from tests.factories import MembershipFactory, OrganisationFactory, RunFactory, UserFactory
 from validibot.accounts.middleware import ACTIVITY_INTERVAL
 from validibot.accounts.models import Organisation, Role, User
@@ -116,7 +117,9 @@ def test_times_are_shown_in_the_zone_of_the_user(ann: User) -> None:
     assert "2 Jan 2026 05:00" in shown
 
 
-def test_export_has_data_of_the_user_and_no_secret(ann: User) -> None:
+def test_export_has_data_of_the_user_and_no_secret(
+    ann: User, django_capture_on_commit_callbacks: Commits
+) -> None:
     Authenticator.objects.create(user=ann, type=Authenticator.Type.TOTP, data={"secret": SECRET})
     run = RunFactory.create(user=ann)
     RunFactory.create()
@@ -124,10 +127,12 @@ def test_export_has_data_of_the_user_and_no_secret(ann: User) -> None:
     browser = _sign_in_with_code(ann)
     browser.post("/accounts/reauthenticate/", {"password": PASSWORD})
 
+    with django_capture_on_commit_callbacks(execute=True):
+        waiting = browser.get("/app/users/data/export/", follow=True).content.decode()
     answer = browser.get("/app/users/data/export/")
 
-    archive = zipfile.ZipFile(io.BytesIO(answer.getvalue()))
-    answer.close()
+    assert "Your file is being made" in waiting
+    archive = zipfile.ZipFile(io.BytesIO(streamed(answer)))
     account = json.loads(archive.read("account.json"))
     runs = [json.loads(line) for line in archive.read("runs.jsonl").splitlines()]
     assert account["profile"]["email"] == ann.email

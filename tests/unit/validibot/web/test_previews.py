@@ -7,7 +7,9 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from tests.downloads import streamed
 from tests.factories import ArtifactFactory, RunFactory, StepRunFactory
 from validibot.accounts.models import Membership
 from validibot.core.storage import get_storage
@@ -116,14 +118,23 @@ def test_removed_artifact_is_not_found(client: Client, member: Membership) -> No
     assert client.get(path(made)).status_code == 404
 
 
-def test_pdf_is_downloaded_once_the_run_has_ended(client: Client, member: Membership) -> None:
+def test_pdf_is_downloaded_once_the_run_has_ended(
+    client: Client,
+    member: Membership,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
     run = RunFactory.create(workflow__organisation=member.organisation, status="RUNNING")
     path = f"/app/orgs/{run.organisation.slug}/runs/{run.pk}/export/pdf/"
 
     early = client.get(path, follow=True)
     Run.objects.filter(pk=run.pk).update(status="SUCCEEDED", ended_at=timezone.now())
+    with django_capture_on_commit_callbacks(execute=True):
+        client.get(path)
     answer = client.get(path)
 
-    assert "The run has not ended. Download the report when it has." in early.content.decode()
-    assert answer.content.startswith(b"%PDF-")
+    assert (
+        "The run has not ended. Download its reports and archive when it has."
+        in early.content.decode()
+    )
+    assert streamed(answer).startswith(b"%PDF-")
     assert answer["Content-Disposition"].endswith(f"run-{run.pk}.pdf")

@@ -5,10 +5,10 @@ import zipfile
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.test import Client
-from pytest_django import Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
+from tests.downloads import streamed
 from tests.factories import (
     FindingFactory,
     MembershipFactory,
@@ -46,13 +46,6 @@ def ended_run(step: Step, document: bytes = b'{"name": "Ada"}', **fields: Any) -
 
 def at(run: Run, path: str = "") -> str:
     return f"/app/orgs/{run.organisation.slug}/runs/{run.pk}/{path}"
-
-
-def streamed(answer: Any) -> bytes:
-    async def collect() -> bytes:
-        return b"".join([chunk async for chunk in answer.streaming_content])
-
-    return async_to_sync(collect)()
 
 
 @pytest.mark.parametrize("url", ["", "https://traces.example/"])
@@ -369,14 +362,21 @@ def test_submitted_file_is_downloaded_as_it_was(client: Client, step: Step) -> N
     assert client.get(at(run, "files/7/")).status_code == 404
 
 
-def test_archive_holds_submission_and_findings(client: Client, step: Step) -> None:
+def test_archive_holds_submission_and_findings(
+    client: Client, step: Step, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
     run = ended_run(step, b"{}")
     run.submission.filename = "../../etc/passwd"
     run.submission.save()
     FindingFactory.create(run=run, step_run=run.steps.get(), message="Too high.")
 
-    answer = client.get(at(run, "archive/"))
+    with django_capture_on_commit_callbacks(execute=True):
+        early = client.get(at(run, "export/bundle/"), follow=True).content.decode()
+    shown = client.get(at(run, "export/bundle/progress/")).content.decode()
+    answer = client.get(at(run, "export/bundle/"))
 
+    assert "Your file is being made" in early
+    assert "data-start" in shown
     archive = zipfile.ZipFile(io.BytesIO(streamed(answer)))
     assert archive.read("submission/%2E.%2F..%2Fetc%2Fpasswd") == b"{}"
     assert b"Too high." in archive.read("findings.jsonl")

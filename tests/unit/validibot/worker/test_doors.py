@@ -108,6 +108,7 @@ def test_access_is_told_to_the_scheduler_only(
     assert answer.json()["access"] == {
         "database": "",
         "queue default": "",
+        "queue exports": "",
         "queue fmu-probes": "",
         "queue webhooks": "",
         "files": "StorageError: lacks storage.objects.create",
@@ -128,6 +129,7 @@ def test_scheduler_starts_a_sweep(client: Client) -> None:
         "scheduled": 0,
         "probes": 0,
         "images": 0,
+        "exports": 0,
     }
 
 

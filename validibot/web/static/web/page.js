@@ -38,6 +38,11 @@ for (const kind of ["click", "focusin"]) {
   document.addEventListener(kind, (event) => closeMenus(event.target.closest("details.menu")));
 }
 
+// A download that was waited for starts as soon as its link is on the page.
+document.addEventListener("htmx:load", (event) => {
+  event.detail.elt.querySelector("a[data-start]")?.click();
+});
+
 // Copying: the button appears only where there is this script.
 for (const button of document.querySelectorAll("[data-copies]")) {
   button.hidden = false;

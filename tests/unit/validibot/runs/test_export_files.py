@@ -1,0 +1,173 @@
+"""Exports that a task makes: once, as a file, for as long as it is kept."""
+
+import datetime as dt
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from django.utils import timezone, translation
+
+from tests.factories import RunFactory, UserFactory
+from validibot.core.storage import StorageError, get_storage
+from validibot.dispatch import TryLater
+from validibot.runs import export_files
+from validibot.runs.deletion import delete_runs, delete_user
+from validibot.runs.export_files import (
+    BUNDLE,
+    ExportKind,
+    lost_exports,
+    make_export,
+    open_export,
+    request_account_export,
+    request_export,
+)
+from validibot.runs.models import ExportFile, ExportState, Run
+from validibot.runs.purge import purge
+from validibot.submissions import content
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def root(settings: Any, tmp_path: Path) -> Path:
+    settings.DATA_ROOT = tmp_path.as_uri()
+    return tmp_path
+
+
+@pytest.fixture
+def run() -> Run:
+    made: Run = RunFactory.create(status="SUCCEEDED", ended_at=timezone.now())
+    return made
+
+
+def made(run: Run, kind: str = BUNDLE) -> ExportFile:
+    """Return an export whose task was delivered."""
+    export = request_export(run, kind)
+    make_export.call(str(export.pk))
+    export.refresh_from_db()
+    return export
+
+
+def fail(_: Any) -> NoReturn:
+    raise ZeroDivisionError
+
+
+def unreachable(_: Any) -> NoReturn:
+    raise StorageError("away")
+
+
+def use(monkeypatch: pytest.MonkeyPatch, write: Any) -> None:
+    monkeypatch.setitem(export_files.KINDS, BUNDLE, ExportKind("zip", write))
+
+
+def test_export_is_made_once_for_each_language(run: Run) -> None:
+    first = made(run, "html")
+    again = made(run, "html")
+    with translation.override("de"):
+        german = made(run, "html")
+
+    assert (first.state, first.pk) == (ExportState.READY, again.pk)
+    assert b'lang="en"' in b"".join(open_export(first) or [])
+    assert b'lang="de"' in b"".join(open_export(german) or [])
+    assert made(run).language == ""
+
+
+def test_second_delivery_leaves_the_file(run: Run, root: Path) -> None:
+    export = made(run)
+    make_export.call(str(export.pk))
+
+    assert [each.suffix for each in root.rglob("*") if each.is_file()] == [".zip"]
+    assert zipfile.ZipFile(io.BytesIO(b"".join(open_export(export) or []))).testzip() is None
+
+
+def test_export_removed_while_it_is_made_leaves_no_file(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed(_: Run) -> Iterator[bytes]:
+        ExportFile.objects.all().delete()
+        yield b"zip"
+
+    use(monkeypatch, removed)
+    make_export.call(str(request_export(run, BUNDLE).pk))
+
+    assert not [each for each in root.rglob("*") if each.is_file()]
+
+
+def test_failed_export_is_made_again_a_minute_later(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        use(broken, fail)
+        failed = made(run)
+    assert failed.state == ExportState.FAILED
+    assert made(run).pk == failed.pk
+
+    ExportFile.objects.update(requested_at=timezone.now() - dt.timedelta(seconds=61))
+    assert made(run).state == ExportState.READY
+
+
+def test_outage_of_storage_is_no_failed_try(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    export = request_export(run, BUNDLE)
+    use(monkeypatch, unreachable)
+
+    with pytest.raises(TryLater):
+        make_export.call(str(export.pk))
+
+    assert ExportFile.objects.values_list("state", "tries").get() == ("PENDING", 0)
+
+
+def test_export_that_ends_its_process_is_given_up(run: Run) -> None:
+    export = request_export(run, BUNDLE)
+    ExportFile.objects.update(tries=export_files.MAX_TRIES)
+
+    make_export.call(str(export.pk))
+
+    export.refresh_from_db()
+    assert export.state == ExportState.FAILED
+
+
+def test_lost_export_is_enqueued_and_given_up_after_a_day(run: Run) -> None:
+    export, now = request_export(run, BUNDLE), timezone.now()
+
+    assert lost_exports(now, limit=9) == []
+    assert lost_exports(now + dt.timedelta(hours=2), limit=9) == [
+        (str(export.pk), f"export-{export.pk}-2")
+    ]
+    assert lost_exports(now + dt.timedelta(hours=25), limit=9) == []
+    export.refresh_from_db()
+    assert export.state == ExportState.FAILED
+
+
+def test_archive_goes_with_the_submitted_file(run: Run) -> None:
+    archive, report = made(run), made(run, "html")
+    content.remove(run.submission)
+
+    assert purge()["stale_exports"] == 1
+    assert get_storage(archive.uri).current(archive.uri) is None
+    assert list(ExportFile.objects.values_list("pk", flat=True)) == [report.pk]
+
+
+def test_lost_file_is_made_anew(run: Run) -> None:
+    export = made(run)
+    get_storage(export.uri).delete(export.uri)
+
+    assert open_export(export) is None
+    assert open_export(made(run)) is not None
+
+
+def test_retention_and_deletion_remove_files(run: Run, root: Path) -> None:
+    made(run)
+    ExportFile.objects.update(requested_at=timezone.now() - dt.timedelta(days=8))
+    user = UserFactory.create()
+
+    assert purge()["exports"] == 1
+    made(run)
+    make_export.call(str(request_account_export(user).pk))
+    delete_runs(Run.objects.all())
+    delete_user.func(user.pk, 0)
+
+    assert not [each for each in root.rglob("*") if each.is_file() and each.name != "database-id"]
+    assert not ExportFile.objects.exists()
