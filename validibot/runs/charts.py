@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Self
 
 from validibot.runs.wording import figure
 
@@ -50,16 +51,24 @@ class ChartPart:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing of `WIDTH` times `HEIGHT` units; `label` of the axis of values is a unit."""
+    """A drawing of `WIDTH` times `HEIGHT` units; `label` of the axis of values is a unit.
+
+    One of a `history` ends with the newest values, which a narrow screen shows first.
+    """
 
     title: str
     label: str
     parts: list[ChartPart]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
+    is_history: bool = False
 
     width, height, left, bottom = WIDTH, HEIGHT, LEFT, HEIGHT - BOTTOM
     right = WIDTH - RIGHT
+
+    def as_history(self) -> Self:
+        """Return the chart marked as one that ends with the newest values."""
+        return replace(self, is_history=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +92,15 @@ def line_chart(
     lines: Iterable[tuple[str, Sequence[float]]],
     *,
     x_ticks: Iterable[tuple[float, str]],
+    span: tuple[float, float] | None = None,
 ) -> Chart:
-    """Return a chart of lines; NaN is a gap. `positions` are those of the values, ascending."""
+    """Return a chart of lines; NaN is a gap. `positions` are those of the values, ascending.
+
+    The axis of values has the round numbers that hold all values, or those of `span`.
+    """
     shown = list(lines)[:MAX_PARTS]
     known = [value for _, values in shown for value in values if math.isfinite(value)]
-    ticks = nice_ticks(min(known, default=0), max(known, default=0))
+    ticks = nice_ticks(*(span or (min(known, default=0), max(known, default=0))))
     across = Scale(positions[0], positions[-1], LEFT, WIDTH - RIGHT)
     up = Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     parts = []

@@ -141,4 +141,6 @@ def _output(output: OutputValue) -> OutputValue:
     is_plain = isinstance(value, str | int | float)
     text = wording.figure(value) if is_plain else json.dumps(value, ensure_ascii=False)
     shown = text if len(text) <= MAX_OUTPUT else f"{text[: MAX_OUTPUT - 1]}…"
-    return OutputValue(output.slug, output.label.replace("_", " "), shown, output.unit)
+    return OutputValue(
+        output.slug, output.label.replace("_", " "), shown, wording.unit(output.unit)
+    )

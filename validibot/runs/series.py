@@ -16,6 +16,7 @@ from itertools import pairwise
 from django.utils.dates import MONTHS_3
 from django.utils.translation import gettext as _, gettext_lazy
 
+from validibot.runs import wording
 from validibot.runs.charts import MAX_PARTS, Chart, bar_chart, line_chart
 
 SERIES = "timeseries-csv"
@@ -23,7 +24,7 @@ SERIES = "timeseries-csv"
 
 MAX_CHARTS = 4
 MAX_COLUMNS = 500
-_UNIT = re.compile(r"^(?P<name>.*?)\s*\[(?P<unit>[^\[\]]*)\](?:\([A-Za-z]*\))?$")
+_UNIT = re.compile(r"^(?P<name>.*?)\s*\[(?P<unit>[^\[\]]*)\](?P<interval>\([A-Za-z]*\))?$")
 _DATE = re.compile(r"(\d\d)(?:/\d\d(?: \d\d:\d\d)?)?")
 _JOULES_PER_KWH = 3.6e6
 _LABELS = 5
@@ -62,6 +63,8 @@ def columns_of(header: Sequence[str]) -> list[Column]:
     for place, title in enumerate(header[1 : MAX_COLUMNS + 1], start=1):
         match = _UNIT.match(title)
         name, unit = (match["name"], match["unit"]) if match else (title, "")
+        if unit == "C" and match and match["interval"]:
+            unit = "degC"  # of EnergyPlus; that of an FMU is a coulomb
         found.append(Column(place, title, name, unit))
     return found
 
@@ -94,9 +97,9 @@ def charts_of(
             title = (
                 known[0].name
                 if len(known) == 1
-                else _("Values in %(unit)s") % {"unit": unit or "1"}
+                else _("Values in %(unit)s") % {"unit": wording.unit(unit) or "1"}
             )
-            charts.append(line_chart(title, unit, positions, drawn, x_ticks=ticks))
+            charts.append(line_chart(title, wording.unit(unit), positions, drawn, x_ticks=ticks))
     return charts, columns
 
 

@@ -1,5 +1,6 @@
 """Words and figures for the verdict, durations and outputs of a run, on pages and in reports."""
 
+import re
 from typing import Any
 
 from django.utils.translation import gettext, gettext_lazy
@@ -25,6 +26,19 @@ _VERDICTS = {
         gettext_lazy("The validation exceeded its time limit."),
     ),
 }
+
+_SIGNS = {
+    "degC": "°C",
+    "degF": "°F",
+    "deltaC": "K",
+    "deg": "°",
+    "ohm": "Ω",
+    "Ohm": "Ω",
+    "um": "µm",
+    "hr": "h",
+}
+_EXPONENT = re.compile(r"(?<=[A-Za-z])(-?[0-9])\b")
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def verdict(run: Run) -> str:
@@ -65,6 +79,25 @@ def figure(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def unit(symbol: str) -> str:
+    """Return a unit of EnergyPlus or of an FMU in proper signs: `W/m2-K` as `W/(m²·K)`.
+
+    EnergyPlus writes products with a hyphen (Input Output Reference, "EnergyPlus Units"), Modelica with a
+    dot and exponents without a sign (Modelica Language Specification, "Unit Expressions").
+    """
+    above, *below = [_product(part.strip("()")) for part in symbol.strip().split("/")]
+    return "/".join([above, *(f"({each})" if "·" in each else each for each in below)])
+
+
+def _product(text: str) -> str:
+    factors = re.split(r"(?<=\w)[-.](?=[A-Za-z])", text)
+    return "·".join(_EXPONENT.sub(_raised, _SIGNS.get(each, each)) for each in factors)
+
+
+def _raised(found: re.Match[str]) -> str:
+    return found[1].translate(_SUPERSCRIPTS)
 
 
 def _verdict(run: Run) -> tuple[str, str]:

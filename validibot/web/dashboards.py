@@ -99,7 +99,7 @@ def dashboard(request: HttpRequest, scope: Scope) -> HttpResponse:
         has_figures=has_figures,
         is_counted=has_figures
         or DailyFigures.objects.filter(organisation=scope.organisation).exists(),
-        charts=_charts(found) if found and has_figures else [],
+        charts=[each.as_history() for each in _charts(found)] if found and has_figures else [],
     )
 
 
@@ -143,7 +143,7 @@ def _charts(found: Dashboard) -> list[Chart]:
     if len(periods) < 2:
         return [runs, people]
     shares = [math.nan if each.pass_rate is None else 100 * each.pass_rate for each in periods]
-    rate = _lines(_("Pass rate"), "%", periods, names, [(_("Passed"), shares)])
+    rate = _lines(_("Pass rate"), "%", periods, names, [(_("Passed"), shares)], span=(0, 100))
     times = [
         (name, [math.nan if value is None else value for value in values])
         for name, values in (
@@ -160,8 +160,9 @@ def _lines(
     periods: list[PeriodFigures],
     names: list[str],
     lines: list[tuple[str, list[float]]],
+    span: tuple[float, float] | None = None,
 ) -> Chart:
     positions = [period.day.toordinal() for period in periods]
     places = sorted({round(each * (len(names) - 1) / 4) for each in range(5)})
     ticks = [(positions[place], names[place]) for place in places]
-    return line_chart(title, unit, positions, lines, x_ticks=ticks)
+    return line_chart(title, unit, positions, lines, x_ticks=ticks, span=span)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from validibot.accounts.scope import Scope
+from validibot.runs import wording
 from validibot.runs.charts import Chart, line_chart
 from validibot.runs.models import Run, StepRun
 from validibot.web.runs import listed_runs
@@ -95,4 +96,6 @@ def _chart(runs: Sequence[Run], trend: OutputTrend) -> Chart:
     )
     ticks = [(place, f"{moments[place]:%d/%m %H:%M}") for place in shown]
     values = [trend.values[place] for place in places]
-    return line_chart(trend.name, trend.unit, places, [(_("Output"), values)], x_ticks=ticks)
+    lines = [(_("Output"), values)]
+    unit = wording.unit(trend.unit)
+    return line_chart(trend.name, unit, places, lines, x_ticks=ticks).as_history()

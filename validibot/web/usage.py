@@ -112,7 +112,8 @@ def _titles() -> dict[str, str]:
 
 def _chart(months: Sequence[UsageRow]) -> Chart:
     used = [(_("used"), [row.credits for row in months])]
-    return bar_chart(_("Credits used by month"), _("credits"), [row.name for row in months], used)
+    names = [row.name for row in months]
+    return bar_chart(_("Credits used by month"), _("credits"), names, used).as_history()
 
 
 def _entries(scope: Scope, form: UsageForm) -> "QuerySet[LedgerEntry]":

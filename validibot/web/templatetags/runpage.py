@@ -106,7 +106,7 @@ def metrics(step_run: StepRun) -> list[Metric]:
 def figures(outputs: Iterable[OutputValue]) -> list[Metric]:
     """Return the outputs that can be shown as a figure, with their labels and units."""
     return [
-        Metric(each.label.replace("_", " "), wording.figure(each.value), each.unit)
+        Metric(each.label.replace("_", " "), wording.figure(each.value), wording.unit(each.unit))
         for each in outputs
         if isinstance(each.value, int | float | str)
     ]
@@ -129,6 +129,12 @@ def query(rule: RuleSummary) -> str:
 def figure(value: Any) -> str:
     """Return an output value for people."""
     return wording.figure(value)
+
+
+@register.filter
+def unit(symbol: str) -> str:
+    """Return a unit in proper signs."""
+    return wording.unit(symbol)
 
 
 @register.filter

@@ -6,6 +6,7 @@ import pytest
 
 from validibot.runs.charts import INTERVALS, line_chart, nice_ticks
 from validibot.runs.series import charts_of
+from validibot.runs.wording import unit
 
 HOURLY = "Date/Time,Zone:Mean Air Temperature [C](Hourly),Heating:NaturalGas [J](Hourly),Fans:Electricity [J](Hourly)"
 
@@ -27,6 +28,31 @@ def test_ticks_are_round_and_hold_all_values(low: float, high: float, ticks: lis
 @pytest.mark.parametrize(("low", "high"), [(1e15, 1e15 + 0.5), (-1e299, 1e299), (0, 5e-324)])
 def test_ticks_of_extreme_values_are_few(low: float, high: float) -> None:
     assert 2 <= len(nice_ticks(low, high)) <= 8
+
+
+def test_axis_of_rates_ends_at_100() -> None:
+    chart = line_chart("Rate", "%", range(2), [("rate", [100, 100])], x_ticks=[], span=(0, 100))
+
+    assert [tick.label for tick in chart.y_ticks] == ["0", "20", "40", "60", "80", "100"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("", ""),
+        ("%", "%"),
+        ("C", "C"),
+        ("degC", "°C"),
+        ("kWh/m²", "kWh/m²"),
+        ("m3/s", "m³/s"),
+        ("W/m2-K", "W/(m²·K)"),
+        ("W/(m2.K)", "W/(m²·K)"),
+        ("s-1", "s⁻¹"),
+        ("kgWater/kgDryAir", "kgWater/kgDryAir"),
+    ],
+)
+def test_unit_is_shown_in_proper_signs(written: str, shown: str) -> None:
+    assert unit(written) == shown
 
 
 def test_long_line_is_drawn_with_its_peaks() -> None:
@@ -54,12 +80,12 @@ def test_series_has_a_chart_for_each_unit_and_monthly_energy() -> None:
 
     (energy, temperature, power), columns = charts_of([f"{line}\n" for line in (HOURLY, *rows)])
 
-    assert [each.unit for each in columns] == ["C", "J", "J"]
+    assert [each.unit for each in columns] == ["degC", "J", "J"]
     assert (energy.title, energy.label) == ("Energy by month", "kWh")
     assert [(part.name, part.high) for part in energy.parts] == [("Heating", "2"), ("Fans", "1")]
     assert energy.parts[0].bars[1][4] == "Feb, Heating: 2 kWh"
     assert len(energy.x_ticks) == 12
-    assert (temperature.title, temperature.label) == ("Zone:Mean Air Temperature", "C")
+    assert (temperature.title, temperature.label) == ("Zone:Mean Air Temperature", "°C")
     assert [part.name for part in power.parts] == ["Heating:NaturalGas", "Fans:Electricity"]
     assert temperature.x_ticks[0].label == "01/15 01:00"
 
@@ -69,7 +95,7 @@ def test_design_days_have_no_energy_by_month() -> None:
 
     charts, _ = charts_of([f"{HOURLY}\n", *rows])
 
-    assert [chart.label for chart in charts] == ["C", "J"]
+    assert [chart.label for chart in charts] == ["°C", "J"]
 
 
 def test_numbers_in_the_first_column_place_the_values() -> None:
