@@ -74,7 +74,7 @@ class Worker:
     def next(self, seconds: float = LIMIT, *, path: str = "") -> Arrival:
         """Return the next arrival [at a path], waiting for it. Raises queue.Empty.
 
-        What earlier tests have started may still call a service at its port, by another path.
+        Services of earlier tests may still be called at this port, by another path.
         """
         while (arrival := self.arrivals.get(timeout=seconds)).path != (path or arrival.path):
             pass

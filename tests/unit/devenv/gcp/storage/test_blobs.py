@@ -13,7 +13,7 @@ def rows(cloud: StorageCloud) -> int:
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 1), (LARGEST_ROW, 1), (LARGEST_ROW + 1, 0)])
-async def test_bytes_are_in_a_row_up_to_a_size_and_survive_a_restart(
+async def test_small_content_is_in_its_row_after_a_restart(
     cloud: StorageCloud, size: int, expected: int
 ) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
