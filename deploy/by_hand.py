@@ -1,30 +1,25 @@
-"""Commands for what `apply` does not do.
-
-Budgets belong to the billing account, and domains need a proof of ownership.
-"""
+"""Commands and tasks that `apply` leaves to a person."""
 
 from collections.abc import Iterator
 
 from deploy.layout import Layout
 from deploy.resource import command
+from deploy.resources.domain_mapping import REGIONS
 
 
 def commands_by_hand(layout: Layout) -> Iterator[str]:
-    """Yield the gcloud lines that a person runs once for a stage."""
+    """Yield the lines that a person runs or reads once for a stage."""
     stage = layout.stage
-    if stage.domain:
+    if not stage.domain:
+        return
+    if layout.product.mapping:
         yield command(
-            *("beta", "run", "domain-mappings", "create"),
-            service=stage.named("web"),
-            domain=stage.domain,
-            region=stage.region,
+            *("beta", "run", "domain-mappings", "describe"),
+            *(f"--domain={stage.domain}", f"--region={stage.region}"),
+            format="yaml(status.resourceRecords)",
         )
-    if stage.budget:
-        yield command(
-            *("billing", "budgets", "create"),
-            *("--threshold-rule=percent=0.5", "--threshold-rule=percent=1.0"),
-            billing_account=stage.budget.account,
-            display_name=stage.name,
-            budget_amount=stage.budget.amount,
-            filter_projects=f"projects/{stage.project}",
+    elif stage.region not in REGIONS:
+        yield (
+            f"# {stage.region} has no domain mappings: put a load balancer in front of {stage.named('web')} "
+            "(docs/production.md, Domain)"
         )

@@ -13,13 +13,13 @@ _MAILERS = ("POSTMARK_SERVER_TOKEN", "MAILGUN_API_KEY", "AMAZON_SES_REGION", "EM
 
 # The tasks of a person, with a word on how to do each.
 PERSONAL_TASKS = (
-    "Domain: point its DNS to the service, and see the site in a browser by that name.",
+    "Domain: publish the records of its mapping, and see the site in a browser by that name.",
     "Mail: SPF, DKIM and DMARC of the sender's domain; receive a mail of the sign-up.",
     "Database, if the stage has none of its own: backups, a second zone, enough connections.",
     "Restore: practise a point-in-time restore and a lost region on a stage for trials.",
     "Rollback: practise it once, with `python -m deploy rollback`.",
     "Alerts: receive one, for example by a threshold that is too low for a minute.",
-    "Budget: set one with an alert; with `[budget]` in the stage, `apply` prints the command.",
+    "Budget: set `[budget]` in the stage, and see that its mails reach who can act.",
     "Quotas: compare those of the project with `python -m deploy simulate` at the busiest hour.",
     "Operators: `manage.py createsuperuser`, with a second factor; sign-up open, by invitation or closed.",
     "Access: who may deploy, who reads logs, who may see secrets; remove everybody else.",

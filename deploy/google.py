@@ -17,6 +17,7 @@ from google.cloud import (
     sqladmin_v1,
     tasks_v2,
 )
+from google.cloud.billing.budgets_v1 import BudgetServiceClient
 from google.cloud.logging_v2.services.metrics_service_v2 import MetricsServiceV2Client
 from google.cloud.storage import Client as StorageClient
 
@@ -78,6 +79,10 @@ class GoogleCloud:
     @cached_property
     def buckets(self) -> Any:
         return StorageClient(project=self.project)
+
+    @cached_property
+    def budgets(self) -> BudgetServiceClient:
+        return BudgetServiceClient()
 
     @cached_property
     def executions(self) -> run_v2.ExecutionsClient:

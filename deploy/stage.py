@@ -147,12 +147,14 @@ class Stage(StagePart):
 
     `env` are further variables of the product, and `secrets` the names of variables whose values the
     operator puts into Secret Manager. With `custom_validators` organisations may register images.
+    Without `map_domain` something else than Cloud Run leads `domain` to the service.
     """
 
     name: str
     project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
     region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]{1,2}$")] = "australia-southeast1"
     domain: Annotated[str, Field(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)+)?$")] = ""
+    map_domain: bool = True
     image_tag: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,127}$")]
     web: ServiceSize
     worker: ServiceSize

@@ -44,7 +44,8 @@ def _config() -> CloudConfig:
         IamBinding("launcher", "roles/storage.objectUser", "bucket/validibot-local"),
         IamBinding("launcher", "roles/iam.serviceAccountTokenCreator", "account/capability"),
     )
-    deployer = tuple(IamBinding("deployer", role) for role in DEPLOYER_ROLES)
+    own = f"projects/{declared.project}/roles/budgets"
+    deployer = tuple(IamBinding("deployer", role) for role in (*DEPLOYER_ROLES, own))
     sleeper = ImageConfig("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)"))
     server = ImageConfig("echo-server:1", ("{python}", "-m", "tests.emulator.echo_server"))
     return replace(
@@ -54,6 +55,8 @@ def _config() -> CloudConfig:
         images=(*cold, sleeper, server, *_images_of_stages()),
         jobs=(*declared.jobs, JobConfig("sleeper", sleeper.name, "validator-fmu", max_retries=0)),
         schedules=(),
+        roles={**declared.roles, "budgets": _BUDGET_PERMISSIONS},
+        domains=("example.com",),
         sql_server="",  # the tests of Cloud SQL give it one
         services=tuple(replace(service, port=free_port()) for service in declared.services),
     )
@@ -92,6 +95,11 @@ _ADMIN_ROLES = (
     "roles/artifactregistry.admin",
     "roles/compute.networkAdmin",
     "roles/serviceusage.serviceUsageAdmin",
+)
+# Those of the role for `[budget]`, which docs/production.md makes.
+_BUDGET_PERMISSIONS = (
+    *("billing.resourcebudgets.read", "billing.resourcebudgets.write"),
+    "resourcemanager.projects.get",
 )
 # The roles that the table `[modal]` of a stage gives.
 _AT_MODAL = (

@@ -12,7 +12,9 @@ from deploy.layout.roles import StageRoles
 from deploy.resource import Resource
 from deploy.resources.account import Account
 from deploy.resources.apis import Apis
+from deploy.resources.budget import Budget
 from deploy.resources.custom_role import CustomRole
+from deploy.resources.domain_mapping import DomainMapping
 from deploy.resources.job import Job
 from deploy.resources.monitoring import AlertAddress, AlertPolicy, LogMetric, UptimeCheck
 from deploy.resources.project_role import ConditionalRole
@@ -37,6 +39,7 @@ APIS = (
 )
 
 _NETWORK_APIS = ("compute", "servicenetworking")
+_BUDGET_APIS = ("billingbudgets",)
 
 
 class Layout:
@@ -72,10 +75,17 @@ class Layout:
         yield from self.product.traffic
         yield from self.product.schedules()
         yield from self._alerts.resources()
+        if budget := self.stage.budget:
+            name, account = self.stage.name, budget.account
+            yield Budget(cloud=self.cloud, name=name, account=account, amount=budget.amount)
+        # Google refuses a domain that the deployer does not own; all else is there by then.
+        if mapping := self.product.mapping:
+            yield mapping
 
     def _apis(self) -> tuple[str, ...]:
         instance = self.data.instance
-        return (*APIS, *(_NETWORK_APIS if instance and instance.network else ()))
+        networks = _NETWORK_APIS if instance and instance.network else ()
+        return (*APIS, *networks, *(_BUDGET_APIS if self.stage.budget else ()))
 
     def strays(self) -> Iterator[Resource]:
         """Yield resources that were made for this stage and that it no longer wants."""
@@ -85,6 +95,7 @@ class Layout:
             AlertAddress,
             UptimeCheck,
             LogMetric,
+            DomainMapping,
             SchedulerEntry,
             Job,
             ConditionalRole,

@@ -16,6 +16,7 @@ from deploy.layout.names import (
 )
 from deploy.resource import Resource
 from deploy.resources.container import RunContainer
+from deploy.resources.domain_mapping import REGIONS, DomainMapping
 from deploy.resources.job import Job
 from deploy.resources.release import Release
 from deploy.resources.schedule import SchedulerEntry
@@ -169,6 +170,19 @@ class StageProduct:
             Traffic(cloud=self._cloud, service=service, check=partial(self._check, role))
             for role, service in zip(("worker", "web"), self.services, strict=True)
         ]
+
+    @property
+    def mapping(self) -> DomainMapping | None:
+        """The mapping of the domain to web, where Google offers mappings."""
+        stage = self._stage
+        if not (stage.domain and stage.map_domain and stage.region in REGIONS):
+            return None
+        return DomainMapping(
+            cloud=self._cloud,
+            name=stage.domain,
+            service=stage.named("web"),
+            labels=stage.labels,
+        )
 
     def schedules(self) -> Iterator[SchedulerEntry]:
         worker = self._names.worker_url

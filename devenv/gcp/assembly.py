@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from devenv.gcp import stand_in_model
 from devenv.gcp.artifact_registry import ArtifactRegistryService
+from devenv.gcp.budgets import BudgetsService
 from devenv.gcp.compute.egress import EgressCheck
 from devenv.gcp.compute.records import ComputeRecords
 from devenv.gcp.compute.service import ComputeService
@@ -44,6 +45,7 @@ from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.instances import InstanceContext
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.run_v1.api import RunV1Api
+from devenv.gcp.run_v1.domains import DomainMappings
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
 from devenv.gcp.service_networking.service import PrivateConnections, ServiceNetworkingService
@@ -182,6 +184,7 @@ class CloudServices:
         parts, storage = self._parts, self._storage()
         return (
             *self._make_networking(),
+            BudgetsService(config=parts.config, store=parts.store, guard=parts.guard),
             self._tasks,
             self._scheduler,
             self._jobs,
@@ -337,7 +340,9 @@ class CloudServices:
         yield from ResourceManagerApi(config, guard).rpcs()
         yield from ServiceUsageApi(config, guard, parts.store).rpcs()
         run = (self._run, self._jobs)
-        yield from RunV1Api(config, (rpc for service in run for rpc in service.rpcs())).rpcs()
+        mappings = DomainMappings(config, parts.store, guard, parts.clock)
+        methods = (rpc for service in run for rpc in service.rpcs())
+        yield from RunV1Api(config, methods, mappings).rpcs()
 
     def _policy_rpcs(self) -> Iterator[Rpc]:
         parts = self._parts

@@ -151,7 +151,7 @@ class CloudConfig:
 
     `storage` is the URL of a server that is Cloud Storage instead of ours; `sql_server` that of the
     PostgreSQL, as a superuser, that all instances of Cloud SQL are. `roles` are custom roles by
-    their ids, with their permissions. `secrets` are secrets that exist at the start by their names,
+    their ids, with their permissions. `domains` are those that its owner has verified. `secrets` are secrets that exist at the start by their names,
     each with the value of its first version ("": without one). An instance of a Cloud Run service
     that was deployed by API stops after `instances_idle` seconds without a request (0: never); each
     start of one takes `cold_start` seconds longer.
@@ -178,6 +178,7 @@ class CloudConfig:
     allow_hosts: tuple[str, ...] = ()
     storage: str = ""
     sql_server: str = ""
+    domains: tuple[str, ...] = ()
     instances_idle: float = 900.0
     cold_start: float = 0.0
 

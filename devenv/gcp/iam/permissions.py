@@ -14,6 +14,7 @@ RUN_VIEW = (
     | each("run.revisions", "get list")
     | each("run.routes", "get list")
     | each("run.locations", "list")
+    | each("run.domainmappings", "get list")
 )
 RUN_DEVELOP = (
     RUN_VIEW
@@ -24,7 +25,12 @@ RUN_DEVELOP = (
     | each("run.revisions", "delete")
     | each("run.routes", "invoke")
 )
-RUN_ADMIN = RUN_DEVELOP | each("run.jobs", "setIamPolicy") | each("run.services", "setIamPolicy")
+RUN_ADMIN = (
+    RUN_DEVELOP
+    | each("run.domainmappings", "create delete")
+    | each("run.jobs", "setIamPolicy")
+    | each("run.services", "setIamPolicy")
+)
 JOBS_EXECUTE = frozenset({"run.jobs.run", "run.executions.cancel"})
 
 TASKS_VIEW = (

@@ -10,6 +10,7 @@ import re
 # By the beginning of a method's name; none of them begins with another.
 _SERVICES = {
     "google.api.serviceusage.": {"serviceusage"},
+    "google.cloud.billing.": {"billingbudgets"},
     "google.cloud.compute.": {"compute"},
     "google.cloud.location.": {
         *("artifactregistry", "cloudscheduler", "cloudtasks", "run", "secretmanager", "sqladmin"),

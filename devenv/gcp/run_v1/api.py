@@ -11,7 +11,8 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc import Handler as RpcHandler, HttpRule, Rpc
 from devenv.gcp.rpc.json_methods import JsonAnswer, json_answer
 from devenv.gcp.run_jobs.resources import Pb
-from devenv.gcp.run_v1 import jobs, services
+from devenv.gcp.run_v1 import domains, jobs, services
+from devenv.gcp.run_v1.domains import DomainMappings
 from devenv.gcp.run_v1.wire import Handler, V1Call, V1Request
 
 _VERBS = {
@@ -27,16 +28,23 @@ _CUSTOM = ("run", "cancel")
 
 
 class RunV1Api:
-    """`methods` are those of Cloud Run's v2 API, which do the work."""
+    """`methods` are those of Cloud Run's v2 API, which do the work; only v1 has `mappings`."""
 
-    def __init__(self, config: CloudConfig, methods: Iterable[Rpc]) -> None:
+    def __init__(
+        self, config: CloudConfig, methods: Iterable[Rpc], mappings: DomainMappings
+    ) -> None:
         self._config = config
+        self._mappings = mappings
         self._methods = {rpc.method.rpartition("/")[2]: rpc for rpc in methods}
         self._place = f"projects/{config.project}/locations/{config.region}"
 
     def rpcs(self) -> Iterator[Rpc]:
-        for group, version in ((services, services.VERSION), (jobs, jobs.VERSION)):
-            for (collection, name), handle in group.methods().items():
+        for methods, version in (
+            (services.methods(), services.VERSION),
+            (jobs.methods(), jobs.VERSION),
+            (self._mappings.methods(), domains.VERSION),
+        ):
+            for (collection, name), handle in methods.items():
                 rules = _rules(version, collection, name)
                 method = f"google.cloud.run.v1.{collection.capitalize()}/{name}"
                 yield Rpc(method, V1Request, JsonAnswer, self._handler(handle), rules)
@@ -51,13 +59,15 @@ class RunV1Api:
 
 
 def _rules(version: str, collection: str, name: str) -> tuple[HttpRule, ...]:
-    """Return the HTTP rules of a method; lists of services are there for all locations too."""
+    """Return the HTTP rules of a method; lists of all but jobs are there for all locations too."""
     verb, is_collection = _VERBS[name], name in ("create", "list")
     body = "body" if verb in ("POST", "PUT") else ""
     path = f"namespaces/*/{collection}/*"
     custom = f":{name}" if name in _CUSTOM else ""
     place = f"{{parent=namespaces/*}}/{collection}" if is_collection else f"{{name={path}}}{custom}"
     rules = [HttpRule(verb, f"/apis/{version}/{place}", body)]
-    if name == "list" and version == services.VERSION:
+    if name == "list" and version != jobs.VERSION:
         rules.append(HttpRule(verb, f"/v1/{{parent=projects/*/locations/*}}/{collection}"))
+    if collection == "authorizeddomains":
+        rules.append(HttpRule(verb, f"/v1/{{parent=projects/*}}/{collection}"))
     return tuple(rules)

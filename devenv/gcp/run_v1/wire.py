@@ -20,7 +20,15 @@ Methods: TypeAlias = Mapping[str, Rpc]
 OWN = "run.googleapis.com/"  # before the annotations and labels of Cloud Run itself
 _STATES = {"CONDITION_SUCCEEDED": "True", "CONDITION_FAILED": "False"}
 _SYSTEM = ("serving.knative.dev/", "client.knative.dev/user-image", "cloud.googleapis.com/", OWN)
-_TEXTS = ("name", "parent", "label_selector", "field_selector", "continue", "propagation_policy")
+_TEXTS = (
+    "name",
+    "parent",
+    "label_selector",
+    "field_selector",
+    "continue",
+    "propagation_policy",
+    "dry_run",
+)
 
 
 V1Request: Any = json_request("run_v1", "V1Request", texts(*_TEXTS) | {"limit": int})
@@ -32,6 +40,7 @@ class V1Call:
     def __init__(self, request: Any, call: ApiCall, methods: Methods, place: str) -> None:
         """Take `place` for the only location: `projects/P/locations/R`."""
         self.parameters = request
+        self.caller = call.caller
         self._call = call
         self._methods = methods
         self.place = place

@@ -47,6 +47,11 @@ ALERTS = """
 [alerts]
 emails = ["ops@example.org", "second@example.org"]
 """
+BUDGET = """
+[budget]
+account = "01AB23-456789-CDEF01"
+amount = "500AUD"
+"""
 MakeStage = Callable[..., str]
 
 

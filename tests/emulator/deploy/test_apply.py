@@ -18,7 +18,7 @@ from deploy.resources.monitoring import AlertPolicy
 from deploy.resources.service import serving_revision
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
-from tests.emulator.deploy.conftest import ALERTS, DATABASE, TEXT, MakeStage, deploy
+from tests.emulator.deploy.conftest import ALERTS, BUDGET, DATABASE, TEXT, MakeStage, deploy
 from tests.emulator.test_run_services import ask
 from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.backends.cloud_run import CloudRunBackend
@@ -42,7 +42,9 @@ def serving(service: str) -> str:
 
 
 def test_second_apply_changes_nothing(make_stage: MakeStage, cloud: Cloud) -> None:
-    stage = make_stage("empty")
+    stage = make_stage("empty", BUDGET)
+    path = Path(stage)
+    path.write_text(f'domain = "app.example.com"\n{path.read_text()}')
     planned = deploy("plan", stage)
     with tasks_v2.CloudTasksClient() as queues:
         queues_before = [each.name for each in queues.list_queues(parent=PLACE)]
@@ -54,6 +56,8 @@ def test_second_apply_changes_nothing(make_stage: MakeStage, cloud: Cloud) -> No
     assert "+ service/empty-web\n" in planned
     assert f"{PLACE}/queues/empty-runs" not in queues_before
     assert "    $ gcloud run deploy empty-web --no-allow-unauthenticated" in applied
+    assert "+ budget/empty\n" in applied
+    assert "+ domain/app.example.com\n" in applied
     assert '\'{"rule": [{"action": {"type": "Delete"}' in applied
     assert len(value) >= 50
     assert value not in applied

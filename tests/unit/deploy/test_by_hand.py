@@ -7,22 +7,23 @@ from deploy.cli import layout_of
 from deploy.stage import STAGES
 
 
-def test_domain_and_budget_are_named_with_their_commands(tmp_path: Path) -> None:
-    table = '[budget]\naccount = "01AB23-456789-CDEF01"\namount = "500AUD"\n'
-    (tmp_path / "prod.toml").write_text((STAGES / "prod.toml").read_text() + table)
+def test_mapped_domain_leaves_the_records_of_its_dns(tmp_path: Path) -> None:
+    text = (STAGES / "prod.toml").read_text()
+    (tmp_path / "prod.toml").write_text(text.replace("australia-southeast1", "us-west1"))
 
-    domain, budget = commands_by_hand(layout_of(str(tmp_path / "prod.toml")))
+    (line,) = commands_by_hand(layout_of(str(tmp_path / "prod.toml")))
 
-    assert domain == (
-        "gcloud beta run domain-mappings create --service=prod-web --domain=validibot.example "
-        "--region=australia-southeast1"
-    )
-    assert budget == (
-        "gcloud billing budgets create --threshold-rule=percent=0.5 --threshold-rule=percent=1.0 "
-        "--billing-account=01AB23-456789-CDEF01 --display-name=prod --budget-amount=500AUD "
-        "--filter-projects=projects/validibot-prod"
+    assert line == (
+        "gcloud beta run domain-mappings describe --domain=validibot.example --region=us-west1 "
+        "'--format=yaml(status.resourceRecords)'"
     )
 
 
-def test_stage_without_domain_and_budget_leaves_nothing() -> None:
+def test_region_without_mappings_leaves_a_load_balancer() -> None:
+    (line,) = commands_by_hand(layout_of("prod"))
+
+    assert line.startswith("# australia-southeast1 has no domain mappings: put a load balancer")
+
+
+def test_stage_without_domain_leaves_nothing() -> None:
     assert list(commands_by_hand(layout_of("dev"))) == []

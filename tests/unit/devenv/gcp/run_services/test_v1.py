@@ -10,15 +10,17 @@ from devenv.gcp.rpc.rest import RestApp
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.run_v1.api import RunV1Api
+from devenv.gcp.run_v1.domains import DomainMappings
 from devenv.gcp.run_v1.services import service_of_v2
 from tests.unit.devenv.gcp.fakes import Everybody, FakeGuard, MemoryJournal, MemoryStore, no_faults
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, PlayedRuntime
 from tests.unit.devenv.gcp.run_services.bench import NO_SOURCES, instances
 from tests.unit.devenv.gcp.web import Web
 
-CONFIG = CloudConfig(project="p", accounts=("web",))
+CONFIG = CloudConfig(project="p", accounts=("web",), domains=("example.com",))
 HOST = "http://us-west1-run.googleapis.com"
 SERVICES = "/apis/serving.knative.dev/v1/namespaces/p"
+DOMAINS = "/apis/domains.cloudrun.com/v1/namespaces/p"
 JOBS = "/apis/run.googleapis.com/v1/namespaces/p"
 
 
@@ -41,7 +43,8 @@ class V1Bench:
             runtime=PlayedRuntime(),
             sources=NO_SOURCES,
         )
-        api = RunV1Api(CONFIG, (*services.rpcs(), *jobs.rpcs()))
+        mappings = DomainMappings(CONFIG, store, self.guard, self.context.clock)
+        api = RunV1Api(CONFIG, (*services.rpcs(), *jobs.rpcs()), mappings)
         calls = Calls(Everybody(), MemoryJournal(), no_faults())
         self.web = Web(RestApp(api.rpcs(), calls), base=HOST)
 
@@ -244,7 +247,7 @@ def test_rights_are_those_of_version_2() -> None:
     [
         ("/apis/serving.knative.dev/v1/namespaces/other/services", 404, "Project 'other'"),
         ("/v1/projects/p/locations/mars/services", 404, "Location 'mars' is not emulated"),
-        ("/apis/domains.cloudrun.com/v1/namespaces/p/domainmappings", 501, "is not emulated"),
+        ("/apis/eventing.knative.dev/v1/namespaces/p/triggers", 501, "is not emulated"),
     ],
 )
 def test_other_place_or_resource_is_refused(web: Web, path: str, status: int, message: str) -> None:
@@ -270,3 +273,57 @@ def test_annotation_that_cannot_be_followed_is_named(
     body = {"metadata": {"name": "web"}, "spec": {"template": template}}
 
     assert message in web.post(f"{SERVICES}/services", json=body).json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "route", "state", "reason", "records"),
+    [
+        ("app.example.com", "web", "True", None, {"CNAME"}),
+        ("example.com", "web", "True", None, {"A", "AAAA"}),
+        ("app.example.org", "web", "False", "PermissionDenied", set()),
+        ("app.example.com", "none", "False", "RouteMissing", set()),
+    ],
+)
+def test_mapping_tells_what_its_domain_lacks(
+    web: Web, domain: str, route: str, state: str, reason: str | None, records: set[str]
+) -> None:
+    web.post(f"{SERVICES}/services", json=SERVICE)
+    body = {"metadata": {"name": domain}, "spec": {"routeName": route}}
+    web.post(f"{DOMAINS}/domainmappings", json=body)
+    again = web.post(f"{DOMAINS}/domainmappings", json=body)
+    (listed,) = web.get(f"{DOMAINS}/domainmappings").json()["items"]
+    status = web.get(f"{DOMAINS}/domainmappings/{domain}").json()["status"]
+    deleted = web.request("DELETE", f"{DOMAINS}/domainmappings/{domain}")
+
+    assert again.status_code == 409
+    assert listed["status"] == status
+    assert (status["conditions"][0]["status"], status["conditions"][0].get("reason")) == (
+        state,
+        reason,
+    )
+    assert {each["type"] for each in status.get("resourceRecords", [])} == records
+    assert deleted.status_code == 200
+    assert web.get(f"{DOMAINS}/domainmappings/{domain}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "message"),
+    [
+        ("no domain", {"routeName": "web"}, "metadata.name is 'no domain'"),
+        ("a.example.com", {}, "spec.routeName is required"),
+        ("a.example.com", {"routeName": "web", "certificateMode": "MINE"}, "is 'MINE'"),
+        ("a.example.com", {"routeName": "web", "other": 1}, "spec.other is not emulated"),
+    ],
+)
+def test_invalid_mapping_is_refused_by_its_field(
+    web: Web, name: str, spec: dict[str, Any], message: str
+) -> None:
+    answer = web.post(f"{DOMAINS}/domainmappings", json={"metadata": {"name": name}, "spec": spec})
+
+    assert message in answer.json()["error"]["message"]
+
+
+def test_verified_domains_are_listed_for_gcloud(web: Web) -> None:
+    assert web.get("/v1/projects/p/authorizeddomains").json() == {
+        "domains": [{"id": "example.com", "name": "example.com"}]
+    }
