@@ -12,7 +12,7 @@ from deploy.layout.roles import StageRoles
 from deploy.resource import Resource
 from deploy.resources.account import Account
 from deploy.resources.apis import Apis
-from deploy.resources.budget import Budget
+from deploy.resources.budget import ProjectBudget
 from deploy.resources.custom_role import CustomRole
 from deploy.resources.domain_mapping import DomainMapping
 from deploy.resources.job import Job
@@ -77,7 +77,7 @@ class Layout:
         yield from self._alerts.resources()
         if budget := self.stage.budget:
             name, account = self.stage.name, budget.account
-            yield Budget(cloud=self.cloud, name=name, account=account, amount=budget.amount)
+            yield ProjectBudget(cloud=self.cloud, name=name, account=account, amount=budget.amount)
         # Google refuses a domain that the deployer does not own; all else is there by then.
         if mapping := self.product.mapping:
             yield mapping

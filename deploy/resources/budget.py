@@ -14,7 +14,7 @@ _THRESHOLDS = (0.5, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget(Resource):
+class ProjectBudget(Resource):
     """A budget of a month for all that the project costs; it is found again by its display name.
 
     `account` is the billing account, and `amount` such as `500AUD`. Rights in the project are enough for a
