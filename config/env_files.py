@@ -85,6 +85,8 @@ KINDS = {
                 "CLOUD_TASKS_SERVICE_ACCOUNT",
                 "CLOUD_TASKS_WEBHOOK_QUEUE",
                 "CUSTOM_VALIDATOR_ACCOUNT",
+                "CUSTOM_VALIDATOR_SECRET_ACCOUNTS",
+                "CUSTOM_VALIDATOR_SUBNETWORK",
                 "DATABASE_URL",
                 "DEPLOYED_SECRETS",
                 "DJANGO_SECRET_KEY",

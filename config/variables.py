@@ -138,6 +138,10 @@ MEANINGS = {
     "CLOUD_TASKS_SERVICE_ACCOUNT": "Account as which the queue calls the worker.",
     "CONTAINERS_OWNER": "The label of this checkout's containers.",
     "CUSTOM_VALIDATOR_ACCOUNT": "Account as which custom validators run; without it there are none.",
+    "CUSTOM_VALIDATOR_SECRET_ACCOUNTS": "Accounts as which custom validators with secrets run, by the"
+    " number of their organisation: `12=custom-12@project.iam.gserviceaccount.com`.",
+    "CUSTOM_VALIDATOR_SUBNETWORK": "Subnetwork that gets all traffic of custom validators that must not"
+    " reach the internet; without it such validators are refused.",
     "GCP_REGION": "Region of queue and jobs.",
     "GCS_BUCKET": "Bucket of submissions, attempts and artifacts.",
     "GOOGLE_CLOUD_PROJECT": "The project's id.",

@@ -256,6 +256,11 @@ def rotate_secret(
     """Replace the value of a secret everywhere: generated, or that on standard input."""
     layout = layout_of(stage)
     secret = layout.data.secret(name)
+    if not secret.variable:
+        raise DeployError(
+            f"{secret.address}: custom validators name its version. Add one with `secrets set {stage}"
+            f" {secret.name}`, and enter its number on the page of each validator that has it."
+        )
     value = secret.generate() if secret.generate else _given(secret, f"rotate {stage} {name} --yes")
     typer.echo(f"The rotation of {secret.variable} ends {rotation_ends(secret)}.")
     if yes or typer.confirm("Rotate it?", default=False):

@@ -93,8 +93,8 @@ def cost_lines(
     yield CostLine("queue", "tasks", tasks * 2, f"{tasks:,.0f} tasks x 2")
     schedules = tomllib.loads(_SCHEDULES.read_text(encoding="utf-8"))["schedules"]
     yield CostLine("schedules", "schedules", len(schedules), f"{_SCHEDULES.name}")
-    secrets = _SECRETS + len(stage.secrets)
-    yield CostLine("secrets", "secrets", secrets, f"{_SECRETS} + {len(stage.secrets)} of the stage")
+    own = len(stage.secrets) + sum(map(len, stage.custom_secrets.values()))
+    yield CostLine("secrets", "secrets", _SECRETS + own, f"{_SECRETS} + {own} of the stage")
     yield CostLine("images", "images", _IMAGES_GIB, f"{_IMAGES_GIB:g} GiB")
     for name, price, size in (("answers", "egress", _EGRESS_BYTES), ("logs", "logs", _LOG_BYTES)):
         yield CostLine(name, price, runs * size / _GIB, f"{runs:,.0f} runs x {size // 1024} KiB")

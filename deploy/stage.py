@@ -20,6 +20,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]{1,7}")
 
 BucketName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+OrganisationNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 Cpu = Literal["1", "2", "4", "6", "8"]
 
@@ -146,7 +147,9 @@ class Stage(StagePart):
     """One deployment of the product. `name` is that of the file.
 
     `env` are further variables of the product, and `secrets` the names of variables whose values the
-    operator puts into Secret Manager. With `custom_validators` organisations may register images.
+    operator puts into Secret Manager. With `custom_validators` organisations may register images; those
+    that must not reach the internet send all traffic into `custom_subnetwork`, and `custom_secrets` are
+    names of secrets that those of an organisation, given by its number, may read.
     Without `map_domain` something else than Cloud Run leads `domain` to the service.
     """
 
@@ -165,6 +168,8 @@ class Stage(StagePart):
     budget: Budget | None = None
     modal: ModalApp | None = None
     custom_validators: bool = False
+    custom_subnetwork: Annotated[str, Field(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
+    custom_secrets: dict[OrganisationNumber, list[Variable]] = {}
     env: dict[Variable, str] = {}
     secrets: list[Variable] = []
 
@@ -187,6 +192,17 @@ class Stage(StagePart):
             raise ValueError(
                 "`custom_validators` needs Cloud Run jobs: set it to false, or remove `[modal]`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_custom(self) -> Self:
+        if self.custom_validators:
+            return self
+        for name in ("custom_subnetwork", "custom_secrets"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` is for custom validators: set `custom_validators` to true"
+                )
         return self
 
     @property
@@ -232,7 +248,8 @@ def read_stage(given: str, *, image_tag: str = "") -> Stage:
 
 
 def _sentence(problem: ErrorDetails) -> str:
-    dotted = ".".join(map(str, problem["loc"]))
+    # pydantic marks what is wrong with a key by a last part of its own.
+    dotted = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if problem["type"] == "extra_forbidden":
         known = ", ".join(
             name for name in _table(problem["loc"][:-1]).model_fields if name != "name"

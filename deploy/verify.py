@@ -10,8 +10,11 @@ from typing import Any
 
 import requests
 import yaml
+from google.api_core.exceptions import NotFound
+from google.cloud import run_v2, secretmanager_v1
 
 from deploy.errors import DeployError, explained
+from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.layout.names import ROOT
 from deploy.stage import Stage
@@ -61,6 +64,8 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
         yield StageCheck(f"worker answers {caller}", partial(_call_as, layout, caller))
     for role, url in (("web", layout.names.web_url), ("worker", layout.names.worker_url)):
         yield StageCheck(f"{role} has its access", partial(_ask_access, layout, url))
+    if layout.stage.custom_validators:
+        yield StageCheck("secrets of custom validators", partial(_find_custom_secrets, layout))
     if launches:
         for sample in _samples(workflows(launches.only, layout.stage)):
             launch = partial(_launch, layout.names.web_url, launches, sample)
@@ -143,6 +148,38 @@ def _ask_access(layout: Layout, url: str) -> None:
         raise CheckFailed(f"{answer.url} answers {answer.status_code}: {answer.text:.200}")
     if lacks := [f"{name}: {text}" for name, text in answer.json()["access"].items() if text]:
         raise CheckFailed("; ".join(lacks))
+
+
+def _find_custom_secrets(layout: Layout) -> None:
+    """Raise CheckFailed for a secret without a value, and for one that a job names and nobody can read."""
+    for number in layout.stage.custom_secrets:
+        for secret in layout.data.custom_secrets(number):
+            if not secret.latest():
+                raise CheckFailed(
+                    f"{secret.address} has no value: `python -m deploy secrets set {layout.stage.name}"
+                    f" {secret.name}` gives it one"
+                )
+    cloud = layout.cloud
+    jobs = f"{cloud.location}/jobs/{layout.stage.named('custom-')}"
+    for job in cloud.jobs.list_jobs(parent=cloud.location):
+        variables = job.template.template.containers[0].env if job.name.startswith(jobs) else ()
+        for variable in variables:
+            wanted = variable.value_source.secret_key_ref
+            if wanted.secret and not _is_enabled(cloud, wanted):
+                raise CheckFailed(
+                    f"{job.name.rpartition('/')[2]} needs version {wanted.version} of the secret"
+                    f" {wanted.secret} as {variable.name}, which is missing or disabled: enter another"
+                    " version on the page of the validator"
+                )
+
+
+def _is_enabled(cloud: GoogleCloud, wanted: run_v2.SecretKeySelector) -> bool:
+    secret = f"projects/{cloud.project}/secrets/{wanted.secret.rpartition('/')[2]}"
+    try:
+        found = cloud.secrets.get_secret_version(name=f"{secret}/versions/{wanted.version}")
+    except NotFound:
+        return False
+    return bool(found.state == secretmanager_v1.SecretVersion.State.ENABLED)
 
 
 def _token(layout: Layout, caller: str) -> str:

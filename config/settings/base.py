@@ -237,6 +237,7 @@ ALLOWED_CALLERS = env.list("ALLOWED_CALLERS", default=[])
 SCHEDULER_ACCOUNT = ""
 DEPLOYED_SECRETS: list[str] = []
 CAPABILITY_ACCOUNT = ""
+GOOGLE_CLOUD_PROJECT = ""
 # Names of queues as tasks know them; each backend of TASKS has them all.
 TASK_QUEUES = ["default", "exports", "fmu-probes", "webhooks"]
 # Tasks run in place, unless a deployment has a queue.

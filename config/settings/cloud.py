@@ -66,6 +66,8 @@ _BACKENDS = {
             "region": GCP_REGION,
             "job_prefix": env.str("VALIDATOR_JOB_PREFIX", default=""),
             "custom_account": _CUSTOM_ACCOUNT,
+            "custom_subnetwork": env.str("CUSTOM_VALIDATOR_SUBNETWORK", default=""),
+            "secret_accounts": env.dict("CUSTOM_VALIDATOR_SECRET_ACCOUNTS", default={}),
         },
     },
     "modal": {

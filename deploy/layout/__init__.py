@@ -61,7 +61,7 @@ class Layout:
         yield self.data.repository
         yield from (self.data.files, self.data.media)
         yield from self.data.database()
-        yield from self.data.secrets
+        yield from self.data.all_secrets
         yield from self.data.users_of(self.data.secrets)
         yield from self.data.queues()
         yield from self.product.validator_jobs()

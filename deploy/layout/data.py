@@ -73,12 +73,29 @@ class StageData:
             made = [replace(url, fits=instance.is_at)]
         return [*given, *made, *(self._secret(variable, _random) for variable in _GENERATED)]
 
+    def custom_secrets(self, number: str) -> list[Secret]:
+        """Return the secrets for the validators of an organisation; the operator gives their values."""
+        return [
+            replace(
+                self._secret(variable, None),
+                name=self._names.custom_secret(number, variable),
+                variable="",  # it is none of the product
+            )
+            for variable in self._stage.custom_secrets[number]
+        ]
+
+    @property
+    def all_secrets(self) -> list[Secret]:
+        """Every secret of the stage; only `secrets` are for the product."""
+        custom = map(self.custom_secrets, self._stage.custom_secrets)
+        return [*self.secrets, *(secret for secrets in custom for secret in secrets)]
+
     def secret(self, name: str) -> Secret:
         """Return a secret by its name or by that of its variable. Raises DeployError."""
-        for secret in self.secrets:
-            if name in (secret.variable, secret.name):
+        for secret in self.all_secrets:
+            if name and name in (secret.variable, secret.name):
                 return secret
-        known = ", ".join(secret.name for secret in self.secrets)
+        known = ", ".join(secret.name for secret in self.all_secrets)
         raise DeployError(f"The stage has no secret {name!r:.60}; it has {known}.")
 
     def _secret(self, variable: str, make: Callable[[], str] | None) -> Secret:

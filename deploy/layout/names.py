@@ -32,7 +32,18 @@ class StageNames:
         """The accounts that may call the worker, without the prefix of the stage."""
         custom = [CUSTOM_ACCOUNT] if self.stage.custom_validators else []
         modal = [MODAL_ACCOUNT] if self.stage.modal else []
-        return ["tasks", "scheduler", *map(validator_account, self.validators), *custom, *modal]
+        reading = self.secret_accounts.values()
+        shipped = map(validator_account, self.validators)
+        return ["tasks", "scheduler", *shipped, *custom, *reading, *modal]
+
+    @property
+    def secret_accounts(self) -> dict[str, str]:
+        """The accounts of custom validators with secrets, by the number of their organisation.
+
+        They have not the prefix of the stage. Each organisation has its own: a validator can read
+        whatever its account can.
+        """
+        return {number: f"custom-{number}" for number in self.stage.custom_secrets}
 
     def account(self, name: str) -> str:
         """Return the address of an account of this stage."""
@@ -60,6 +71,10 @@ class StageNames:
     def secret(self, variable: str) -> str:
         """Return the name of the secret with the value of a variable."""
         return self.stage.named(variable.lower().replace("_", "-"))
+
+    def custom_secret(self, number: str, variable: str) -> str:
+        """Return the name of a secret for the validators of an organisation."""
+        return self.secret(f"custom_{number}_{variable}")
 
     @property
     def web_url(self) -> str:

@@ -88,6 +88,7 @@ class StageProduct:
                 "CLOUD_TASKS_SERVICE_ACCOUNT": names.account("tasks"),
                 "CLOUD_TASKS_WEBHOOK_QUEUE": self._stage.named("webhooks"),
                 "CUSTOM_VALIDATOR_ACCOUNT": custom,
+                **self._custom_variables(),
                 "DEPLOYED_SECRETS": [secret.name for secret in self._data.secrets],
                 "GCP_REGION": cloud.region,
                 "GCS_BUCKET": self._data.files.name,
@@ -101,6 +102,16 @@ class StageProduct:
                 **self._stage.env,
             }
         )
+
+    def _custom_variables(self) -> dict[str, str]:
+        """Return what custom validators with secrets or without the internet need."""
+        names = self._names
+        accounts = (f"{n}={names.account(name)}" for n, name in names.secret_accounts.items())
+        found = {
+            "CUSTOM_VALIDATOR_SUBNETWORK": self._stage.custom_subnetwork,
+            "CUSTOM_VALIDATOR_SECRET_ACCOUNTS": ",".join(accounts),
+        }
+        return {name: text for name, text in found.items() if text}
 
     def _modal_variables(self) -> dict[str, str]:
         if self._stage.modal is None:

@@ -44,6 +44,8 @@ class StageRoles:
             purposes[validator_account(manifest)] = f"The validator {manifest.title}"
         if self._stage.custom_validators:
             purposes[CUSTOM_ACCOUNT] = "Validators of organisations"
+        for number, name in self._names.secret_accounts.items():
+            purposes[name] = f"Validators of organisation {number} that have secrets"
         if self._stage.modal:
             purposes[MODAL_ACCOUNT] = "Validators at Modal, when they call the worker"
         for name, purpose in purposes.items():
@@ -140,11 +142,13 @@ class StageRoles:
             condition=_ALWAYS,
         )
         # The maker of a job must be allowed to act as its account.
-        yield self._access(
-            "account",
-            self._stage.named(CUSTOM_ACCOUNT),
-            {"roles/iam.serviceAccountUser": ["worker"]},
-        )
+        acting = {"roles/iam.serviceAccountUser": ["worker"]}
+        for name in (CUSTOM_ACCOUNT, *self._names.secret_accounts.values()):
+            yield self._access("account", self._stage.named(name), acting)
+        for number, name in self._names.secret_accounts.items():
+            reading = {"roles/secretmanager.secretAccessor": [name]}
+            for secret in self._data.custom_secrets(number):
+                yield self._access("secret", secret.name, reading)
 
     def on_services(self) -> Iterator[RoleBindings]:
         worker, web = self._product.services

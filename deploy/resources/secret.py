@@ -20,7 +20,7 @@ _OTHER_VALUE = "of another database"
 
 @dataclass(frozen=True, kw_only=True)
 class Secret(Resource):
-    """A secret with at least one version, the value of `variable`.
+    """A secret with at least one version, the value of `variable`, which is empty for custom validators.
 
     `generate` makes the value; without it the operator gives one with `deploy secrets set`. A value
     that `fits` refuses is replaced.

@@ -2,7 +2,7 @@
 
 Without FILE, run every sample of the folder's manifest and compare the verdict with the manifest.
 With FILE, validate that file and print the output envelope. INPUTS is the JSON object of the step's
-options.
+options. Secrets of the manifest are taken from the environment variables of their names.
 """
 
 import json
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from validators.sdk.environment import read_secret
 from validators.sdk.manifest import ManifestInvalid, ValidatorManifest, read_manifest
 from validators.sdk.testing import write_envelope
 
@@ -23,10 +24,20 @@ def main(arguments: list[str]) -> int:
     folder, *rest = arguments
     try:
         manifest = read_manifest(Path(folder))
+        _check_secrets(manifest)
         return _try_file(manifest, *rest) if rest else _try_samples(manifest)
     except (ManifestInvalid, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def _check_secrets(manifest: ValidatorManifest) -> None:
+    """Raise ManifestInvalid if the environment lacks a secret, which the child process inherits."""
+    for name in manifest.secrets:
+        try:
+            read_secret(name)
+        except KeyError:
+            raise ManifestInvalid(f"`secrets.{name}`: set the variable {name} to try it.") from None
 
 
 def _try_file(manifest: ValidatorManifest, file: str, inputs: str = "{}") -> int:

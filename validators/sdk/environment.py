@@ -1,4 +1,4 @@
-"""Environment variables of a validator, read once into a typed value."""
+"""Environment variables of a validator, read once into a typed value, and its secrets."""
 
 import os
 from collections.abc import Mapping
@@ -49,9 +49,14 @@ class ValidatorEnvironment:
     grant: CapabilityGrant | None = None
 
 
+def read_secret(name: str) -> str:
+    """Return the value of a secret of the manifest. Raises KeyError."""
+    return os.environ[name]  # noqa: TID251 - secrets are variables
+
+
 def read_environment(arguments: list[str]) -> ValidatorEnvironment:
     """Read the environment; the first argument may be the input URI. Raises EnvironmentInvalid."""
-    variables = os.environ  # noqa: TID251 - the one place of the SDK that reads them
+    variables = os.environ  # noqa: TID251 - this module reads them for the SDK
     input_uri = variables.get("VALIDIBOT_INPUT_URI") or next(iter(arguments), "")
     if not input_uri:
         raise EnvironmentInvalid(

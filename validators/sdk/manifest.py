@@ -9,11 +9,13 @@ The product imports this module, so it depends on pydantic and the standard libr
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -170,6 +172,54 @@ def _check_required(required: Sequence[str], properties: Mapping[str, Any]) -> N
         raise ValueError(f"`required` names {missing[0]!r}, which is not in `properties`")
 
 
+class NetworkReach(StrEnum):
+    """Reach of the container of a custom validator: nothing, the platform only, or everything.
+
+    The platform is where its files are and where it calls back.
+    """
+
+    NONE = "none"
+    PLATFORM = "platform"
+    INTERNET = "internet"
+
+
+# Variables of the platform, of Cloud Run and of what starts a program: a secret must not replace them.
+_RESERVED_NAMES = frozenset(
+    {
+        *("DEPLOYMENT_TARGET", "SENTRY_DSN", "TASK_OIDC_AUDIENCE", "TRACEPARENT", "TRACESTATE"),
+        *("VALIDATOR_VERSION", "WORKER_API_KEY", "PORT", "PATH", "HOME", "HOSTNAME", "LANG", "PWD"),
+        *("SHELL", "TERM", "TMPDIR", "TZ", "USER", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        *("ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
+    }
+)
+_RESERVED_BEGINNINGS = (
+    *("VALIDIBOT_", "CLOUD_RUN_", "K_", "GOOGLE_", "GCE_METADATA_", "CLOUDSDK_", "GRPC_"),
+    *("LD_", "LC_", "PYTHON", "SSL_CERT_", "MODAL_"),
+)
+
+
+def _not_reserved(name: str) -> str:
+    beginning = next((each for each in _RESERVED_BEGINNINGS if name.startswith(each)), "")
+    if beginning or name in _RESERVED_NAMES:
+        taken = f"names that begin with {beginning}" if beginning else "this name"
+        raise ValueError(
+            f"{taken} may not be used for a secret, the platform needs it; choose another"
+        )
+    return name
+
+
+type SecretName = Annotated[
+    str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$"), AfterValidator(_not_reserved)
+]
+
+
+class ManifestSecret(ManifestPart):
+    """Secret that a custom validator needs; its name is that of an environment variable."""
+
+    title: Annotated[str, Field(max_length=150)] = ""
+    description: Annotated[str, Field(max_length=1000)] = ""
+
+
 class ManifestSample(ManifestPart):
     """Submission whose verdict is known. `file` is relative to the manifest."""
 
@@ -186,6 +236,8 @@ class ValidatorManifest(ManifestPart):
     A validator that `accepts_further_files` is given files that were sent beside the submission, with
     `further_file_extensions` only those of these types.
     `settings` are those of a validator of type CUSTOM_VALIDATOR; other types have published ones.
+    `network` and `secrets` are for validators that an organisation registers: for those of the product
+    the operator decides both.
     `credits` is what a step costs unless the deployment or the operator sets a price; a validator that an
     organisation registers has no say in its price.
     """
@@ -208,6 +260,8 @@ class ValidatorManifest(ManifestPart):
     outputs: list[ManifestOutput] = []
     assertions: list[DefaultAssertion] = []
     settings: SettingsSchema | None = None
+    network: Annotated[NetworkReach, Field(strict=False)] = NetworkReach.PLATFORM
+    secrets: Annotated[dict[SecretName, ManifestSecret], Field(max_length=20)] = {}
     samples: list[ManifestSample] = []
 
     def mime_type_of(self, path: Path) -> str:
@@ -264,5 +318,6 @@ def resolve_resource(reference: str) -> Path:
 
 def _faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in fault["loc"])
-        yield f"`{where}`: {fault['msg']}"
+        # pydantic marks what is wrong with a name by a last part of its own.
+        where = ".".join(str(part) for part in fault["loc"] if part != "[key]")
+        yield f"`{where}`: {fault['msg'].removeprefix('Value error, ')}"

@@ -16,6 +16,8 @@ from validibot_shared.validations.envelopes import (
     ValidationStatus,
 )
 
+from validators.sdk.environment import read_secret
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactFile:
@@ -56,6 +58,13 @@ class ValidationRequest[Envelope: ValidationInputEnvelope]:
         except KeyError:
             text = f"The envelope has no file for port {port_key!r}."
             raise Failure(text, code="INPUT_MISSING") from None
+
+    def secret(self, name: str) -> str:
+        """Return the value of a secret that the manifest declares. Raises Failure."""
+        try:
+            return read_secret(name)
+        except KeyError:
+            raise Failure(f"The secret {name} is not set.", code="SECRET_MISSING") from None
 
     def seconds_left(self) -> float:
         """Return the seconds until the deadline."""

@@ -64,7 +64,10 @@ def store_envelope(
             step_run.step.validator.validation_type, validator_inputs(step_run.step.config)
         ),
         "context": _context(
-            attempt, step_run, nonce=nonce, posts_callbacks=backend.posts_callbacks
+            attempt,
+            step_run,
+            nonce=nonce,
+            posts_callbacks=backend.calls_back(step_run.step.validator.network_reach),
         ),
     }
     envelope = _parse(step_run.step.validator.validation_type, document)

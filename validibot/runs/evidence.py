@@ -178,6 +178,8 @@ def _step_contents(step_run: StepRun) -> dict[str, Any]:
         "config_sha256": step_run.config_digest,
         "image": step_run.image,
         "image_digest": _image_digest(step_run),
+        # Of custom validators: the network, and of each secret which value, never the value itself.
+        **(getattr(step_run, "access", None) or {}),
         "outputs_sha256": digest_of(step_run.outputs),
         "findings": {"count": len(findings), "sha256": digest_of({"findings": findings})},
         "artifacts": artifacts,

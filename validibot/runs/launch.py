@@ -19,6 +19,7 @@ import hmac
 import logging
 import secrets
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -38,6 +39,7 @@ from validibot.runs.backends.base import (
 )
 from validibot.runs.envelope import EnvelopeInvalid, store_envelope
 from validibot.runs.events import record_attempt
+from validibot.runs.grants import GrantRefused, ImageGrant, grant_to
 from validibot.runs.lifecycle import StateMoved, end_attempt
 from validibot.runs.models import Attempt, Run, StepRun
 from validibot.runs.states import AttemptState, ErrorCategory
@@ -72,18 +74,20 @@ def launch(run: Run, step_run: StepRun) -> Verdict | None:
             f"The validator could not be started in {MAX_ATTEMPTS} attempts. {last.error}".strip()
         )
     try:
+        grant = grant_to(step_run.step.validator, backend)
         sha256 = store_envelope(attempt, step_run, run, nonce=nonce, backend=backend)
-    except EnvelopeInvalid as error:
+    except (EnvelopeInvalid, GrantRefused) as error:
         end_attempt(attempt, AttemptState.FAILED, error=str(error))
         return broken(str(error))
     except StorageError as error:
         raise _postponed(attempt, str(error)) from error
     with transaction.atomic():
-        if not attempt.advance(AttemptState.DISPATCHING, input_sha256=sha256):
+        facts = {"input_sha256": sha256, "access": grant.access}
+        if not attempt.advance(AttemptState.DISPATCHING, **facts):
             raise StateMoved
         record_attempt(attempt, "launched", actor=_ACTOR)
     try:
-        launched = backend.launch(_request(attempt, step_run))
+        launched = backend.launch(_request(attempt, step_run, grant))
     except LaunchError as error:
         logger.warning("launch of attempt %s: %s", attempt.pk, error)
         return _not_launched(attempt, step_run, error)
@@ -168,9 +172,12 @@ def _not_launched(attempt: Attempt, step_run: StepRun, error: LaunchError) -> Ve
 def _accepted(
     backend: ExecutionBackend, attempt: Attempt, step_run: StepRun, launched: Launch
 ) -> None:
-    facts = {"execution": launched.execution, "launched_at": timezone.now()}
+    facts: dict[str, Any] = {"execution": launched.execution, "launched_at": timezone.now()}
     if launched.image_digest:
         facts["image_digest"] = launched.image_digest
+    if launched.secrets:
+        # A job may have been made anew since the references were read.
+        facts["access"] = {**attempt.access, "secrets": dict(launched.secrets)}
     with transaction.atomic():
         running = attempt.advance(AttemptState.RUNNING, **facts)
         if running:
@@ -199,7 +206,7 @@ def _record_late_launch_result(
             logger.warning("the sweep has to cancel attempt %s: %s", attempt.pk, error)
 
 
-def _request(attempt: Attempt, step_run: StepRun) -> LaunchRequest:
+def _request(attempt: Attempt, step_run: StepRun, grant: ImageGrant) -> LaunchRequest:
     validator = step_run.step.validator
     return LaunchRequest(
         run_id=step_run.run_id,
@@ -212,5 +219,7 @@ def _request(attempt: Attempt, step_run: StepRun) -> LaunchRequest:
         capability_url=f"{settings.WORKER_URL}{CAPABILITY_PATH}",
         timeout_seconds=validator.timeout_seconds,
         memory_mb=validator.memory_mb,
+        network=grant.network,
+        secrets=grant.secrets,
         on_end=partial(reconcile.on_execution_end, attempt.pk),
     )

@@ -9,7 +9,9 @@ from django.tasks import task
 
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import JobDefinition, JobRefused
+from validibot.runs.grants import refusals
 from validibot.workflows.models import JobState, Validator
+from validibot.workflows.validator_secrets import SecretSource, missing_secrets
 
 
 def may_register() -> bool:
@@ -18,8 +20,10 @@ def may_register() -> bool:
 
 
 def request_preparation(validator: Validator) -> None:
-    """Have the job of a validator made after the commit, unless it is ready."""
-    waiting = Validator.objects.filter(pk=validator.pk).exclude(job_state=JobState.READY)
+    """Have the job of a validator made after the commit, unless it is ready or lacks a secret."""
+    waiting = Validator.objects.filter(pk=validator.pk).exclude(
+        job_state__in=[JobState.READY, JobState.INCOMPLETE]
+    )
     if waiting.update(job_state=JobState.PENDING, job_error=""):
         transaction.on_commit(partial(_enqueue, validator.pk), robust=True)
 
@@ -38,7 +42,37 @@ def prepare_validator(validator_id: int) -> None:
     validator = pending.select_related("organisation").first()
     if validator is None or validator.organisation is None:
         return
-    job = JobDefinition(
+    backend, state, problem = get_backend(), JobState.READY, " ".join(refusals(validator))
+    references = _references(validator)
+    if missing_secrets(validator, backend.secret_source):
+        state = JobState.INCOMPLETE
+    elif problem:
+        state = JobState.REFUSED
+    else:
+        try:
+            backend.prepare(_job_of(validator, references))
+        except JobRefused as refused:
+            state, problem = JobState.REFUSED, str(refused)
+    with transaction.atomic():
+        Validator.objects.select_for_update(of=("self",)).get(pk=validator_id)
+        if _references(validator) == references:
+            pending.update(job_state=state, job_error=problem[:2000])
+            return
+        # The job may have been made from the older ones last, after a task that knew the newer.
+        Validator.objects.filter(pk=validator_id).update(job_state=JobState.PENDING)
+        transaction.on_commit(partial(_enqueue, validator_id), robust=True)
+
+
+def _references(validator: Validator) -> dict[str, str]:
+    """Return the references of a validator's secrets by name, where the provider has the values."""
+    if get_backend().secret_source is not SecretSource.SECRET_MANAGER:
+        return {}
+    rows = validator.secret_values.exclude(reference="")
+    return dict(rows.values_list("name", "reference"))
+
+
+def _job_of(validator: Validator, references: dict[str, str]) -> JobDefinition:
+    return JobDefinition(
         name=validator.job,
         image=validator.image,
         version=validator.version,
@@ -48,12 +82,9 @@ def prepare_validator(validator_id: int) -> None:
             "validator": validator.slug[:63],
             # Values of labels have no dots: https://cloud.google.com/run/docs/configuring/jobs/labels
             "version": re.sub("[^a-z0-9_-]", "-", validator.version.lower())[:63],
-            "organisation": str(validator.organisation.pk),
+            "organisation": str(validator.organisation_id),
         },
+        organisation=str(validator.organisation_id),
+        network=validator.network_reach,
+        secrets=references,
     )
-    try:
-        get_backend().prepare(job)
-    except JobRefused as refused:
-        pending.update(job_state=JobState.REFUSED, job_error=str(refused)[:2000])
-    else:
-        pending.update(job_state=JobState.READY)

@@ -6,6 +6,7 @@ artifacts are copied, too: the retention or deletion of one run takes nothing fr
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -96,9 +97,12 @@ class Takeover:
         for step, done in self._pairs(steps):
             for name in _COPIED:
                 setattr(step, name, getattr(done, name))
-            digest: str = done.image_digest  # type: ignore[attr-defined]  # annotated by with_images
-            origin = done.taken_over_from or str(self.source.pk)
-            step.taken_over = {"run": origin, "image_digest": digest}
+            executed: Any = done  # annotated by with_images
+            step.taken_over = {
+                "run": done.taken_over_from or str(self.source.pk),
+                "image_digest": executed.image_digest,
+                **({"access": executed.access} if executed.access else {}),
+            }
 
     def save(self, steps: Sequence[StepRun]) -> list[RunEvent]:
         """Write copies of findings and artifacts of saved steps; return the unsaved events."""

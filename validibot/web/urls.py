@@ -137,6 +137,11 @@ _settings: list[URLPattern | URLResolver] = [
     path("validators/", custom_validators.custom_validators, name="custom-validators"),
     path("validators/<int:pk>/", custom_validators.custom_validator, name="custom-validator"),
     path(
+        "validators/<int:pk>/secrets/",
+        custom_validators.validator_secrets,
+        name="validator-secrets",
+    ),
+    path(
         "validators/<int:pk>/archive/",
         custom_validators.archive_validator,
         name="archive-validator",

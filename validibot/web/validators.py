@@ -160,6 +160,10 @@ def _limits(validator: Validator, organisation: Organisation) -> Iterator[tuple[
     else:
         yield _("Time"), _("%g s") % validator.timeout_seconds
         yield _("Memory"), filesizeformat(validator.memory_mb * _MEBIBYTE)
+    if validator.is_custom:
+        yield _("Network"), validator.get_network_display()
+    if validator.secrets:
+        yield _("Secrets"), ", ".join(validator.secret_names)
 
 
 def _model_limits(organisation: Organisation) -> Iterator[tuple[str, str]]:

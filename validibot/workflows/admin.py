@@ -177,6 +177,8 @@ class ValidatorAdmin(admin.ModelAdmin[Validator]):
         "default_assertions",
         "settings_json",
         "roles",
+        "network",
+        "secrets",
         "job_state",
         "job_error",
         "timeout_seconds",

@@ -60,6 +60,11 @@ def _wanted(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
         for name, engine in ENGINES.items()
     }
     for manifest in read_manifests(folder):
+        if said := sorted({"network", "secrets"} & manifest.model_fields_set):
+            raise ManifestInvalid(
+                f"{manifest.slug}: `{said[0]}` is for validators that an organisation registers;"
+                " remove it."
+            )
         key = (manifest.slug, manifest.version)
         if key in wanted:
             raise ManifestInvalid(

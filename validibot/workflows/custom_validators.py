@@ -5,7 +5,7 @@ manifest is that of our own validators, within the limits below.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -39,12 +39,18 @@ def author_roles() -> list[Role]:
 
 
 def register(
-    organisation: Organisation, *, manifest: str, image: str, roles: Sequence[str]
+    organisation: Organisation,
+    *,
+    manifest: str,
+    image: str,
+    roles: Sequence[str],
+    refusals: Callable[[Validator], Iterable[str]],
 ) -> Validator:
     """Register a version from the text of its manifest; its job is yet to be prepared.
 
-    `image` names the image by digest, and `roles` those that may give the validator to steps. Raises
-    ValidationError, whose keys are `manifest` and `image`.
+    `image` names the image by digest, `roles` those that may give the validator to steps, and
+    `refusals` returns what the site cannot give it. Raises ValidationError, whose keys are `manifest`
+    and `image`.
     """
     problems: dict[str, list[str]] = {}
     read = _read(manifest, problems)
@@ -62,9 +68,13 @@ def register(
             slug=read.slug,
             version=read.version,
             roles=_known_roles(roles),
-            job_state=JobState.PENDING,
+            job_state=JobState.INCOMPLETE if read.secrets else JobState.PENDING,
+            network=read.network,
+            secrets=[{"name": name, **each.model_dump()} for name, each in read.secrets.items()],
             **container_fields(read) | {"image": image, "job": ""},
         )
+        if found := [*refusals(made)]:
+            raise ValidationError({"manifest": found})
         made.save()
         # Not the name in the manifest, which another organisation may have used.
         made.job = f"custom-{made.pk}"

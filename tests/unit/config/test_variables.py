@@ -70,6 +70,7 @@ def test_settings_accept_a_template_with_all_its_defaults(kind: str) -> None:
     told |= {
         "DATABASE_URL": "postgres://u:p@h/n",
         "APP_ROLE": "web",
+        "CUSTOM_VALIDATOR_SECRET_ACCOUNTS": "12=x",
         "SITE_URL": "https://x.example",
     }
     settings = KINDS[kind].settings

@@ -6,6 +6,7 @@ import pytest
 from google.cloud import sqladmin_v1 as sqladmin
 
 from deploy.cli import layout_of
+from deploy.google import GoogleCloud
 from deploy.plan import change_of
 from deploy.resources.access import RoleBindings
 from deploy.resources.sql_instance import SqlInstance
@@ -27,6 +28,34 @@ def test_role_for_all_jobs_is_given_before_those_on_single_jobs_go(custom: str) 
     first = next(each for each in addresses if each.startswith(about_jobs))
 
     assert first == "project-role/dev-validator-jobs"
+
+
+def test_secrets_of_custom_validators_are_read_by_the_account_of_their_organisation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GoogleCloud, "number", "1")
+    text = (STAGES / "dev.toml").read_text()
+    more = 'custom_validators = true\ncustom_subnetwork = "inside"\n'
+    stage = f"{more}{text}\n[custom_secrets]\n12 = [ 'API_KEY' ]\n13 = [ 'API_KEY' ]\n"
+    (tmp_path / "dev.toml").write_text(stage)
+    layout = layout_of(str(tmp_path / "dev.toml"))
+    found = {each.address: each for each in layout.resources()}
+    project = f"{layout.cloud.project}.iam.gserviceaccount.com"
+
+    secret = layout.data.secret("dev-custom-12-api-key")
+    assert secret.address in found
+    assert secret.name not in layout.product.variables["DEPLOYED_SECRETS"].split(",")
+    assert found[f"access/{secret.address}"].desired() == {
+        "roles/secretmanager.secretAccessor": ["dev-custom-12"]
+    }
+    assert found["access/account/dev-custom-12"].desired() == {
+        "roles/iam.serviceAccountUser": ["dev-worker"]
+    }
+    assert "dev-custom-13" in found["access/service/dev-worker"].desired()["roles/run.invoker"]
+    assert layout.product.variables["CUSTOM_VALIDATOR_SUBNETWORK"] == "inside"
+    assert layout.product.variables["CUSTOM_VALIDATOR_SECRET_ACCOUNTS"] == (
+        f"12=dev-custom-12@{project},13=dev-custom-13@{project}"
+    )
 
 
 def test_absent_roles_that_are_not_wanted_are_no_change(

@@ -37,6 +37,16 @@ def test_stage_of_the_repository_is_valid(name: str) -> None:
         ("concurrency = 40", "parallel = 40", "dev.toml:11: unknown key `web.parallel`. Allowed"),
         ('memory = "2Gi"', "", "dev.toml:16: the key `worker.memory` is missing."),
         ('region = "australia-southeast1"', 'region = "Sydney"', "dev.toml:4: `region` is 'Sydney'"),
+        (
+            "[web]",
+            'custom_subnetwork = "in"\n[web]',
+            "dev.toml:1: `custom_subnetwork` is for custom validators: set `custom_validators` to true.",
+        ),
+        (
+            "[web]",
+            "[custom_secrets]\nacme = []\n[web]",
+            "dev.toml:9: `custom_secrets.acme` is 'acme', which must match",
+        ),
         ("[env]", "[env", "dev.toml: Expected ']' at the end of a table declaration"),
     ],
 )  # fmt: skip

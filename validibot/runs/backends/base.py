@@ -10,16 +10,20 @@ Two of its answers matter most:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set as AbstractSet
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext as _
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
+
+from validators.sdk.manifest import NetworkReach
+from validibot.workflows.validator_secrets import SecretSource
 
 # Returns those of the attempts that have ended.
 type Over = Callable[[AbstractSet[UUID]], AbstractSet[UUID]]
@@ -80,7 +84,7 @@ class ExecutionState:
     out_of_memory: bool = False
 
 
-def _noop(_: ExecutionState) -> None:
+def _noop(_state: ExecutionState) -> None:
     """Ignore the end of an execution."""
 
 
@@ -91,6 +95,8 @@ class LaunchRequest:
     `capability_url` is where a validator renews its storage token. A backend that watches its
     executions calls `on_end` with the final state, once and from a thread of its own; the end of
     all others is found by asking `state`.
+    `network` is what a custom validator asks for, None for those of the product. `secrets` are the
+    values of its secrets by name; none where the provider has them. They are never shown.
     """
 
     run_id: UUID
@@ -103,6 +109,8 @@ class LaunchRequest:
     capability_url: str
     timeout_seconds: int
     memory_mb: int
+    network: NetworkReach | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     on_end: Callable[[ExecutionState], None] = _noop
 
 
@@ -110,16 +118,33 @@ class LaunchRequest:
 class Launch:
     """Accepted launch: the provider's name for the execution.
 
-    `image_digest` (`sha256:…`) pins the image, if the provider tells it already.
+    `image_digest` (`sha256:…`) pins the image, if the provider tells it already. `secrets` are the
+    references of the secrets that the execution gets, by name, where the provider has them.
     """
 
     execution: str
     image_digest: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageNeeds:
+    """Needs of a custom validator beside its image: a network, and secrets by name.
+
+    `organisation` is the number of its organisation, as a text.
+    """
+
+    organisation: str
+    network: NetworkReach | None
+    secrets: Collection[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobDefinition:
-    """The job of a custom validator: its name without a prefix, image, version, limits and labels."""
+    """The job of a custom validator: its name without a prefix, image, version, limits and labels.
+
+    `secrets` are references to secrets of the provider, by the names of their variables.
+    """
 
     name: str
     image: str
@@ -127,6 +152,9 @@ class JobDefinition:
     timeout_seconds: int
     memory_mb: int
     labels: Mapping[str, str]
+    organisation: str = ""
+    network: NetworkReach | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 class BackendOptions(BaseModel):
@@ -149,6 +177,7 @@ class ExecutionBackend(ABC):
     `confines`: validators can access only their attempt's folder, so their inputs are copied there.
     `plays_scenarios`: a run, a step or a file may select how its validator behaves.
     `runs_images`: validators run from images, so organisations may register their own.
+    `secret_source`: where the values of the secrets of custom validators are.
     """
 
     options_class: ClassVar[type[BackendOptions]] = BackendOptions
@@ -160,6 +189,7 @@ class ExecutionBackend(ABC):
     confines = False
     plays_scenarios = False
     runs_images = False
+    secret_source = SecretSource.DATABASE
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         """Parse the options. Raises ImproperlyConfigured if one is wrong."""
@@ -191,6 +221,19 @@ class ExecutionBackend(ABC):
     def cancel(self, execution: str) -> bool:
         """Stop an execution; return whether there was one to stop. Raises StateUnavailable."""
         return False
+
+    def refusals(self, needs: ImageNeeds) -> Iterator[str]:
+        """Yield a sentence for each need of a custom validator that cannot be met here."""
+        if not self.runs_images:
+            text = _(
+                "This site runs validators in a way that takes no images of organisations: its operator"
+                " has to choose another EXECUTION_BACKEND."
+            )
+            yield text
+
+    def calls_back(self, network: NetworkReach | None) -> bool:
+        """Return whether a validator with this network is told the worker's URL."""
+        return self.posts_callbacks
 
     def prepare(self, job: JobDefinition) -> None:
         """Make sure that the provider has the job of a custom validator; a repetition changes nothing.

@@ -3,6 +3,9 @@
 Each validator is a job; an attempt is one execution of it, with overrides: the variables that name
 its files, and the time limit of the manifest, so that no other limit decides. A job's account has no
 access to any file. The execution gets a capability, a token for its attempt's folder only.
+
+A custom validator with secrets runs as the account of its organisation, which may read exactly these;
+Cloud Run reads them from Secret Manager when an execution starts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +18,14 @@ from uuid import uuid4
 import grpc
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.utils.translation import gettext as _
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import run_v2
 from google.protobuf.duration_pb2 import Duration
 from pydantic import Field
 
+from validators.sdk.manifest import NetworkReach
 from validibot.core.storage import StorageError
 from validibot.core.storage.capability import CapabilityRefused, StorageCapability, mint
 from validibot.core.trace import HEADER, traceparent
@@ -28,6 +33,7 @@ from validibot.runs.backends.base import (
     BackendOptions,
     ExecutionBackend,
     ExecutionState,
+    ImageNeeds,
     JobDefinition,
     JobRefused,
     Launch,
@@ -37,6 +43,7 @@ from validibot.runs.backends.base import (
     StateUnavailable,
 )
 from validibot.runs.backends.confined import INPUT_URI, confined_environment
+from validibot.workflows.validator_secrets import SecretSource
 
 # For the connection and its TLS, then for the answer to a call.
 _CONNECT_SECONDS = 5.0
@@ -77,13 +84,16 @@ class CloudRunOptions(BackendOptions):
     """OPTIONS of the Cloud Run backend: project and region of the jobs.
 
     `job_prefix` precedes the names that the manifests give them. `custom_account` is the account of
-    custom validators.
+    custom validators; those with secrets have that of their organisation, which `secret_accounts` names
+    by its number. `custom_subnetwork` gets all traffic of those that must not reach the internet.
     """
 
     project: Annotated[str, Field(min_length=1)]
     region: Annotated[str, Field(min_length=1)]
     job_prefix: str = ""
     custom_account: str = ""
+    custom_subnetwork: str = ""
+    secret_accounts: dict[str, str] = {}
 
 
 class CloudRunBackend(ExecutionBackend):
@@ -93,6 +103,7 @@ class CloudRunBackend(ExecutionBackend):
     options: CloudRunOptions
     confines = True
     runs_images = True
+    secret_source = SecretSource.SECRET_MANAGER
 
     def launch(self, request: LaunchRequest) -> Launch:
         name = self._job(request.job)
@@ -116,7 +127,11 @@ class CloudRunBackend(ExecutionBackend):
             raise LaunchError(f"{name}: {error}", not_accepted=_was_not_sent(error)) from error
         # https://cloud.google.com/run/docs/reference/rpc: the operation's metadata is the Execution.
         execution = operation.metadata
-        return Launch(execution=execution.name, image_digest=_digest(execution))
+        return Launch(
+            execution=execution.name,
+            image_digest=_digest(execution),
+            secrets=self._secrets_of(execution),
+        )
 
     def state(self, execution: str) -> ExecutionState:
         with _translated(execution):
@@ -148,10 +163,29 @@ class CloudRunBackend(ExecutionBackend):
                 return False  # it has ended
         return True
 
+    def refusals(self, needs: ImageNeeds) -> Iterator[str]:
+        yield from super().refusals(needs)
+        if needs.network is NetworkReach.NONE:
+            yield _(
+                "`network` is 'none', but on Cloud Run a validator gets its files over the network. Choose"
+                " 'platform' or 'internet'."
+            )
+        if needs.network is NetworkReach.PLATFORM and not self.options.custom_subnetwork:
+            yield _(
+                "`network` is 'platform', but this site has no subnetwork that keeps validators from the"
+                " internet. Choose 'internet', or ask its operator to set CUSTOM_VALIDATOR_SUBNETWORK."
+            )
+        if needs.secrets and needs.organisation not in self.options.secret_accounts:
+            text = _(
+                "`secrets`: this site has no account that reads secrets for organisation %(number)s. Ask"
+                " its operator to add it to CUSTOM_VALIDATOR_SECRET_ACCOUNTS."
+            )
+            yield text % {"number": needs.organisation}
+
     def prepare(self, job: JobDefinition) -> None:
         name = self._job(job.name)
-        parent, _, job_id = name.rpartition("/jobs/")
-        wanted = _job_of(job, account=self.options.custom_account)
+        parent, _sep, job_id = name.rpartition("/jobs/")
+        wanted = self._job_of(job)
         try:
             with _translated(name):
                 _connect(jobs())
@@ -191,10 +225,10 @@ class CloudRunBackend(ExecutionBackend):
             memory_mb=512,
             labels={},
         )
-        parent, _, job_id = self._job(definition.name).rpartition("/jobs/")
+        parent, _sep, job_id = self._job(definition.name).rpartition("/jobs/")
         request = run_v2.CreateJobRequest(
             parent=parent,
-            job=_job_of(definition, account=self.options.custom_account),
+            job=self._job_of(definition),
             job_id=job_id,
             validate_only=True,
         )
@@ -214,6 +248,43 @@ class CloudRunBackend(ExecutionBackend):
         options = self.options
         place = f"projects/{options.project}/locations/{options.region}"
         return f"{place}/jobs/{options.job_prefix}{job}"
+
+    def _job_of(self, job: JobDefinition) -> run_v2.Job:
+        """Return a job that starts its image once, as an account without rights to any file."""
+        account = self.options.custom_account
+        if job.secrets:
+            account = self.options.secret_accounts[job.organisation]
+        task = run_v2.TaskTemplate(
+            containers=[_container_of(job)],
+            max_retries=0,
+            timeout=Duration(seconds=job.timeout_seconds),
+            service_account=account,
+            vpc_access=self._vpc_access(job.network),
+        )
+        labels = dict(job.labels)
+        template = run_v2.ExecutionTemplate(task_count=1, template=task, labels=labels)
+        return run_v2.Job(labels=labels, template=template)
+
+    def _vpc_access(self, network: NetworkReach | None) -> run_v2.VpcAccess | None:
+        """Return the way of all traffic into the subnetwork, for jobs that must not reach the internet.
+
+        See https://cloud.google.com/run/docs/configuring/vpc-direct-vpc.
+        """
+        if network is not NetworkReach.PLATFORM:
+            return None
+        interface = run_v2.VpcAccess.NetworkInterface(subnetwork=self.options.custom_subnetwork)
+        return run_v2.VpcAccess(
+            egress=run_v2.VpcAccess.VpcEgress.ALL_TRAFFIC, network_interfaces=[interface]
+        )
+
+    def _secrets_of(self, execution: run_v2.Execution) -> dict[str, str]:
+        """Return the references of the secrets that an execution gets, by name."""
+        return {
+            variable.name: _reference(variable.value_source.secret_key_ref, self.options.project)
+            for container in execution.template.containers
+            for variable in container.env
+            if variable.value_source.secret_key_ref.secret
+        }
 
 
 def _connect(client: Any) -> None:
@@ -249,28 +320,36 @@ def _overrides(
     )
 
 
-def _job_of(job: JobDefinition, *, account: str) -> run_v2.Job:
-    """Return a job that starts its image once, as an account without rights of its own."""
+def _container_of(job: JobDefinition) -> run_v2.Container:
     limits = {"cpu": "2" if job.memory_mb > 2048 else "1", "memory": f"{max(512, job.memory_mb)}Mi"}
     environment = {
         "DEPLOYMENT_TARGET": "gcp",
         "PYTHONUNBUFFERED": "1",
         "VALIDATOR_VERSION": job.version,
     }
-    container = run_v2.Container(
+    plain = [run_v2.EnvVar(name=name, value=value) for name, value in environment.items()]
+    return run_v2.Container(
         image=job.image,
         resources=run_v2.ResourceRequirements(limits=limits),
-        env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()],
+        env=[*plain, *(_from_secret(*secret) for secret in job.secrets.items())],
     )
-    task = run_v2.TaskTemplate(
-        containers=[container],
-        max_retries=0,
-        timeout=Duration(seconds=job.timeout_seconds),
-        service_account=account,
-    )
-    labels = dict(job.labels)
-    template = run_v2.ExecutionTemplate(task_count=1, template=task, labels=labels)
-    return run_v2.Job(labels=labels, template=template)
+
+
+def _from_secret(name: str, reference: str) -> run_v2.EnvVar:
+    """Return a variable with the value of `projects/P/secrets/S/versions/N`.
+
+    https://cloud.google.com/run/docs/reference/rest/v2/Container#secretkeyselector: a secret of the
+    job's own project is given by its name alone.
+    """
+    parts = reference.split("/")
+    selector = run_v2.SecretKeySelector(secret=parts[3], version=parts[5])
+    return run_v2.EnvVar(name=name, value_source=run_v2.EnvVarSource(secret_key_ref=selector))
+
+
+def _reference(selector: run_v2.SecretKeySelector, project: str) -> str:
+    """Return the counterpart of `_from_secret`: Cloud Run may answer with the long name."""
+    secret = selector.secret.rpartition("/")[2]
+    return f"projects/{project}/secrets/{secret}/versions/{selector.version}"
 
 
 def _digest(execution: run_v2.Execution) -> str:

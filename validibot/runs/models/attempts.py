@@ -18,7 +18,8 @@ class Attempt(models.Model):
     `bundle_uri` is the folder that the execution may write to; `output_uri` the one object that
     counts as its output. Of the callback nonce only a keyed digest is kept. `execution` is the
     provider's name for it, `backend` the alias in EXECUTION_BACKENDS. `image` was asked for,
-    `image_digest` pins the one that was executed, where the provider tells.
+    `image_digest` pins the one that was executed, where the provider tells. `access` is what a custom
+    validator had beside its files, {network, secrets: {name: which value, or its reference}}.
 
     An attempt that ends while its execution may go on has `cancel_requested_at`; the sweep cancels
     the execution until `execution_ended_at` is known. `checked_at` is when the sweep last looked.
@@ -33,6 +34,7 @@ class Attempt(models.Model):
     backend = models.CharField(max_length=60, default="default")
     image = models.CharField(max_length=300, blank=True)
     image_digest = models.CharField(max_length=100, blank=True, default="")
+    access = models.JSONField(default=dict, blank=True, db_default={})
     execution = models.CharField(max_length=500, blank=True)
     nonce_digest = models.CharField(max_length=64)
     bundle_uri = models.CharField(max_length=1000)
@@ -94,13 +96,15 @@ class Attempt(models.Model):
 
 
 def with_images(step_runs: models.QuerySet[StepRun]) -> models.QuerySet[StepRun]:
-    """Annotate `image_digest` of the attempt that counts: the last one, or that of a retried run."""
+    """Annotate `image_digest` and `access` of the attempt that counts: the last, or of a retried run."""
     last = Attempt.objects.filter(step_run=models.OuterRef("pk")).order_by("-number")
     digest = models.Subquery(last.values("image_digest")[:1])
     executed_before = KT("taken_over__image_digest")
+    access = models.Subquery(last.values("access")[:1])
     text = models.TextField()
     return step_runs.annotate(
-        image_digest=Coalesce(digest, executed_before, models.Value(""), output_field=text)
+        image_digest=Coalesce(digest, executed_before, models.Value(""), output_field=text),
+        access=Coalesce(access, models.F("taken_over__access"), output_field=models.JSONField()),
     )
 
 

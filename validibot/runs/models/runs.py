@@ -211,7 +211,7 @@ class StepRun(models.Model):
     the step when the run was started: a later edit changes no result. So are `price`, in credits, and `weather`, the catalogue
     entry {name, location, files} that was chosen, or None. `rules` summarises the findings by rule
     (`validibot.runs.rules`); it is None until the step ends by a verdict. `taken_over` says where a step was
-    executed that a retry took over: {run, image_digest}. `starts` counts the workers that began the
+    executed that a retry took over: {run, image_digest, access}. `starts` counts the workers that began the
     step and did not let go of it, which means that they died.
     """
 

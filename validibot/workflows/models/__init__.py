@@ -20,6 +20,7 @@ from validibot.workflows.models.catalogue import (
     JobState,
     ValidatedModel,
     Validator,
+    ValidatorSecret,
     WeatherFile,
     WeatherUnknown,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "StepSeverity",
     "ValidatedModel",
     "Validator",
+    "ValidatorSecret",
     "VersionFrozen",
     "VersionPart",
     "WeatherFile",

@@ -10,7 +10,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from validators.sdk.manifest import NetworkReach
 from validibot.accounts.models import Organisation
+from validibot.core.sealing import seal, unseal
 from validibot.workflows import checks
 
 # The type of a resource port that takes weather (validator.toml).
@@ -29,9 +31,19 @@ class ValidatedModel(models.Model):
         super().save(*args, **kwargs)
 
 
+# Networks of validators, as pages name them.
+NETWORKS = {
+    "": _("what this site gives all validators"),
+    NetworkReach.NONE.value: _("nothing"),
+    NetworkReach.PLATFORM.value: _("this platform only"),
+    NetworkReach.INTERNET.value: _("the internet"),
+}
+
+
 class JobState(models.TextChoices):
     """The state of the job with which the provider runs a custom validator."""
 
+    INCOMPLETE = "incomplete", _("Secrets missing")
     PENDING = "pending", _("Being prepared")
     READY = "ready", _("Ready")
     REFUSED = "refused", _("Refused")
@@ -55,7 +67,9 @@ class Validator(ValidatedModel):
 
     `engine` names an in-process engine; a container validator has `image` and `job` instead.
     A custom validator belongs to its `organisation`; `roles` may give it to steps (none: all authors),
-    and `job_state` says whether the provider has its job. All else of it never changes.
+    and `job_state` says whether the provider has its job. All else of it never changes. `network` is
+    what it may reach ("": what the site gives all validators), and `secrets` are those that it needs,
+    [{name, title, description}]; their values are `ValidatorSecret`s.
     `settings_json` is the JSON Schema of its settings, "" if its type has a model.
     JSON fields hold the manifest's tables in its shape: `accepts` [{extension, mime_type}],
     `ports` [{port_key, role|type, name, channel, required, extensions, default}], `outputs`
@@ -88,6 +102,10 @@ class Validator(ValidatedModel):
     # A text, because PostgreSQL would lose the order of the settings.
     settings_json = models.TextField(blank=True, default="", db_default="")
     roles = models.JSONField(default=list, blank=True, db_default=[])
+    network = models.CharField(
+        max_length=10, blank=True, choices=NETWORKS, default="", db_default=""
+    )
+    secrets = models.JSONField(default=list, blank=True, db_default=[])
     job_state = models.CharField(
         max_length=10, choices=JobState, default=JobState.READY, db_default=JobState.READY
     )
@@ -144,6 +162,16 @@ class Validator(ValidatedModel):
         return self.organisation_id is not None
 
     @property
+    def network_reach(self) -> NetworkReach | None:
+        """The network of a custom validator; None for that which the site gives all validators."""
+        return NetworkReach(self.network) if self.network else None
+
+    @property
+    def secret_names(self) -> list[str]:
+        """The names of the secrets that it needs."""
+        return [secret["name"] for secret in self.secrets]
+
+    @property
     def in_process(self) -> bool:
         return bool(self.engine)
 
@@ -167,6 +195,46 @@ class Validator(ValidatedModel):
     @property
     def takes_weather(self) -> bool:
         return any(port.get("type") == WEATHER_TYPE for port in self.ports)
+
+
+class ValidatorSecret(models.Model):
+    """A secret of one version of a custom validator, for its image and no other.
+
+    `sealed_value` is the value, encrypted (see `core.sealing`), or `reference` names a version of a
+    secret in Secret Manager. `number` counts the changes, so that a run can say what it used.
+    """
+
+    validator = models.ForeignKey(
+        Validator, on_delete=models.CASCADE, related_name="secret_values", db_index=False
+    )
+    name = models.CharField(max_length=64)
+    sealed_value = models.TextField(blank=True, editable=False)
+    reference = models.CharField(max_length=400, blank=True)
+    number = models.PositiveIntegerField(default=1)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["validator", "name"], name="validator_secret_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.label}"
+
+    @property
+    def value(self) -> str:
+        """The value, or "". Raises SealBroken."""
+        return unseal(self.sealed_value) if self.sealed_value else ""
+
+    @value.setter
+    def value(self, value: str) -> None:
+        self.sealed_value = seal(value) if value else ""
+
+    @property
+    def label(self) -> str:
+        """The part that may be shown: its reference, or the number of its value."""
+        return self.reference or f"value {self.number}"
 
 
 class WeatherUnknown(Exception):

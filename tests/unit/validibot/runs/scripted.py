@@ -34,6 +34,7 @@ class ScriptedProvider:
         self.phase = Phase.RUNNING
         self.found = Phase.ABSENT
         self.message = ""
+        self.secrets: dict[str, str] = {}
         self.unavailable = False
 
     @property
@@ -59,6 +60,7 @@ class ScriptedBackend(ExecutionBackend):
 
     options_class: ClassVar[type[BackendOptions]] = ScriptedOptions
     options: ScriptedOptions
+    runs_images = True
 
     @property
     def provider(self) -> ScriptedProvider:
@@ -68,7 +70,7 @@ class ScriptedBackend(ExecutionBackend):
         self.provider.requests.append(request)
         if self.provider.refusal:
             raise self.provider.refusal
-        return Launch(execution="execution-1")
+        return Launch(execution="execution-1", secrets=self.provider.secrets)
 
     def state(self, execution: str) -> ExecutionState:
         if self.provider.unavailable:

@@ -89,7 +89,8 @@ def test_results_of_a_retry_survive_the_deletion_of_its_run(failed: Run, user: U
 
 
 def test_evidence_of_a_retry_names_the_run_that_executed_a_step(failed: Run, user: User) -> None:
-    failed.steps.filter(order=1).update(taken_over={"run": "0", "image_digest": "sha256:1"})
+    before = {"run": "0", "image_digest": "sha256:1", "access": {"network": "none"}}
+    failed.steps.filter(order=1).update(taken_over=before)
     run = retried(failed, user)
     cancel_run(run.pk, actor="ada")
 
@@ -97,6 +98,7 @@ def test_evidence_of_a_retry_names_the_run_that_executed_a_step(failed: Run, use
     assert contents["retry_of"] == str(failed.pk)
     first, second = contents["steps"]
     assert (first["taken_over_from"], first["image_digest"]) == ("0", "sha256:1")
+    assert first["network"] == "none"
     assert "taken_over_from" not in second
 
 

@@ -1,5 +1,6 @@
 """Custom validators: what may be registered, who sees it, and the settings of its steps."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from tests.factories import (
     WorkflowFactory,
 )
 from validibot.accounts.models import AuditEntry, Organisation, Role
-from validibot.runs.backends.base import JobDefinition, JobRefused, StateUnavailable
+from validibot.runs.backends.base import ImageNeeds, JobDefinition, JobRefused, StateUnavailable
+from validibot.runs.grants import refusals
 from validibot.runs.registration import prepare_validator, request_preparation
 from validibot.web.editor.config_schema import SettingKind, settings_of
 from validibot.workflows.catalogue import sync_validators
 from validibot.workflows.checks import config_problems
 from validibot.workflows.custom_validators import register, set_archived, set_roles
 from validibot.workflows.models import JobState, Validator
+from validibot.workflows.validator_secrets import SecretSource
 
 pytestmark = pytest.mark.django_db
 
@@ -40,8 +43,8 @@ def organisation() -> Organisation:
 
 def registered(organisation: Organisation, *, version: str = "1.0.0", **changes: Any) -> Validator:
     text = MANIFEST.replace('"1.0.0"', f'"{version}"')
-    given: dict[str, Any] = {"manifest": text, "image": IMAGE, "roles": []} | changes
-    return register(organisation, **given)
+    given: dict[str, Any] = {"manifest": text, "image": IMAGE, "roles": [], "refusals": refusals}
+    return register(organisation, **given | changes)
 
 
 def ready(organisation: Organisation, **changes: Any) -> Validator:
@@ -82,7 +85,7 @@ def test_bad_manifest_is_refused_with_its_place(
 ) -> None:
     assert old in MANIFEST
     with pytest.raises(ValidationError, match=message) as refused:
-        register(organisation, manifest=MANIFEST.replace(old, new, 1), image=IMAGE, roles=[])
+        registered(organisation, manifest=MANIFEST.replace(old, new, 1))
 
     assert set(refused.value.message_dict) == {"manifest"}
     assert not Validator.objects.exists()
@@ -194,10 +197,15 @@ class PreparingBackend:
     """A backend that keeps the jobs it was asked for, or fails."""
 
     runs_images = True
+    secret_source = SecretSource.SECRET_MANAGER
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
         self.jobs: list[JobDefinition] = []
+        self.refused: list[str] = []
+
+    def refusals(self, needs: ImageNeeds) -> Iterator[str]:
+        yield from self.refused
 
     def prepare(self, job: JobDefinition) -> None:
         if self.failure:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning as CheckWarning
+from django.utils.translation import gettext as _
 from pydantic import Field
 from validibot_shared.validations.envelopes import ValidationInputEnvelope
 
@@ -26,11 +27,13 @@ from containers import (
     ImageMissing,
     Network,
 )
+from validators.sdk.manifest import NetworkReach
 from validibot.core.storage import StorageError
 from validibot.runs.backends.base import (
     BackendOptions,
     ExecutionBackend,
     ExecutionState,
+    ImageNeeds,
     JobDefinition,
     JobRefused,
     Launch,
@@ -51,6 +54,11 @@ from validibot.runs.backends.docker.watch import (
 # Host name of this machine inside containers.
 HOST = "host.docker.internal"
 _DIGEST = "io.validibot.image-digest"
+# Variables that are of use only where their receiver can be reached.
+_REACHED_FROM = {
+    "WORKER_API_KEY": (Network.CALLBACK, Network.OPEN),
+    "SENTRY_DSN": (Network.OPEN,),
+}
 _NAME = re.compile(r"attempt-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 
 
@@ -76,6 +84,7 @@ class DockerOptions(BackendOptions):
     the most that a container gets, `output_mb` the most that it may write. `user` (`uid:gid`) runs in
     the container; by default the user of the image, unless that is root. `environ` are further
     variables. `owner` marks our containers on the engine.
+    A custom validator gets the network that it asks for, and never more than `network`.
     """
 
     network: Annotated[Network, Field(strict=False)] = Network.CALLBACK
@@ -104,6 +113,18 @@ class DockerBackend(ExecutionBackend):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self.posts_callbacks = self.options.network is not Network.NONE
+
+    def refusals(self, needs: ImageNeeds) -> Iterator[str]:
+        yield from super().refusals(needs)
+        if needs.network is NetworkReach.INTERNET and self.options.network is not Network.OPEN:
+            text = _(
+                "`network` is 'internet', but containers of this site have the network %(network)s. Choose"
+                " 'platform' or 'none', or ask its operator to set CONTAINER_NETWORK=open."
+            )
+            yield text % {"network": repr(str(self.options.network))}
+
+    def calls_back(self, network: NetworkReach | None) -> bool:
+        return self._network(network) is not Network.NONE
 
     def launch(self, request: LaunchRequest) -> Launch:
         not_accepted = True
@@ -195,11 +216,13 @@ class DockerBackend(ExecutionBackend):
         bundle = files.bundle_of(request.input_uri)
         files.allow_writes(bundle, user)
         memory_mb = min(request.memory_mb, options.memory_mb)
+        network = self._network(request.network)
         return ContainerSpec(
             name=_name(str(request.attempt_id)),
             image=image,
             env={
-                **options.environ,
+                **request.secrets,
+                **self._environ(network),
                 "VALIDIBOT_INPUT_URI": request.input_uri,
                 "VALIDIBOT_OUTPUT_URI": request.output_uri,
                 "VALIDIBOT_RUN_ID": str(request.run_id),
@@ -211,16 +234,39 @@ class DockerBackend(ExecutionBackend):
             memory_bytes=memory_mb * 2**20,
             cpus=options.cpus,
             user=user,
-            network=options.network,
-            network_name=options.network_name,
+            network=network,
+            network_name=options.network_name if network is options.network else "",
             mounts=files.mounts(envelope, request.input_uri),
-            hosts=self._hosts(envelope),
+            hosts=self._hosts(envelope, network),
         )
 
-    def _hosts(self, envelope: ValidationInputEnvelope) -> dict[str, str]:
+    def _network(self, wanted: NetworkReach | None) -> Network:
+        """Return the network of a container: what is wanted, and at most what the site gives.
+
+        Without a network the platform is reached all the same: files are mounted, and the end of the
+        container is its answer.
+        """
+        usual = self.options.network
+        if wanted is NetworkReach.NONE:
+            return Network.NONE
+        if wanted is NetworkReach.PLATFORM and usual is Network.OPEN:
+            return Network.CALLBACK
+        return usual
+
+    def _environ(self, network: Network) -> dict[str, str]:
+        """Return the further variables, without those that are of no use on this network."""
+        return {
+            name: value
+            for name, value in self.options.environ.items()
+            if network in _REACHED_FROM.get(name, Network)
+        }
+
+    def _hosts(self, envelope: ValidationInputEnvelope, network: Network) -> dict[str, str]:
         """Return the address for the worker's host name, if that must be this machine."""
         host = urlsplit(str(envelope.context.callback_url or "")).hostname or ""
-        inside = self.options.network is Network.CALLBACK and not self.options.network_name
+        inside = network is Network.CALLBACK and not (
+            self.options.network_name and network is self.options.network
+        )
         if host == HOST or (inside and host and not _is_address(host)):
             return {host: self._engine.callback_network().gateway}
         return {}

@@ -66,6 +66,9 @@ class Watch:
                 self.container.remove()
 
     def _log(self, line: str) -> None:
+        # A secret may be part of another one.
+        for secret in sorted(self.request.secrets.values(), key=len, reverse=True):
+            line = line.replace(secret, "***")
         logger.info("validator: %s", line)
 
     def _limit(self, ended: threading.Event) -> None:

@@ -16,8 +16,6 @@ from validibot.core.storage.capability import StorageCapability
 from validibot.runs.backends import cloud_run
 from validibot.runs.backends.base import (
     ExecutionState,
-    JobDefinition,
-    JobRefused,
     Launch,
     LaunchError,
     LaunchRequest,
@@ -41,35 +39,6 @@ REQUEST = LaunchRequest(
     timeout_seconds=77,
     memory_mb=64,
 )
-
-JOB = JobDefinition(
-    name="custom-7",
-    image="r/i@sha256:2",
-    version="1.0.0",
-    timeout_seconds=60,
-    memory_mb=256,
-    labels={"a": "b"},
-)
-
-
-class CreatedJobs:
-    """Client that keeps the jobs that are made, or refuses as a test wants."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.made: list[dict[str, Any]] = []
-
-    def create_job(self, **call: Any) -> Any:
-        if self.errors:
-            raise self.errors.pop(0)
-        return self._make(call)
-
-    def update_job(self, **call: Any) -> Any:
-        return self._make(call)
-
-    def _make(self, call: dict[str, Any]) -> Any:
-        self.made.append(call)
-        return SimpleNamespace(result=lambda timeout: None)
 
 
 class Jobs:
@@ -325,49 +294,3 @@ def test_memory_limit_message_means_out_of_memory() -> None:
     state = cloud_run._state(execution(STATES.CONDITION_FAILED, message))
 
     assert (state.phase, state.out_of_memory, state.message) == (Phase.FAILED, True, message)
-
-
-def prepare(monkeypatch: pytest.MonkeyPatch, maker: CreatedJobs) -> None:
-    monkeypatch.setattr(cloud_run, "_connect", {maker: None}.__getitem__)
-    monkeypatch.setattr(cloud_run, "jobs", lambda: maker)
-    options = {"project": "p", "region": "r", "job_prefix": "s-", "custom_account": "custom@p"}
-    CloudRunBackend("default", {"OPTIONS": options}).prepare(JOB)
-
-
-def test_job_of_custom_validator_runs_once_as_its_own_account(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    maker = CreatedJobs()
-
-    prepare(monkeypatch, maker)
-
-    [call] = maker.made
-    task = call["job"].template.template
-    assert (call["parent"], call["job_id"]) == ("projects/p/locations/r", "s-custom-7")
-    assert (task.service_account, task.max_retries) == ("custom@p", 0)
-    assert task.containers[0].image == JOB.image
-    assert dict(task.containers[0].resources.limits) == {"cpu": "1", "memory": "512Mi"}
-    assert task.timeout.total_seconds() == 60
-
-
-def test_job_that_exists_is_made_the_wanted_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    maker = CreatedJobs(exceptions.AlreadyExists("exists"))
-
-    prepare(monkeypatch, maker)
-
-    assert [call["job"].name for call in maker.made] == ["projects/p/locations/r/jobs/s-custom-7"]
-
-
-@pytest.mark.parametrize(
-    ("error", "raised"),
-    [
-        (exceptions.InvalidArgument("no such image"), JobRefused),
-        (exceptions.Forbidden("not allowed"), JobRefused),
-        (exceptions.ServiceUnavailable("down"), StateUnavailable),
-    ],
-)
-def test_refused_job_differs_from_an_outage(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]
-) -> None:
-    with pytest.raises(raised):
-        prepare(monkeypatch, CreatedJobs(error))

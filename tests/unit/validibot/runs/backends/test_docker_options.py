@@ -1,13 +1,16 @@
 """OPTIONS of the Docker backend."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from containers import ContainerEngine, EngineUnavailable
+from containers import ContainerEngine, EngineUnavailable, Network
+from validators.sdk.manifest import NetworkReach
 from validibot.runs.backends import check_backends, get_backend
+from validibot.runs.backends.base import ImageNeeds
+from validibot.runs.backends.docker import DockerBackend
 from validibot.runs.backends.docker.backend import DockerOptions
 
 
@@ -101,9 +104,44 @@ def test_default_owner_depends_on_data_root(settings: Settings) -> None:
     assert DockerOptions().owner != one
 
 
-def test_callbacks_need_a_network(settings: Settings) -> None:
-    configure(settings, network="none")
-    assert not get_backend().posts_callbacks
+NONE, PLATFORM, INTERNET = NetworkReach
 
-    configure(settings)
-    assert get_backend().posts_callbacks
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "network"),
+    [
+        ("callback", None, "callback"),
+        ("none", PLATFORM, "none"),
+        ("open", PLATFORM, "callback"),
+        ("open", INTERNET, "open"),
+        ("open", NONE, "none"),
+        ("callback", INTERNET, ""),
+        ("none", INTERNET, ""),
+    ],
+)
+def test_container_gets_the_wanted_network_or_is_refused(
+    settings: Settings, given: str, wanted: NetworkReach | None, network: str
+) -> None:
+    environ = {"WORKER_API_KEY": "k", "SENTRY_DSN": "d", "OTHER": "o"}
+    configure(settings, network=given, environ=environ)
+    backend = cast("DockerBackend", get_backend())
+
+    refused = [*backend.refusals(ImageNeeds(organisation="1", network=wanted))]
+
+    assert [text.split(",")[0] for text in refused] == (
+        [] if network else ["`network` is 'internet'"]
+    )
+    if network:
+        assert backend._network(wanted) == network
+        assert backend.calls_back(wanted) == (network != "none")
+        kept = {"none": {"OTHER"}, "callback": {"OTHER", "WORKER_API_KEY"}}
+        assert {*backend._environ(Network(network))} == kept.get(network, {*environ})
+
+
+@pytest.mark.parametrize("name", ["subprocess.SubprocessBackend", "mock.MockBackend"])
+def test_only_backends_of_images_take_custom_validators(settings: Settings, name: str) -> None:
+    settings.EXECUTION_BACKENDS = {"default": {"BACKEND": f"validibot.runs.backends.{name}"}}
+
+    refused = [*get_backend().refusals(ImageNeeds(organisation="1", network=NONE, secrets=["A"]))]
+
+    assert bool(refused) == name.startswith("subprocess")
