@@ -57,7 +57,7 @@ def run(
     )
     try:
         container.start()
-        code = container.wait(timeout=90)["StatusCode"]
+        code = container.wait(timeout=300)["StatusCode"]
         log = container.logs().decode(errors="replace")
     finally:
         container.remove(force=True, v=True)

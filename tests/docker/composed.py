@@ -69,7 +69,7 @@ class Composed(Stack):
                 yield up
             finally:
                 up.send_signal(signal.SIGINT)
-                up.wait(60)
+                up.wait(300)
 
     def remove(self) -> None:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from containers import ContainerEngine
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from validibot.runs.backends.docker import backend as docker_backend
 from validibot.runs.execute import execute
 from validibot.runs.models import Attempt, Run
@@ -105,7 +105,7 @@ def deployment(
     yield made
     for thread in threading.enumerate():
         if thread.name.startswith("attempt-"):
-            thread.join(20)
+            thread.join(LIMIT)
     left = made.containers()
     made.engine.clear()
     made.engine.close()

@@ -18,7 +18,7 @@ from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests import engine as engines, guardian
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 API_KEY = f"vbk_1_{'1' * 32}_{'2' * 64}"
 _HEALTHY_WITHIN = 60.0
@@ -79,7 +79,7 @@ class Server:
 
     def ended(self, *, since: float) -> tuple[int, float]:
         """Return the exit code and the seconds until the exit."""
-        code = int(self.container.wait(timeout=120)["StatusCode"])
+        code = int(self.container.wait(timeout=300)["StatusCode"])
         return code, time.monotonic() - since
 
     def cpu_seconds(self) -> float:
@@ -115,7 +115,7 @@ class ProductionDeployment:
             self.image, command, detach=True, labels=guardian.labels(), **options
         )
         try:
-            code = int(container.wait(timeout=100)["StatusCode"])
+            code = int(container.wait(timeout=300)["StatusCode"])
             return EndedCommand(code, container.logs().decode())
         finally:
             container.remove(force=True)
@@ -167,7 +167,7 @@ def api(server: Server) -> httpx.Client:
     return httpx.Client(
         base_url=f"{server.url}/api/v1/orgs/demo/",
         headers={"Authorization": f"Bearer {API_KEY}", "X-Forwarded-Proto": "https"},
-        timeout=60,
+        timeout=2 * LIMIT,
     )
 
 

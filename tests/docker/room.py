@@ -13,6 +13,7 @@ import pytest
 
 from containers import Container, ContainerEngine, ContainerExit, ContainerSpec
 from tests import engine as engines
+from tests.waiting import LIMIT
 
 PYTHON = "python:3.13-slim-trixie"
 MIB = 2**20
@@ -94,4 +95,4 @@ def until_it_says(container: Container, wanted: str) -> None:
 
     follow = threading.Thread(target=container.follow, args=(hear,), kwargs={"max_bytes": MIB})
     follow.start()
-    assert said.wait(20), f"The container never wrote {wanted}"
+    assert said.wait(LIMIT), f"The container never wrote {wanted}"

@@ -37,7 +37,7 @@ def test_postgres_image_without_password_fails(engine: DockerClient) -> None:
         "postgres:17", detach=True, network_mode="none", labels=guardian.labels()
     )
     try:
-        assert container.wait(timeout=60)["StatusCode"] != 0
+        assert container.wait(timeout=300)["StatusCode"] != 0
         assert b"POSTGRES_PASSWORD" in container.logs()
     finally:
         container.remove(force=True, v=True)

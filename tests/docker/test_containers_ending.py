@@ -6,6 +6,7 @@ import pytest
 
 from containers import ContainerExit
 from tests.docker.room import MIB, Room, log_of, room, until_it_says
+from tests.waiting import LIMIT
 
 __all__ = ["room"]
 
@@ -96,7 +97,7 @@ def test_sigterm_handler_decides_exit_code(room: Room) -> None:
     """
     with room.running(polite) as container:
         until_it_says(container, "ready")
-        container.terminate(grace=10)
+        container.terminate(grace=LIMIT)
 
         assert container.wait() == ContainerExit(code=7, terminated=True)
 
@@ -112,7 +113,7 @@ def test_ignored_sigterm_is_followed_by_sigkill(room: Room) -> None:
 def test_terminate_after_exit_does_nothing(room: Room) -> None:
     with room.running("pass") as container:
         container.wait()
-        container.terminate(grace=10)
+        container.terminate(grace=LIMIT)
 
         assert container.wait() == ContainerExit()
 
@@ -120,7 +121,7 @@ def test_terminate_after_exit_does_nothing(room: Room) -> None:
 def test_exit_is_none_while_running(room: Room) -> None:
     with room.running("import time; time.sleep(60)") as container:
         assert container.exit() is None
-        container.terminate(grace=5)
+        container.terminate(grace=LIMIT)
         assert container.exit() == ContainerExit(signal=15, terminated=True)
 
 
@@ -130,7 +131,7 @@ def test_removed_container_is_lost(room: Room) -> None:
         wait = threading.Thread(target=lambda: waiting.append(container.wait()))
         wait.start()
         room.api.remove_container(container.id, force=True)
-        wait.join(20)
+        wait.join(LIMIT)
 
     assert waiting == [ContainerExit(lost=True)]
 

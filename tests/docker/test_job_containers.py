@@ -108,13 +108,13 @@ def test_missing_image_error_names_build_command(jobs: Jobs) -> None:
 
 ASK = """
     import os, urllib.request
-    def ask(port, path):
+    def ask(port, path, seconds=60):
         host = os.environ["GCE_METADATA_HOST"].partition(":")[0]
         url = f"http://{host}:{port}/computeMetadata/v1/instance/service-accounts/{path}"
         request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            return direct.open(request, timeout=2).read().decode().strip()
+            return direct.open(request, timeout=seconds).read().decode().strip()
         except OSError as error:
             return type(error).__name__
     own = os.environ["GCE_METADATA_HOST"].partition(":")[2]
@@ -126,7 +126,7 @@ def test_metadata_server_gives_own_identity_only(jobs: Jobs) -> None:
     source = f"""{ASK}
     print(ask(own, "default/email"))
     print(ask(own, "web@validibot-local.iam.gserviceaccount.com/email"))
-    print(ask({ports["web"]}, "default/email"))
+    print(ask({ports["web"]}, "default/email", seconds=2))
     """
     execution = jobs.run(source)
 
@@ -140,7 +140,7 @@ def test_metadata_port_of_containers_refuses_other_callers(jobs: Jobs) -> None:
         import urllib.request
         url = "http://{host}/computeMetadata/v1/instance/service-accounts/default/email"
         request = urllib.request.Request(url, headers={{"Metadata-Flavor": "Google"}})
-        print(urllib.request.urlopen(request, timeout=5).read())
+        print(urllib.request.urlopen(request, timeout=60).read())
     """
     other_container = jobs.api.create_container(
         IMAGE,
@@ -163,7 +163,7 @@ def test_proxy_reaches_emulated_cloud_only(jobs: Jobs) -> None:
             request = urllib.request.Request(url)
             request.set_proxy(os.environ["https_proxy"].removeprefix("http://"), request.type)
             try:
-                urllib.request.urlopen(request, timeout=5)
+                urllib.request.urlopen(request, timeout=60)
             except OSError as error:
                 print(error)
     """

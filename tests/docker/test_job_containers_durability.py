@@ -91,7 +91,7 @@ def start(folder: Path, *options: str, **further: Any) -> subprocess.Popen[bytes
 def refusal(folder: Path, *options: str, **variables: str) -> str:
     """Start an emulated cloud with invalid options; return its error message."""
     with start(folder, *options, variables=variables, stderr=subprocess.PIPE) as process:
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 2
     return said.decode()
 
@@ -175,7 +175,7 @@ def test_graceful_stop_removes_containers_and_keeps_state(stack: Stack) -> None:
     with stack.running() as (process, url):
         execution = launch(stack, url)
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=300) == 0
     assert stack.containers() == []
     assert stack.api.networks(filters=mine) == []
     assert not stack.api.volumes(filters=mine)["Volumes"]

@@ -18,6 +18,7 @@ from devenv.gcp.intercept.endpoints import listen
 from tests import engine as engines
 from tests.docker.jobs import ACCOUNT, Jobs, cloud_of, jobs
 from tests.docker.test_job_containers import ASK
+from tests.waiting import LIMIT
 
 __all__ = ["jobs"]
 
@@ -84,7 +85,7 @@ def test_proxy_refuses_metadata_ports_to_jobs(jobs: Jobs) -> None:
             import os
             request.set_proxy(os.environ["http_proxy"].removeprefix("http://"), "http")
             try:
-                print(urllib.request.urlopen(request, timeout=5).read())
+                print(urllib.request.urlopen(request, timeout=60).read())
             except OSError as error:
                 print(error.code)
     """
@@ -96,7 +97,7 @@ def test_jobs_on_host_have_own_ports_in_network(network: tuple[str, str], tmp_pa
     with cloud_of(tmp_path, CloudPlace(jobs="docker", network=network[0])):
         doors = json.loads((tmp_path / "endpoints.json").read_text())["jobs"]
         for port in doors.values():
-            socket.create_connection((network[1], port), timeout=2).close()
+            socket.create_connection((network[1], port), timeout=LIMIT).close()
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port), timeout=2)
 

@@ -59,11 +59,11 @@ def test_service_runs_in_a_container(docker_cloud: Cloud) -> None:
         operation: Any = services.create_service(
             parent=PLACE, service=service, service_id="contained"
         )
-        made = operation.result(timeout=60)
+        made = operation.result(timeout=300)
         trusted = ssl.create_default_context(cafile=str(docker_cloud.bundle))
         with httpx.Client(proxy=docker_cloud.proxy_url, verify=trusted) as client:
             told = json.loads(client.get(made.uri).text)
         deleted: Any = services.delete_service(name=made.name)
-        deleted.result(timeout=60)
+        deleted.result(timeout=300)
 
     assert told == {"email": ACCOUNT, "port": "8080", "secret": "s3cret"}
