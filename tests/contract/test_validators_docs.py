@@ -10,10 +10,14 @@ ROOT = Path(__file__).parents[2]
 def test_commands_of_docs_page_work(tmp_path: Path) -> None:
     (tmp_path / "validators").symlink_to(ROOT / "validators")
 
-    done = pages.execute(
-        "docs/validators.md",
-        environ={"HOME": str(tmp_path), "PYTHONPATH": "."},
+    done = pages.run(
+        pages.commands("docs/validators.md"),
         folder=tmp_path,
+        environ={
+            "HOME": str(tmp_path),
+            "PATH": pages.path_of_forks(tmp_path / "bin"),
+            "PYTHONPATH": ".",
+        },
     )
 
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import pages
+from tests.flows.identity import BUCKET, FlowIdentity
 from tests.flows.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -19,15 +20,6 @@ import os
 host = os.environ["GCE_METADATA_HOST"]
 request.full_url = request.full_url.replace("metadata.google.internal", host)
 print(urllib.request.urlopen(request).read().decode())
-"""
-
-_OBJECTS = """
-import sys
-from google.cloud import storage
-for name in sys.argv[1:]:
-    storage.Client().bucket("validibot-local").blob(name).upload_from_string("text")
-for blob in storage.Client().list_blobs("validibot-local"):
-    print(blob.name)
 """
 
 
@@ -49,21 +41,26 @@ def test_commands_of_page_work_and_restore_data(stack: Stack, tmp_path: Path) ->
     environ = stack.environ(PATH=pages.path_of_forks(tmp_path / "bin"))
     before, load, after = pages.commands("docs/commands.md").partition("devenv snapshot load")
 
-    def objects(*added: str) -> set[str]:
-        done = stack.devenv("run", "--", sys.executable, "-c", _OBJECTS, *added)
-        return {"kept", "added"} & set(done.stdout.splitlines())
+    worker = FlowIdentity(stack, "worker")
+
+    def objects() -> set[str]:
+        url = f"https://storage.googleapis.com/storage/v1/b/{BUCKET}/o"
+        found = worker.get(url, prefix="commands/").json().get("items", [])
+        return {each["name"] for each in found}
 
     slug, sample = "meter-readings-schema", stack.sample("meter-readings-schema")
     kept = stack.run(slug, sample)
-    objects("kept")
+    worker.write(f"gs://{BUCKET}/commands/kept", b"text")
     first = pages.run(before, folder=stack.root, environ=environ)
-    lost, more = stack.run(slug, sample), objects("added")
+    lost = stack.run(slug, sample)
+    worker.write(f"gs://{BUCKET}/commands/added", b"text")
+    more = objects()
     second = pages.run(load + after, folder=stack.root, environ=environ)
 
     assert (first.returncode, second.returncode) == (0, 0), (first.stderr + second.stderr)[-3000:]
     assert "1 row" in first.stdout
     assert "APP_ROLE=web\n" in (stack.root / ".devenv" / "web.env").read_text()
-    assert (more, objects()) == ({"kept", "added"}, {"kept"})
+    assert (more, objects()) == ({"commands/kept", "commands/added"}, {"commands/kept"})
     assert stack.get_run(kept["id"])["result"] == kept["result"]
     assert stack.api.get(f"runs/{lost['id']}/").status_code == 404
     assert stack.run(slug, sample)["result"] == kept["result"]

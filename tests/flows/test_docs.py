@@ -1,10 +1,12 @@
 """The commands of the API page are executed."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import pages
+from tests.checkout import ROOT
 from tests.flows.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -20,6 +22,8 @@ def test_commands_of_api_page_work(stack: Stack, tmp_path: Path) -> None:
         "VALIDIBOT_POLL_INTERVAL": "1",
     }
 
-    done = pages.execute("docs/api.md", environ=environ)
+    script = pages.commands("docs/api.md").replace("wait=30", "wait=60")
+    environ |= {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    done = pages.run(script, folder=ROOT, environ=environ)
 
     assert done.returncode == 0, done.stderr[-3000:]

@@ -51,19 +51,19 @@ class Diary:
         return [name for name, changed, _ in self.changes if changed is state]
 
     async def until_line(self, line: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while line not in self.lines:
                 self.news.clear()
                 await self.news.wait()
 
     async def until_reload(self, name: str, failure: str, *, times: int = 1) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.reloads.count((name, failure)) < times:
                 self.news.clear()
                 await self.news.wait()
 
     async def until(self, name: str, state: RunnerState, *, times: int = 1) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.order(state).count(name) < times:
                 self.news.clear()
                 await self.news.wait()

@@ -53,7 +53,7 @@ def seen_by_both(
         slug = find(stem, taken)
         if first:
             first.pop()
-            barrier.wait(5)
+            barrier.wait(60)
         return slug
 
     return late

@@ -18,7 +18,7 @@ def test_concurrent_requests_with_one_key_start_one_run(alice: Api, people: Work
 
     def launch(_: int) -> Any:
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             return alice.launch(b'{"name": "Ada"}', **{"Idempotency-Key": "k"})
         finally:
             connection.close()

@@ -38,12 +38,12 @@ class Time:
 
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
         self.asked.append(seconds)
-        assert self._passes.wait(10)
+        assert self._passes.wait(60)
         return stopped.is_set()
 
     def let_pass(self) -> None:
         self._passes.set()
-        assert containers.join(10)
+        assert containers.join(60)
 
 
 @pytest.fixture

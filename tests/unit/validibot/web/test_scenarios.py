@@ -76,7 +76,7 @@ def test_sample_takes_a_scenario(client: Client, page: str, step: Step) -> None:
 
     client.post(f"{page}samples/{sample.pk}/launch/", {"scenario": "crash"})
 
-    assert containers.join(10)
+    assert containers.join(60)
     run = Run.objects.get()
     assert (run.scenario, run.source, run.result) == ("crash", "LAUNCH_PAGE", "ERROR")
 

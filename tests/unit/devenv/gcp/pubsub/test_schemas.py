@@ -260,7 +260,7 @@ async def test_definition_is_parsed_while_other_calls_go_on(
     pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others_went_on = threading.Event()
-    monkeypatch.setattr(schemas, "_parsed", lambda *_: others_went_on.wait(timeout=20))
+    monkeypatch.setattr(schemas, "_parsed", lambda *_: others_went_on.wait(timeout=60))
     request = schemas.types.ValidateSchemaRequest.pb()(parent="projects/p")
     request.schema.type_, request.schema.definition = 1, PROTO
     rpcs = {each.method.rpartition("/")[2]: each for each in pubsub.service.rpcs()}

@@ -52,7 +52,7 @@ def log_of(data: Path) -> str:
 
 async def eventually[T](look: Callable[[], T]) -> T:
     """Return what `look` finds, as soon as it finds something."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := look()):  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.01)
     return found

@@ -57,7 +57,7 @@ class FakeContainer:
             on_line(line[:max_bytes])
 
     def wait(self) -> ContainerExit:
-        assert self._end.wait(10)
+        assert self._end.wait(60)
         assert self.ended
         return self.ended
 
