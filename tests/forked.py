@@ -142,10 +142,13 @@ def _ours() -> ForkServer:
 
 
 def python(
-    *arguments: str, environ: Mapping[str, str], folder: Path = ROOT
+    *arguments: str, environ: Mapping[str, str], folder: Path = ROOT, text: str = ""
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `python -c CODE`, `-m MODULE …` or `SCRIPT …` in a folder with these variables only."""
-    return _ours().run(*arguments, environ=environ, folder=folder)
+    """Run `python -c CODE`, `-m MODULE …` or `SCRIPT …` in a folder with these variables only.
+
+    It reads `text`.
+    """
+    return _ours().run(*arguments, environ=environ, folder=folder, text=text)
 
 
 def start(*arguments: str, environ: Mapping[str, str], output: IO[bytes]) -> Fork:

@@ -112,5 +112,3 @@ def test_keys_are_created_copied_and_rotated(visitor: Page, stack: Stack) -> Non
     check_page(visitor, "service-keys-rotate")
     visitor.get_by_role("button", name="Create the new key").click()
     expect(visitor.get_by_role("cell", name="replaced")).to_be_visible()
-    visitor.goto(f"{stack.web}/app/users/api-key/")
-    check_page(visitor, "api-keys")

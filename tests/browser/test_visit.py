@@ -133,7 +133,6 @@ def test_pages_fit_screens_and_have_no_violation(visitor: Page, stack: Stack) ->
         "comparison": f"{org}/runs/{run}/compare/{run}/",
         "energyplus-run": f"{org}/runs/{office}/",
         "api-keys": f"{stack.web}/app/users/api-key/",
-        "email": f"{stack.web}/accounts/email/",
     }
     for name, url in pages.items():
         visitor.goto(url)

@@ -1,5 +1,7 @@
 """`deploy verify` without an API key, and without a cloud."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -23,6 +25,16 @@ def test_workflows_without_api_key_are_named_as_skipped() -> None:
         "Without an API key nothing is launched. Sign in as a member of demo, make a key under Settings > "
         "API keys, and repeat the command with --api-key or VALIDIBOT_TOKEN.\n"
     )
+
+
+def test_workflows_are_by_default_those_that_the_stage_can_run() -> None:
+    told = CliRunner().invoke(app, ["verify", "dev"]).output.splitlines()
+    skipped = {line.removeprefix("skipped workflow ") for line in told if "workflow " in line}
+    gallery = {
+        path.parent.name for path in Path("validibot").glob("workflows/gallery/*/workflow.yaml")
+    }
+
+    assert skipped == gallery - {"report-review"} | {"report-review: [env] has no AI_ENDPOINT_URL"}
 
 
 def test_unknown_workflow_without_api_key_is_refused() -> None:
