@@ -18,13 +18,13 @@ from devenv.gcp.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    Unimplemented,
 )
 from devenv.gcp.logging.buckets import (
     ACTIVE,
     ALL_LOGS,
     BUILT_IN,
     DELETE_REQUESTED,
+    REQUIRED,
     BucketName,
     LogBucket,
     LogBuckets,
@@ -111,6 +111,8 @@ class LogBucketMethods:
 
     async def update(self, request: Any, call: ApiCall) -> Any:
         name, before = self._changeable(request.name, call, "buckets.update")
+        if name.bucket == REQUIRED:
+            raise FailedPrecondition(f"The bucket {REQUIRED} is locked and cannot be changed.")
         if not request.update_mask.paths:
             raise InvalidArgument("update_mask is required, for example retention_days.")
         after = self._checked(masked(before, request.bucket, request.update_mask), name)
@@ -125,6 +127,8 @@ class LogBucketMethods:
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
         name, bucket = self._changeable(request.name, call, "buckets.delete")
+        if name.bucket in BUILT_IN:
+            raise InvalidArgument(f"The bucket {name.bucket} cannot be deleted.")
         if bucket.locked:
             raise FailedPrecondition(f"Bucket {name.bucket} is locked and cannot be deleted.")
         bucket.lifecycle_state = DELETE_REQUESTED
@@ -202,8 +206,6 @@ class LogBucketMethods:
 
     def _changeable(self, text: str, call: ApiCall, permission: str) -> tuple[BucketName, Any]:
         name, bucket = self._existing(text, call, permission)
-        if name.bucket in BUILT_IN:
-            raise Unimplemented(f"Changes of the bucket {name.bucket} are not emulated.")
         if bucket.lifecycle_state != ACTIVE:
             raise FailedPrecondition(f"Bucket {name.bucket} is deleted; undelete it first.")
         return name, bucket

@@ -65,6 +65,7 @@ class LogBuckets:
         self._records = store.table("log_buckets")
         self._views = store.table("log_views")
         self._entries: dict[str, LogStore] = {}
+        self._keep_project()
 
     def location(self, text: str) -> str:
         """Return the location in `projects/P/locations/L`. Raises CloudError."""
@@ -109,7 +110,8 @@ class LogBuckets:
 
     def all(self, location: str) -> dict[str, Any]:
         """Return the buckets of a location, of all if it is `-`, by their names."""
-        own = (BucketName(*key.split("/")) for key, _ in list(self._records.scan()))
+        keys = (key for key, _ in list(self._records.scan()))
+        own = [name for key in keys if (name := BucketName(*key.split("/")))[1] not in BUILT_IN]
         names = (*(BucketName("global", each) for each in BUILT_IN), *own)
         found = ((self.full(name), self.find(name)) for name in names if location in ("-", name[0]))
         return {name: bucket for name, bucket in found if bucket is not None}
@@ -117,6 +119,7 @@ class LogBuckets:
     def put(self, name: BucketName, bucket: Any) -> None:
         self._records.put(name.key, bucket.SerializeToString())
         self._entries.pop(name.key, None)
+        self._keep_project()
 
     def views(self, name: BucketName) -> dict[str, Any]:
         """Return the views of a bucket by their ids."""
@@ -167,11 +170,17 @@ class LogBuckets:
         shown = parse_filter(view.filter)
         entries = self.entries(name)
         if entries is not None:
+            # The next write may be far away.
+            entries.prune(self._clock.now())
             return entries, shown
+        self.project.prune(self._clock.now())
         stored = parse_filter(FILTERS[name.bucket])
         return self.project, lambda entry: stored(entry) and shown(entry)
 
     def _built_in(self, name: BucketName) -> Any:
+        """Return one of the two buckets: `_Default` as it was changed, if it was."""
+        if (value := self._records.get(name.key)) is not None:
+            return LogBucket.FromString(value)
         required = name.bucket == REQUIRED
         return LogBucket(
             name=self.full(name),
@@ -179,6 +188,11 @@ class LogBuckets:
             locked=required,
             lifecycle_state=ACTIVE,
         )
+
+    def _keep_project(self) -> None:
+        """Let the project's entries stay for as long as `_Default` says."""
+        days = self._built_in(BucketName("global", DEFAULT)).retention_days
+        self.project.retention = days * DAY
 
     def _purge(self, name: BucketName) -> None:
         self._entries.pop(name.key, None)

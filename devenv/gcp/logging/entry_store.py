@@ -53,7 +53,7 @@ class LogStore:
     ) -> None:
         self._store = store
         self._connection = store.connection
-        self._table, self._retention = table, retention
+        self._table, self.retention = table, retention
         self._most_entries, self._most_bytes = most_entries, most_bytes
         self.listeners: set[Listener] = set()
         self._connection.execute(
@@ -85,7 +85,7 @@ class LogStore:
                     added.append(entry)
                     self._count += 1
                     self._bytes += len(value)
-            self._prune(now)
+            self.prune(now)
         if added:
             for listener in list(self.listeners):
                 listener(added)
@@ -144,9 +144,9 @@ class LogStore:
         )
         return self._connection.execute(sql, after or ()).fetchall()
 
-    def _prune(self, now: float) -> None:
+    def prune(self, now: float) -> None:
         """Delete entries that are too old, and the oldest of too many."""
-        self._delete("time < ?", int((now - self._retention) * 1e9))
+        self._delete("time < ?", int((now - self.retention) * 1e9))
         while self._count > self._most_entries or self._bytes > self._most_bytes:
             some = max(self._count - self._most_entries, self._count // 100, 1)
             oldest = f"SELECT seq FROM {self._table} ORDER BY time, insert_id LIMIT ?"  # noqa: S608

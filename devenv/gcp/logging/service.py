@@ -214,10 +214,15 @@ class LoggingService:
         """Return the entries that these resources have, and the test of them. Raises CloudError."""
         if not any("/locations/" in name for name in resource_names):
             self._readable(resource_names, call)
-            return self._entries, _everything
+            return self._of_project()
         found = self._named(resource_names)
         self._allow(call, "views.access")
         return found
+
+    def _of_project(self) -> tuple[LogStore, EntryTest]:
+        """Return the project's entries that are not too old; their next write may be far away."""
+        self._entries.prune(self._clock.now())
+        return self._entries, _everything
 
     def _named(self, resource_names: Any) -> tuple[LogStore, EntryTest]:
         """Return the entries of the project, or those of one view. Raises CloudError."""
@@ -226,7 +231,7 @@ class LoggingService:
         if not views:
             for name in names:
                 self._names.project(name)
-            return self._entries, _everything
+            return self._of_project()
         if len(names) > 1:
             raise Unimplemented(
                 "Views of several log buckets in one list are not emulated: ask for each alone."

@@ -24,6 +24,8 @@ class SeriesStore:
             "CREATE TABLE IF NOT EXISTS monitoring_points (seq INTEGER PRIMARY KEY, type TEXT,"
             " header BLOB, ended INTEGER, value BLOB, UNIQUE (type, header, ended))"
         )
+        # Each write deletes the points that are too old.
+        self._run("CREATE INDEX IF NOT EXISTS monitoring_points_ended ON monitoring_points (ended)")
 
     def add(self, series: Iterable[Any], *, now: float) -> None:
         """Keep the points of series in one transaction, and delete the old and the too many."""

@@ -265,7 +265,7 @@ class PubSubSchemas:
         self._guard.require(caller, f"pubsub.schemas.{verb}", resource)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)  # revisions
 def _parsed(kind: int, definition: str) -> Any:
     return _language(kind).parse_definition(definition)
 

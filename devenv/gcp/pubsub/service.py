@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -126,6 +127,10 @@ class PubSubService:
             self._topics.put(name, wanted)
         for name, subscription in declared.items():
             self._declare(name, subscription)
+        # Other services publish from the event loop, which must not parse then.
+        for live in list(self.broker.saved.topics.values()):
+            with suppress(InvalidArgument):  # of an older version, which admitted more
+                await self._schemas.prepare(live.state)
         self.broker.start()
         self._push.start()
 

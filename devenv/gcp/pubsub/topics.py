@@ -69,10 +69,11 @@ class TopicMethods:
         project = f"projects/{self._context.config.project}"
         self._context.allow(call.caller, "topics.create", project)
         check_topic(request)
-        require_new(self._broker.saved.topics, name, most=MOST_TOPICS)
         topic = Topic()
         topic.CopyFrom(request)
         self._schemas.check_settings(topic, call.caller)
+        await self._schemas.prepare(topic)
+        require_new(self._broker.saved.topics, name, most=MOST_TOPICS)
         return self.put(name, topic)
 
     def put(self, name: str, topic: Any) -> Any:
@@ -95,6 +96,8 @@ class TopicMethods:
         check_topic(topic)
         if topic.schema_settings != live.state.schema_settings:
             self._schemas.check_settings(topic, call.caller)
+            await self._schemas.prepare(topic)
+            live = self._context.topic(live.state.name)  # which may be gone meanwhile
         return self.put(live.state.name, topic)
 
     async def list_topics(self, request: Any, call: ApiCall) -> Any:

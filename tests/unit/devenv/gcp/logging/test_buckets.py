@@ -9,6 +9,7 @@ from tests.unit.devenv.gcp.logging.test_sinks import ERRORS, LOGS, SinkBench, be
 __all__ = ["bench"]
 pytestmark = pytest.mark.anyio
 WEEK = 7 * 86_400
+REQUIRED_DAYS = "locations/global/buckets/_Required?updateMask=retention_days"
 BUCKET = "locations/global/buckets/audit"
 SINK = ERRORS | {"destination": f"{LOGS}/buckets/audit"}
 
@@ -97,9 +98,23 @@ async def test_entries_leave_a_bucket_after_its_retention(bench: SinkBench) -> N
     await bench.make_sink(SINK)
     bench.write("old", 500)
     await bench.clock.turn(2 * 86_400)
-    bench.write("new", 500)
 
-    assert await bench.texts_of("global/buckets/audit") == ["new"]
+    assert await bench.texts_of("global/buckets/audit") == []
+
+
+async def test_default_bucket_keeps_entries_for_its_changed_days(bench: SinkBench) -> None:
+    default = "locations/global/buckets/_Default"
+    patch = {"retentionDays": 40}
+    changed = await bench.ask("PATCH", f"{default}?updateMask=retention_days", patch)
+    bench.write("old", 500)
+    await bench.clock.turn(35 * 86_400)
+    kept = await bench.texts_of("global/buckets/_Default")
+    await bench.clock.turn(6 * 86_400)
+
+    assert changed.json()["retentionDays"] == 40
+    assert (await bench.ask("GET", default)).json()["retentionDays"] == 40
+    assert kept == ["old"]
+    assert await bench.texts_of("global/buckets/_Default") == []
 
 
 async def test_view_shows_the_entries_of_its_filter(bench: SinkBench) -> None:
@@ -150,7 +165,8 @@ async def test_locked_bucket_cannot_be_shortened_or_deleted(bench: SinkBench) ->
         ),
         ("POST", "locations/global/buckets?bucketId=_Default", {}, 400, "bucket_id"),
         ("PATCH", BUCKET, {"description": "d"}, 400, "update_mask is required"),
-        ("DELETE", "locations/global/buckets/_Default", None, 501, "_Default"),
+        ("DELETE", "locations/global/buckets/_Default", None, 400, "_Default cannot be deleted"),
+        ("PATCH", REQUIRED_DAYS, {"retentionDays": 1}, 400, "_Required is locked"),
         ("DELETE", f"{BUCKET}/views/_AllLogs", None, 400, "_AllLogs"),
         ("POST", f"{BUCKET}:undelete", {}, 400, "is not deleted"),
         ("POST", f"{BUCKET}/views?viewId=v", {"filter": "severity>"}, 400, "severity"),

@@ -273,6 +273,19 @@ async def test_definition_is_parsed_while_other_calls_go_on(
     await parsing
 
 
+@pytest.mark.anyio
+async def test_restarted_service_parses_before_others_publish(pubsub: PubSub) -> None:
+    await asyncio.to_thread(pubsub.make)
+    schemas._parsed.cache_clear()
+    await pubsub.service.start()
+    before = schemas._parsed.cache_info()
+    pubsub.service.publish("projects/p/topics/orders", json.dumps(GOOD).encode(), {})
+    after = schemas._parsed.cache_info()
+    await pubsub.service.stop()
+
+    assert (before.misses, after.misses, after.hits) == (1, 1, before.hits + 1)
+
+
 def test_revision_is_rolled_back_and_deleted(pubsub: PubSub) -> None:
     first = pubsub.ask("POST", f"{SCHEMAS}?schemaId=order", avro(ORDER))
     second = pubsub.ask("POST", f"{SCHEMAS}/order:commit", {"schema": avro(NEXT)})
