@@ -8,7 +8,7 @@ compile := uv pip compile --quiet --universal --generate-hashes --python-version
 	--no-header --no-annotate --no-emit-index-url
 everything := pyproject.toml --extra deploy --extra devenv $(wildcard validators/*/requirements.in)
 
-export MOCK_VALIDATORS JOBS DEBUGPY WATCH
+export MOCK_VALIDATORS JOBS DEBUGPY WATCH CMD
 # Python starts three times as fast with bytecode. Where none is wanted beside the sources, it goes here.
 ifdef PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
@@ -40,7 +40,7 @@ stop: runtime ## stop one service (S=worker)
 restart: runtime ## stop and start one service (S=worker)
 	$(DEVENV) restart $(json) '$(S)'
 
-run: override export CMD := $(value CMD)
+run: override CMD := $(value CMD)
 run: runtime ## run a command in the environment of the web service (CMD='python manage.py shell')
 	$(DEVENV) run -- $(if $(value CMD),sh -c "$$CMD")
 

@@ -20,7 +20,7 @@ before=$(docker image inspect -f '{{ .Id }}' "$tag" 2>/dev/null || true)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if [ -n "${NO_CACHE:-}" ]; then options+=(--no-cache); fi
-if ! DOCKER_BUILDKIT=1 docker build --progress plain "${options[@]}" "$@" >"$log" 2>&1; then
+if ! DOCKER_BUILDKIT=1 docker build --progress plain ${options[@]+"${options[@]}"} "$@" >"$log" 2>&1; then
     if grep -qE 'failed to (resolve source metadata|do request|authorize|fetch anonymous token)|load metadata for .*(failed|ERROR)|pull access denied' "$log"; then
         image=$(grep -oE 'docker\.io/[^: ]+[^ ]*' "$log" | head -n 1 | sed -E 's#docker\.io/(library/)?##; s#[:,]$##')
         printf '%s\n' "The base image ${image:-of this Dockerfile} is not here, and no registry can be reached." \

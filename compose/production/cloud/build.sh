@@ -13,4 +13,4 @@ compose/build.sh --tag "$image" --file compose/production/cloud/Dockerfile \
     --label org.opencontainers.image.licenses=Apache-2.0 \
     --label "org.opencontainers.image.version=$version" .
 printf '  %s  %s  %s s\n' "$image" \
-    "$(docker image inspect -f '{{ .Size }}' "$image" | numfmt --to=si --suffix=B)" $((SECONDS - started))
+    "$(docker image ls --format '{{ .Size }}' "$image")" $((SECONDS - started))

@@ -21,4 +21,4 @@ compose/build.sh --tag "$image" --file compose/production/django/Dockerfile --bu
     --label "org.opencontainers.image.version=$version" \
     --label "org.opencontainers.image.revision=$revision" .
 printf '  %s  %s  %s s\n' "$image" \
-    "$(docker image inspect -f '{{ .Size }}' "$image" | numfmt --to=si --suffix=B)" $((SECONDS - started))
+    "$(docker image ls --format '{{ .Size }}' "$image")" $((SECONDS - started))

@@ -38,17 +38,19 @@ build() {
         --label "org.opencontainers.image.title=$title" \
         --label "org.opencontainers.image.description=$description" \
         --label "org.opencontainers.image.version=$version" \
-        "${origin[@]}" .
+        ${origin[@]+"${origin[@]}"} .
     printf '  %s %s %s, %s s\n' "$image" \
         "$(docker image inspect -f '{{ .Id }}' "$image")" \
-        "$(docker image inspect -f '{{ .Size }}' "$image" | numfmt --to=si --suffix=B)" $((SECONDS - started))
+        "$(docker image ls --format '{{ .Size }}' "$image")" $((SECONDS - started))
 }
 
-mapfile -t origin < <(origin_labels)
-mapfile -t known < <(cd validators && printf '%s\n' */validator.toml | sed 's#/.*##')
-[ $# -gt 0 ] || set -- "${known[@]}"
+origin=()
+while IFS= read -r option; do origin+=("$option"); done < <(origin_labels)
+known=$(cd validators && printf '%s\n' */validator.toml | sed 's#/.*##' | tr '\n' ' ')
+# shellcheck disable=SC2086 # names have no blanks
+[ $# -gt 0 ] || set -- $known
 for name in "$@"; do
     [ -e "validators/$name/validator.toml" ] && [ -n "$name" ] ||
-        fail "There is no validator '$name'; NAME is one of: ${known[*]}"
+        fail "There is no validator '$name'; NAME is one of: $known"
     build "$name"
 done

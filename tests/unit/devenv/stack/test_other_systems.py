@@ -1,6 +1,7 @@
 """Systems without /proc and prctl, such as macOS, simulated on this one."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from devenv.gcp.run_jobs.runtimes import supervisor
 from devenv.stack import ports
 from tests.waiting import until
 
+ROOT = Path(__file__).parents[4]
+# Not on macOS, whose bash is 3.2 and whose make is 3.81: programs of GNU and their options, arrays from
+# lines, an empty array in quotes under `set -u`, two modifiers of a variable.
+MISSING = re.compile(
+    r"\b(mapfile|readarray|numfmt|nproc|tac|realpath|sha256sum)\b|readlink -f|sed -i |grep -\w*P"
+    r"|xargs -r|sort -V|stat -c|date -d|(?<!\+)\"\$\{\w+\[@\]\}\"|override export|export override"
+)
 EXEC = Path(ports.__file__).with_name("exec.py")
 PARENT = f"""
 import os, subprocess, sys
@@ -74,6 +82,14 @@ def test_memory_of_processes_is_asked_of_ps(
         until(lambda: supervisor.resident(child.pid) > 100_000)
         assert local.memory_of_groups()[child.pid] > 100_000
         child.kill()
+
+
+def test_scripts_of_developers_need_nothing_of_gnu() -> None:
+    scripts = [ROOT / "Makefile", ROOT / "compose/build.sh"]
+    scripts += [*ROOT.glob("compose/production/*/build.sh"), *ROOT.glob("devenv/*.sh")]
+    found = {(one.name, hit[0]) for one in scripts for hit in MISSING.finditer(one.read_text())}
+    assert len(scripts) == 6
+    assert found == set()
 
 
 @pytest.mark.parametrize(
