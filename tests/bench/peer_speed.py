@@ -163,7 +163,7 @@ def _tasks_works(emulator: Emulator) -> dict[str, Work]:
             client.create_task(request={"parent": queue, "task": task}, metadata=metadata)
         target.wait()
 
-    return {f"{TASKS} tasks with tokens, to the last delivery": Work(deliver, 9)}
+    return {f"{TASKS} tasks with tokens, to the last delivery": Work(deliver, 15)}
 
 
 class _Target:

@@ -26,6 +26,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from devenv.gcp.turns import begin
+
 _KEEP_ALIVE = 620
 _HANDSHAKE = 10.0
 _GRACE = 0.2
@@ -191,7 +193,7 @@ class _Connection(HttpToolsProtocol):
 
     def _run(self, cycle: RequestResponseCycle) -> None:
         """Run the application at once, until it waits for something."""
-        task = asyncio.Task(cycle.run_asgi(self.app), loop=self.loop, eager_start=True)
+        task = begin(cycle.run_asgi(self.app))
         if not task.done():
             self._follow(task)
 

@@ -27,6 +27,7 @@ from devenv.gcp.rpc import Rpc, StreamRpc
 from devenv.gcp.rpc.calls import Calls, method_id, status
 from devenv.gcp.rpc.http2 import Http2Connection, Http2Stream, StreamHandler
 from devenv.gcp.rpc.http2_frames import header_block
+from devenv.gcp.turns import begin
 
 log = logging.getLogger(__name__)
 
@@ -167,9 +168,12 @@ class _Call:
         _refuse(self._stream, error, self._head)
 
     def _run(self, answer: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.create_task(answer)
-        self._answering.add(self._task)
-        self._task.add_done_callback(self._done)
+        self._task = task = begin(answer)
+        if task.done():
+            self._done(task)
+        else:
+            self._answering.add(task)
+            task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)

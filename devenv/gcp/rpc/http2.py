@@ -31,6 +31,7 @@ _STREAM_WINDOW = 4 << 20
 _CONNECTION_WINDOW = 16 << 20
 _MOST_STREAMS = 4096
 _HEADERS_LIMIT = 65_536
+_MOST_KNOWN = 64
 _BUFFER = 1 << 20  # bytes that the client has not fetched, from which on we read nothing more
 _SETTINGS = struct.Struct(">HI")
 _NUMBER = struct.Struct(">I")
@@ -110,6 +111,7 @@ class Http2Connection(asyncio.Protocol):
         self._unread = b""
         self._greeted = False
         self._decoder = hpack.Decoder(max_header_list_size=_HEADERS_LIMIT)
+        self._known: dict[bytes, Mapping[str, str]] = {}
         self._streams: dict[int, Http2Stream] = {}
         self._blocked: dict[int, Http2Stream] = {}
         self._last = 0
@@ -260,12 +262,7 @@ class Http2Connection(asyncio.Protocol):
         """Open the stream whose header block is whole, or end one whose trailers these are."""
         assert self._block
         (number, flags, block), self._block = self._block, None
-        try:
-            pairs = self._decoder.decode(bytes(block), raw=True)
-        except hpack.OversizedHeaderListError as error:
-            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, str(error)) from error
-        except hpack.HPACKError as error:
-            raise ProtocolFault(Code.COMPRESSION_ERROR, str(error)) from error
+        headers = self._decoded(bytes(block))
         has_ended = bool(flags & Flag.END_STREAM)
         if number % 2 == 0:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "A client's streams have odd numbers.")
@@ -279,12 +276,36 @@ class Http2Connection(asyncio.Protocol):
         if len(self._streams) >= _MOST_STREAMS:
             self._transport.write(_reset_frame(number, Code.REFUSED_STREAM))
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
         stream = self._streams[number] = Http2Stream(self, number, headers)
         stream.has_ended = has_ended
         stream.handler = self._opened(stream)
         if has_ended and number in self._streams:
             stream.handler.end()
+
+    def _decoded(self, block: bytes) -> Mapping[str, str]:
+        """Return the headers in a block; clients repeat blocks that leave the table as it is."""
+        if headers := self._known.get(block):
+            return headers
+        before = self._table()
+        try:
+            pairs = self._decoder.decode(block, raw=True)
+        except hpack.OversizedHeaderListError as error:
+            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, str(error)) from error
+        except hpack.HPACKError as error:
+            raise ProtocolFault(Code.COMPRESSION_ERROR, str(error)) from error
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+        is_same = self._table() == before
+        if not is_same or len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        if is_same:
+            self._known[block] = headers
+        return headers
+
+    def _table(self) -> tuple[int, int, int]:
+        """Return what differs after each change of the client's table of headers."""
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        return table.maxsize, len(entries), id(entries[0]) if entries else 0
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:

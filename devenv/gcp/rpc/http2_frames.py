@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 _HEAD = struct.Struct(">HBBBI")  # the length in two parts, kind, flags, stream
 _LARGEST_WINDOW = 2**31 - 1
@@ -22,8 +22,8 @@ class Frame(IntEnum):
     CONTINUATION = 9
 
 
-class Flag(IntFlag):
-    """The flags of frames; ACK is for other kinds than END_STREAM."""
+class Flag:
+    """The flags of frames; ACK is for other kinds than END_STREAM. Plain numbers: each frame asks for some."""
 
     END_STREAM = 0x1
     ACK = 0x1

@@ -7,8 +7,9 @@ on. Headers and counts follow a recording of the real service.
 import asyncio
 import email.utils
 import logging
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from devenv.gcp.caller import Minter
 from devenv.gcp.clock import Alarm, Clock
@@ -146,6 +147,17 @@ class Dispatcher:
             attempt.cancel()
         await asyncio.gather(*self._attempts, return_exceptions=True)
 
+    def add(self, queue: LiveQueue, entry: QueuedEntry) -> None:
+        """Keep a new task; one that may leave now is written once, with its first attempt."""
+        queue.put(entry)
+        try:
+            self.pump(queue)
+            if not entry.in_flight:
+                self._saved.save(entry)
+        except BaseException:
+            queue.drop(entry)
+            raise
+
     def pump(self, queue: LiveQueue) -> None:
         """Send what may leave now, and wake up when the next may."""
         if not self._started:
@@ -153,7 +165,8 @@ class Dispatcher:
         now = self._clock.now()
         self.history(queue).note(len(queue.tasks))
         while entry := queue.next(now):
-            self._launch(queue, entry)
+            self._begin(queue, entry)
+            self._launch(self._attempt(queue, entry))
         wake = queue.wake_at(now)
         if wake is not None:
             self._alarm(queue).set(wake)
@@ -164,7 +177,7 @@ class Dispatcher:
             return
         set_moment(entry.task.schedule_time, self._clock.now())
         queue.lift(entry)
-        self._launch(queue, entry)
+        self._launch(self._forced(queue, entry))
 
     def take_back(self, queue: LiveQueue, seconds: float) -> None:
         """Let the tasks of a queue leave earlier by these seconds."""
@@ -191,16 +204,23 @@ class Dispatcher:
             self._alarms[queue] = Alarm(self._clock, lambda: self.pump(queue))
         return self._alarms[queue]
 
-    def _launch(self, queue: LiveQueue, entry: QueuedEntry) -> None:
-        attempt = asyncio.create_task(self._attempt(queue, entry))
+    def _begin(self, queue: LiveQueue, entry: QueuedEntry) -> None:
+        self.history(queue).note(len(queue.tasks), delivered=1)
+        begin(entry, self._clock.now())
+        self._saved.save(entry)
+
+    def _launch(self, work: Coroutine[Any, Any, None]) -> None:
+        attempt = asyncio.create_task(work)
         self._attempts.add(attempt)
         attempt.add_done_callback(self._attempts.discard)
 
+    async def _forced(self, queue: LiveQueue, entry: QueuedEntry) -> None:
+        if not entry.gone:  # RunTask is answered with the task as it was before
+            self._begin(queue, entry)
+        await self._attempt(queue, entry)
+
     async def _attempt(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         if not entry.gone:
-            self.history(queue).note(len(queue.tasks), delivered=1)
-            begin(entry, self._clock.now())
-            self._saved.save(entry)
             outcome = await self._deliver(entry)
             if not entry.gone:
                 self._settle(queue, entry, outcome)

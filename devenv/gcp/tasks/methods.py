@@ -257,11 +257,8 @@ class TaskMethods:
         if name in queue.tasks or name in context.saved.gone_tasks:
             raise AlreadyExists("Requested entity already exists")
         task.name = name
-        entry = QueuedEntry(task)
-        context.saved.save(entry)
-        queue.put(entry)
         answer = view(task, request.response_view)
-        context.dispatcher.pump(queue)
+        context.dispatcher.add(queue, QueuedEntry(task))
         return answer
 
     async def get(self, request: Any, call: ApiCall) -> Any:

@@ -146,6 +146,14 @@ async def test_request_in_single_bytes_is_answered() -> None:
     assert (headers[":status"], headers["grpc-status"], body) == ("200", "0", echo(b"one"))
 
 
+async def test_repeated_block_is_read_with_the_table_of_its_time() -> None:
+    client = GrpcClient()
+    for number, method in ((1, "Echo"), (3, "Other"), (5, "Echo"), (7, "Echo"), (9, "Other")):
+        client.send(client.head(method, number=number) + data(echo(b""), number=number))
+        expected = "0" if method == "Echo" else "12"
+        assert (await client.answer())[0]["grpc-status"] == expected
+
+
 async def test_padding_priority_and_continuation_are_read() -> None:
     client = GrpcClient()
     block = client.head()[9:]
