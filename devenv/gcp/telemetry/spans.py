@@ -15,6 +15,7 @@ from typing import Self
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
 from devenv.gcp.otlp import LONGEST_TEXT, MOST_ATTRIBUTES, attribute, short_attributes
+from devenv.gcp.telemetry.span_limits import resource_problem, span_problem
 
 # Numbers that this version does not know may arrive, too.
 _KINDS = {number: name.removeprefix("SPAN_KIND_").lower() for name, number in Span.SpanKind.items()}
@@ -55,9 +56,10 @@ class SpanRecord:
 def spans_of(resource: ResourceSpans, caller: str) -> tuple[list[SpanRecord], list[str]]:
     """Return the valid spans of a resource, and what is wrong with each of the others."""
     service, records, problems = attribute(resource, "service.name"), [], []
+    of_all = resource_problem(resource)
     for scope in resource.scope_spans:
         for span in scope.spans:
-            if problem := _problem(span):
+            if problem := of_all or _problem(span):
                 problems.append(problem)
             else:
                 records.append(_record(span, service, caller))
@@ -75,7 +77,7 @@ def _problem(span: Span) -> str:
         return f"The name of span {span.span_id.hex()} is empty."
     if not 0 < span.start_time_unix_nano <= span.end_time_unix_nano:
         return f"Span {name!r} must have a start time, and an end time that is not before it."
-    return ""
+    return span_problem(span)
 
 
 def _record(span: Span, service: str, caller: str) -> SpanRecord:

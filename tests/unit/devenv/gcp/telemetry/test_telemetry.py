@@ -12,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -28,6 +30,7 @@ URL = "https://telemetry.googleapis.com/v1/traces"
 PROTOBUF = {"content-type": "application/x-protobuf"}
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 NOW = SystemClock().now()
+LONG = AnyValue(string_value="x" * (64 << 10) + "x")
 
 
 class Telemetry:
@@ -153,6 +156,14 @@ def test_json_request_has_hexadecimal_ids(telemetry: Telemetry) -> None:
         ({"name": ""}, "name"),
         ({"end_time_unix_nano": 1}, "end time"),
         ({"start_time_unix_nano": 0}, "start time"),
+        ({"name": "x" * 1025}, "more than 1024 bytes"),
+        ({"links": [Span.Link()] * 129}, "129 links; at most 128"),
+        ({"events": [Span.Event()] * 257}, "257 events; at most 256"),
+        ({"events": [Span.Event(name="x" * 1025)]}, "name of an event"),
+        ({"attributes": [KeyValue(key="k" * 513)]}, "more than 512 bytes"),
+        ({"attributes": [KeyValue(key="k")] * 1025}, "1025 attributes; at most 1024"),
+        ({"attributes": [KeyValue(key="k", value=LONG)]}, "more than 64 KiB"),
+        ({"links": [Span.Link(attributes=[KeyValue(key="k")] * 1000)] * 9}, "at most 8192"),
     ],
 )
 def test_invalid_span_is_rejected_and_counted(
