@@ -35,6 +35,7 @@ EMULATED = {
     "cloudresourcemanager": "Cloud Resource Manager API",
     "cloudscheduler": "Cloud Scheduler API",
     "cloudtasks": "Cloud Tasks API",
+    "cloudtrace": "Cloud Trace API",
     "compute": "Compute Engine API",
     "iam": "Identity and Access Management (IAM) API",
     "iamcredentials": "IAM Service Account Credentials API",
@@ -46,6 +47,7 @@ EMULATED = {
     "servicenetworking": "Service Networking API",
     "serviceusage": "Service Usage API",
     "storage": "Cloud Storage API",
+    "sql-component": "Cloud SQL",  # gcloud looks whether it is enabled
     "sqladmin": "Cloud SQL Admin API",
     "sts": "Security Token Service API",
     "telemetry": "Telemetry (OTLP) API",

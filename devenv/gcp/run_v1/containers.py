@@ -1,26 +1,33 @@
-"""Containers and volumes: Knative's shape to that of v2, and back.
+"""Containers, volumes and networks: Knative's shape to that of v2, and back.
 
-The two shapes differ in how they name secrets; everything else has the same JSON names, so that a
-field that is not emulated is refused by its name in v2.
+The two shapes differ in how they name secrets, and v1 has annotations for networks and for instances of
+Cloud SQL; everything else has the same JSON names, so that a field that is not emulated is refused
+by its name in v2.
 """
 
+import json
 from collections.abc import Callable
 from typing import TypeAlias
 
-from devenv.gcp.errors import Unimplemented
+from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.rpc.json_methods import Json
-from devenv.gcp.run_v1.wire import OWN
+from devenv.gcp.run_v1.wire import OWN, json_list
 
 _ALIASES = f"{OWN}secrets"  # `ALIAS:projects/P/secrets/S,…`: secrets of other projects
 _REFUSED = {
     f"{OWN}vpc-access-connector",
-    f"{OWN}vpc-access-egress",
-    f"{OWN}network-interfaces",
-    f"{OWN}cloudsql-instances",
     f"{OWN}container-dependencies",
     f"{OWN}encryption-key",
 }
 _GENERATIONS = {"gen1": "EXECUTION_ENVIRONMENT_GEN1", "gen2": "EXECUTION_ENVIRONMENT_GEN2"}
+
+_EGRESS, _INTERFACES = f"{OWN}vpc-access-egress", f"{OWN}network-interfaces"
+_EGRESSES = {
+    "private-ranges-only": "PRIVATE_RANGES_ONLY",
+    "all-traffic": "ALL_TRAFFIC",
+    "all": "ALL_TRAFFIC",
+}
+_SQL, _SQL_VOLUME, _SQL_FOLDER = f"{OWN}cloudsql-instances", "cloudsql", "/cloudsql"
 
 SecretName: TypeAlias = Callable[[str], str]
 """Returns the secret that an alias stands for."""
@@ -47,15 +54,34 @@ def spec_of_v2(spec: Json, annotations: Json) -> Json:
         "containers": [_container_of_v2(each, secret) for each in spec.get("containers", [])]
     }
     volumes = [_volume_of_v2(each, secret) for each in spec.get("volumes", [])]
+    if instances := [each for each in annotations.get(_SQL, "").split(",") if each]:
+        volumes.append({"name": _SQL_VOLUME, "cloudSqlInstance": {"instances": instances}})
+        for container in found["containers"][:1]:
+            mounts = container.setdefault("volumeMounts", [])
+            mounts.append({"name": _SQL_VOLUME, "mountPath": _SQL_FOLDER})
+    network = _network_of_v2(annotations)
     generation = annotations.get(f"{OWN}execution-environment", "")
     return {
         **found,
         **({"volumes": volumes} if volumes else {}),
+        **({"vpcAccess": network} if network else {}),
         **({"serviceAccount": name} if (name := spec.get("serviceAccountName")) else {}),
         **(
             {"executionEnvironment": _GENERATIONS.get(generation, generation)} if generation else {}
         ),
     }
+
+
+def _network_of_v2(annotations: Json) -> Json:
+    """Return the VpcAccess that annotations ask for. Raises InvalidArgument."""
+    interfaces = json_list(annotations.get(_INTERFACES, ""), _INTERFACES, of=dict)
+    egress = annotations.get(_EGRESS, "")
+    if egress and egress not in _EGRESSES:
+        raise InvalidArgument(f"{_EGRESS} is {egress[:60]!r}; use {', '.join(_EGRESSES)}.")
+    if egress and not interfaces:
+        raise InvalidArgument(f"{_EGRESS} needs a network: set {_INTERFACES}.")
+    chosen = {"egress": _EGRESSES[egress]} if egress else {}
+    return {"networkInterfaces": interfaces, **chosen} if interfaces else {}
 
 
 def _container_of_v2(given: Json, secret: SecretName) -> Json:
@@ -87,16 +113,29 @@ def _volume_of_v2(given: Json, secret: SecretName) -> Json:
 
 def spec_of_v1(told: Json) -> Json:
     """Return the containers, volumes and account of a template of v2 as a v1 spec."""
-    volumes = [_volume_of_v1(each) for each in told.get("volumes", [])]
+    sockets = _sockets(told)
+    volumes = [
+        _volume_of_v1(each) for each in told.get("volumes", []) if each["name"] not in sockets
+    ]
     return {
-        "containers": [_container_of_v1(each) for each in told.get("containers", [])],
+        "containers": [_container_of_v1(each, sockets) for each in told.get("containers", [])],
         **({"volumes": volumes} if volumes else {}),
         **({"serviceAccountName": told["serviceAccount"]} if told.get("serviceAccount") else {}),
     }
 
 
-def _container_of_v1(told: Json) -> Json:
+def _sockets(told: Json) -> dict[str, list[str]]:
+    """Return the instances of Cloud SQL by the volumes that v1 has an annotation for."""
+    volumes = told.get("volumes", [])
+    found = {each["name"]: each.get("cloudSqlInstance", {}).get("instances") for each in volumes}
+    return {name: instances for name, instances in found.items() if instances}
+
+
+def _container_of_v1(told: Json, sockets: Json) -> Json:
     made = dict(told)
+    mounts = [each for each in made.pop("volumeMounts", []) if each["name"] not in sockets]
+    if mounts:
+        made["volumeMounts"] = mounts
     if "env" in told:
         made["env"] = [_variable_of_v1(each) for each in told["env"]]
     made["resources"] = {"limits": told.get("resources", {}).get("limits", {})}
@@ -123,7 +162,17 @@ def _volume_of_v1(told: Json) -> Json:
     }
 
 
-def generation(told: Json) -> Json:
-    """Return the annotation of a template's execution environment."""
-    name = told.get("executionEnvironment", "").rpartition("_")[2].lower()
-    return {f"{OWN}execution-environment": name} if name else {}
+def annotations_of_v1(told: Json) -> Json:
+    """Return the annotations of a template: execution environment, network, instances of Cloud SQL."""
+    environment = told.get("executionEnvironment", "").rpartition("_")[2].lower()
+    access = told.get("vpcAccess", {})
+    interfaces = access.get("networkInterfaces", [])
+    egress = {value: name for name, value in reversed(_EGRESSES.items())}
+    instances = [each for names in _sockets(told).values() for each in names]
+    found = {
+        f"{OWN}execution-environment": environment,
+        _INTERFACES: json.dumps(interfaces, separators=(",", ":")) if interfaces else "",
+        _EGRESS: egress.get(access.get("egress", ""), ""),
+        _SQL: ",".join(instances),
+    }
+    return {name: value for name, value in found.items() if value}

@@ -120,9 +120,11 @@ class DomainMappings:
         condition = {"status": state, "lastTransitionTime": since}
         if reason:
             condition |= {"reason": reason, "message": message}
+        region = {"cloud.googleapis.com/location": self._place.rpartition("/")[2]}
+        meta = {**record["metadata"], "labels": region | record["metadata"]["labels"]}
         types = ("Ready", "CertificateProvisioned", "DomainRoutable")
         status["conditions"] = [{"type": each, **condition} for each in types]
-        return {**record, "status": status}
+        return {**record, "metadata": meta, "status": status}
 
     def _lack(self, domain: str, route: str) -> tuple[str, str]:
         """Return why a domain does not lead to a service: reason and message, empty if it does."""

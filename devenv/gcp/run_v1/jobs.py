@@ -200,10 +200,10 @@ def job_of_v1(job: Pb, call: V1Call) -> Json:
     }
     execution = {
         "labels": template.get("labels", {}),
-        "annotations": containers.generation(template),
+        "annotations": containers.annotations_of_v1(template),
     }
     execution["annotations"] |= template.get("annotations", {})
-    execution["annotations"] |= containers.generation(template["template"])
+    execution["annotations"] |= containers.annotations_of_v1(template["template"])
     return {
         "apiVersion": VERSION,
         "kind": "Job",
@@ -249,7 +249,7 @@ def execution_of_v1(execution: Pb, call: V1Call) -> Json:
     }
     owner = {"apiVersion": VERSION, "kind": "Job", "name": execution.job, "controller": True}
     labels = {_JOB: execution.job, "cloud.googleapis.com/location": call.place.rpartition("/")[2]}
-    notes = {f"{OWN}creator": execution.creator, **containers.generation(told["template"])}
+    notes = {f"{OWN}creator": execution.creator, **containers.annotations_of_v1(told["template"])}
     return {
         "apiVersion": VERSION,
         "kind": "Execution",

@@ -244,7 +244,7 @@ def service_of_v1(service: Pb, call: V1Call) -> Json:
 def _template_of_v1(told: Json) -> Json:
     notes = {
         **told.get("annotations", {}),
-        **containers.generation(told),
+        **containers.annotations_of_v1(told),
         **_scaling_of_v1(told.get("scaling", {}), _SCALE),
     }
     meta = {

@@ -167,12 +167,12 @@ def listed(kind: str, version: str, items: list[Json]) -> Json:
     return {"apiVersion": version, "kind": f"{kind}List", "metadata": {}, "items": items}
 
 
-def json_list(text: str, where: str) -> list[str]:
-    """Return an annotation that holds a JSON list of texts. Raises InvalidArgument."""
+def json_list(text: str, where: str, *, of: type = str) -> list[Any]:
+    """Return an annotation that holds a JSON list, of texts or of objects. Raises InvalidArgument."""
     try:
         found = json.loads(text or "[]")
     except ValueError:
         found = None
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(each, of) for each in found):
         raise InvalidArgument(f"{where} is {text[:100]!r}; it must be a JSON list.")
-    return [str(each) for each in found]
+    return found

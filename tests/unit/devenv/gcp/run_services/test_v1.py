@@ -261,7 +261,11 @@ def test_other_place_or_resource_is_refused(web: Web, path: str, status: int, me
     ("annotations", "message"),
     [
         ({"run.googleapis.com/vpc-access-connector": "c"}, "vpc-access-connector is not emulated"),
-        ({"run.googleapis.com/cloudsql-instances": "c"}, "cloudsql-instances is not emulated"),
+        ({"run.googleapis.com/cloudsql-instances": "c"}, "PROJECT:REGION:INSTANCE"),
+        ({"run.googleapis.com/network-interfaces": "default"}, "it must be a JSON list"),
+        ({"run.googleapis.com/network-interfaces": '["default"]'}, "it must be a JSON list"),
+        ({"run.googleapis.com/vpc-access-egress": "some"}, "is 'some'; use private-ranges-only"),
+        ({"run.googleapis.com/vpc-access-egress": "all-traffic"}, "needs a network"),
         ({"autoscaling.knative.dev/maxScale": "many"}, "'many'; it must be a whole number"),
         ({"run.googleapis.com/sessionAffinity": "true"}, "session_affinity is not emulated"),
     ],
@@ -327,3 +331,28 @@ def test_verified_domains_are_listed_for_gcloud(web: Web) -> None:
     assert web.get("/v1/projects/p/authorizeddomains").json() == {
         "domains": [{"id": "example.com", "name": "example.com"}]
     }
+
+
+def test_network_and_database_of_annotations_come_back(web: Web) -> None:
+    wanted = {
+        "run.googleapis.com/network-interfaces": '[{"network":"default","subnetwork":"default"}]',
+        "run.googleapis.com/vpc-access-egress": "all-traffic",
+        "run.googleapis.com/cloudsql-instances": "p:us-west1:db,p:us-west1:other",
+    }
+    template = {"metadata": {"annotations": wanted}, "spec": {"containers": [{"image": "i"}]}}
+    body = {"metadata": {"name": "net"}, "spec": {"template": template}}
+    web.post(f"{SERVICES}/services", json=body)
+    told = web.get(f"{SERVICES}/services/net").json()["spec"]["template"]
+    of_v2 = service_of_v2(body).template
+    task = {"template": {"spec": {"containers": [{"image": IMAGE}]}}}
+    job = {"metadata": {"name": "net"}, "spec": {"template": {**template, "spec": task}}}
+    web.post(f"{JOBS}/jobs", json=job)
+    of_job = web.get(f"{JOBS}/jobs/net").json()["spec"]["template"]["metadata"]["annotations"]
+
+    assert {name: told["metadata"]["annotations"][name] for name in wanted} == wanted
+    assert {name: of_job[name] for name in wanted} == wanted
+    assert "volumes" not in told["spec"]
+    assert "volumeMounts" not in told["spec"]["containers"][0]
+    assert of_v2.vpc_access.network_interfaces[0].subnetwork == "default"
+    assert of_v2.volumes[0].cloud_sql_instance.instances[1] == "p:us-west1:other"
+    assert of_v2.containers[0].volume_mounts[0].mount_path == "/cloudsql"
