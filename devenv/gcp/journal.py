@@ -3,8 +3,8 @@
 A row says who called which method on which resource, the permission that was asked for and the
 decision, the answer, its duration, and the fault that struck. Calls of the console that only read
 are left out. Rows are written in groups to a
-SQLite file of their own, so that a call does not wait for the disk: the last second before a
-`kill -9` may be missing. The newest 100,000 rows are kept.
+SQLite file of their own, and lines with them, so that a call does not wait for either: the last
+moment (0.1 s) before a `kill -9` may be missing. The newest 100,000 rows are kept.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ OPERATOR = "console"  # the caller with the token of the control API: the develo
 _READING = re.compile(r".*\.(?:get|list|Get|List)(?:[A-Z]\w*)?")
 _TRACE = re.compile(r"(?!0{32})[0-9a-fA-F]{32}")
 _GROUP = 200
-_PAUSE = 1.0  # seconds until a group that is not full is written
+_PAUSE = 0.1  # seconds until a group that is not full is written
 
 log = logging.getLogger("devenv.gcp.requests")
 
@@ -232,6 +232,9 @@ class Journal:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        for entry in waiting:
+            name = entry.caller.partition("@")[0] or "-"
+            log.info("%s %s %s %.1fms", entry.method, name, entry.status, entry.milliseconds)
         marks = ", ".join("?" * len(_COLUMNS))
         self._rows.execute("BEGIN")
         self._rows.executemany(
@@ -250,8 +253,6 @@ class Journal:
     def _add(self, entry: JournalEntry) -> None:
         if entry.caller == OPERATOR and _READING.fullmatch(entry.method):
             return  # somebody looks at a page; the journal is about the programs
-        name = entry.caller.partition("@")[0] or "-"
-        log.info("%s %s %s %.1fms", entry.method, name, entry.status, entry.milliseconds)
         self._waiting.append(entry)
         if len(self._waiting) >= _GROUP:
             self.flush()

@@ -99,7 +99,7 @@ class SiteCheck:
         sent = _headers(scope)
         is_health = scope["path"] == f"{CONTROL}health"
         if reason := not is_health and self._refusal(sent.get(b"host"), sent.get(b"origin")):
-            send = _dated(send, lambda _: None)
+            send = _dated(send)
             await failure(PermissionDenied(reason))(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -149,7 +149,7 @@ class Router:
         elif scope["path"].startswith(CONTROL):
             await self._control(scope, receive, send)
         else:
-            await self._rest(scope, receive, _dated(send, lambda _: None))
+            await self._rest(scope, receive, _dated(send))
 
     def _find(self, host: str, path: str) -> HttpMount | None:
         service = service_at(host)
@@ -191,18 +191,18 @@ class _HeldAnswer:
     """The way back to the client, on which an answer gets its Date or is held for ever."""
 
     def __init__(self, send: Send) -> None:
-        self._send = _dated(send, self._answered)
+        self._send = send
         self.status = "-"
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = str(message["status"])
+            message = _with_date(message)
         await self._send(message)
 
     async def hold(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._answered(message["status"])
-
-    def _answered(self, status: int) -> None:
-        self.status = str(status)
+            self.status = str(message["status"])
 
 
 _READ = {b"authorization", b"host", b"origin", b"traceparent", b"x-cloud-trace-context"}
@@ -230,16 +230,18 @@ def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 
 
-def _dated(send: Send, answered: Callable[[int], None]) -> Send:
-    """Return a `send` that adds the Date header and reports the status to `answered`."""
+def _dated(send: Send) -> Send:
+    """Return a `send` that adds the Date header."""
 
     async def dated(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            answered(message["status"])
-            headers = list(message.get("headers", ()))
-            if b"date" not in [name.lower() for name, _ in headers]:
-                headers.append((b"date", _date(int(time.time()))))
-            message = {**message, "headers": headers}
-        await send(message)
+        is_start = message["type"] == "http.response.start"
+        await send(_with_date(message) if is_start else message)
 
     return dated
+
+
+def _with_date(start: Message) -> Message:
+    headers = list(start.get("headers", ()))
+    if b"date" not in [name.lower() for name, _ in headers]:
+        headers.append((b"date", _date(int(time.time()))))
+    return {**start, "headers": headers}

@@ -29,13 +29,18 @@ MOUNTS = (
 
 
 @pytest.fixture
-def web() -> Web:
+def journal() -> MemoryJournal:
+    return MemoryJournal()
+
+
+@pytest.fixture
+def web(journal: MemoryJournal) -> Web:
     return Web(
         Router(
             MOUNTS,
             Named("rest"),
             control=Named("control"),
-            journal=MemoryJournal(),
+            journal=journal,
             faults=no_faults(),
             who=lambda header: header,
         )
@@ -75,9 +80,12 @@ def test_every_answer_has_a_date(web: Web) -> None:
     assert web.get("/oauth2/v1/certs").headers["date"].endswith("GMT")
 
 
-def test_request_is_logged_with_its_caller(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+def test_request_is_logged_with_its_caller(
+    web: Web, journal: MemoryJournal, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
         web.get("/oauth2/v1/certs", headers={"host": "www.googleapis.com", "authorization": "me"})
+        journal.flush()
 
     assert caplog.messages[0].startswith("GET /oauth2/v1/certs me 200 ")
 

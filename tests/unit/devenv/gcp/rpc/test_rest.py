@@ -1,7 +1,5 @@
 """One method as REST: paths, parameters, bodies, answers and errors."""
 
-import logging
-
 import pytest
 from google.cloud import run_v2, tasks_v2
 from google.protobuf.message import Message
@@ -201,10 +199,3 @@ def test_unexpected_error_returns_500_without_details(
     assert answer.status_code == 500
     assert answer.json()["error"]["message"] == "Internal error encountered."
     assert "secret" in caplog.text
-
-
-def test_call_is_logged_in_one_line(web: Web, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "devenv.gcp.requests"):
-        web.get(f"/v2/{JOB}", headers={"authorization": "web@p"})
-
-    assert caplog.messages[0].startswith("run.Jobs.GetJob web OK ")
