@@ -44,7 +44,7 @@ class StorageTarget:
         return f"{self.bucket_name}/objects/{self.name}" if self.name else self.bucket_name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each call
 class Access:
     """The rights of one caller in the buckets of `project`.
 

@@ -70,6 +70,7 @@ class Catalogue:
         self._read_buckets()
         # Programs ask for the same objects again and again; a record is never changed.
         self._records: dict[str, ObjectRecord] = {}
+        self._live: dict[tuple[str, str], ObjectRecord] = {}
         # The database has a number that was not reached yet: a write of each would be the dearest
         # part of a small upload.
         (self._reserved,) = self._one("SELECT last FROM storage_generation")
@@ -83,6 +84,7 @@ class Catalogue:
                 yield
         except BaseException:
             self._read_buckets()
+            self._live.clear()
             self._reserved = 0
             raise
 
@@ -106,25 +108,27 @@ class Catalogue:
     def save_bucket(self, bucket: BucketRecord) -> None:
         if not bucket.uniform:
             self._with_lists.add(bucket.name)
-        self._buckets[bucket.name] = bucket
         self._run(
             "INSERT OR REPLACE INTO storage_buckets VALUES (?, ?)", (bucket.name, bucket.dump())
         )
+        self._buckets[bucket.name] = bucket
 
     def drop_bucket(self, name: str) -> None:
-        self._buckets.pop(name, None)
         self._run("DELETE FROM storage_buckets WHERE name = ?", (name,))
+        self._buckets.pop(name, None)
 
     def empty(self, bucket: str) -> bool:
         return self._one("SELECT 1 FROM storage_objects WHERE bucket = ? LIMIT 1", bucket) is None
 
     def live(self, bucket: str, name: str) -> ObjectRecord | None:
+        if found := self._live.get((bucket, name)):
+            return found
         row = self._one(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name = ? AND live = 1",
             bucket,
             name,
         )
-        return self._record(row[0]) if row else None
+        return self._keep_live(self._record(row[0])) if row else None
 
     def object(self, bucket: str, name: str, generation: int) -> ObjectRecord | None:
         row = self._one(
@@ -153,14 +157,17 @@ class Catalogue:
 
     def save(self, item: ObjectRecord) -> None:
         """Write `item`; it is the live object of its name unless it is deleted."""
+        self._live.pop((item.bucket, item.name), None)
         live, text = 0 if item.deleted else 1, item.dump()
-        self._remember(text, item)
         self._run(
             "INSERT OR REPLACE INTO storage_objects VALUES (?, ?, ?, ?, ?, ?)",
             (item.bucket, item.name, item.generation, live, item.content.blob, text),
         )
+        if live:
+            self._keep_live(self._remember(text, item))
 
     def drop(self, item: ObjectRecord) -> None:
+        self._live.pop((item.bucket, item.name), None)
         self._run(
             "DELETE FROM storage_objects WHERE bucket = ? AND name = ? AND generation = ?",
             (item.bucket, item.name, item.generation),
@@ -278,6 +285,12 @@ class Catalogue:
         if len(self._records) >= _MOST_RECORDS:
             self._records.clear()
         self._records[text] = record
+        return record
+
+    def _keep_live(self, record: ObjectRecord) -> ObjectRecord:
+        if len(self._live) >= _MOST_RECORDS:
+            self._live.clear()
+        self._live[record.bucket, record.name] = record
         return record
 
     def _one(self, sql: str, *values: Any) -> Any:

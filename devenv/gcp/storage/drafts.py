@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 from devenv.gcp.errors import InvalidArgument, PermissionDenied
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.model import BucketRecord, ObjectContent, ObjectRecord
-from devenv.gcp.storage.parameters import Preconditions
+from devenv.gcp.storage.parameters import UNCONDITIONAL, Preconditions
 from devenv.gcp.storage.resources import timestamp
 
-ANY = Preconditions()
 # Entries of an access control list, or the name of a predefined one.
 WantedList: TypeAlias = tuple[object, str]
 NO_LIST: WantedList = (None, "")
@@ -23,7 +22,7 @@ class ObjectRef:
     bucket: str
     name: str
     generation: int | None = None
-    conditions: Preconditions = ANY
+    conditions: Preconditions = UNCONDITIONAL
 
     def require(self, access: Access, permission: str) -> None:
         """Return if the caller has a permission on this generation. Raises CloudError."""
@@ -40,7 +39,7 @@ class ObjectDraft:
     bucket: str
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
-    conditions: Preconditions = ANY
+    conditions: Preconditions = UNCONDITIONAL
     crc32c: str = ""
     md5: str = ""
     entries: object = None

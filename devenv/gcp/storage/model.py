@@ -17,7 +17,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+import orjson
+
 from devenv.gcp.errors import InvalidArgument
+
+
+def dump_json(value: Any) -> bytes:
+    """Return a value, which may be a dataclass, as JSON."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half a character, which an earlier version let in, or a large number
+        return json.dumps(value, default=asdict).encode()
+
 
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]")
 
@@ -69,12 +80,11 @@ class ObjectRecord:
         return base64.b64encode(tag.encode()).decode()
 
     def dump(self) -> str:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps(values | {"content": asdict(self.content)})
+        return dump_json(self).decode()
 
     @classmethod
     def load(cls, text: str) -> Self:
-        values = json.loads(text)
+        values = orjson.loads(text)
         return cls(**values | {"content": ObjectContent(**values["content"])})
 
 

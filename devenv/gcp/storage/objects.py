@@ -27,7 +27,6 @@ from devenv.gcp.storage.acl import OWNER, AccessLists, Acl, as_entries
 from devenv.gcp.storage.blobs import Blobs, ReceivedBytes
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.drafts import (
-    ANY,
     NO_LIST,
     ObjectDraft,
     ObjectRef,
@@ -46,6 +45,7 @@ from devenv.gcp.storage.model import (
     check_object_name,
 )
 from devenv.gcp.storage.notifications import Notifications, ObjectEvent
+from devenv.gcp.storage.parameters import UNCONDITIONAL
 
 _NOT_COPIED = ("eventBasedHold", "storageClass", "temporaryHold")
 
@@ -290,7 +290,7 @@ class Objects:
         self, access: Access, source: ObjectRef, draft: ObjectDraft, *, move: bool = False
     ) -> ObjectRecord:
         """Copy an object; a `draft` without fields takes those of the source, except holds."""
-        found = self.get(access, replace(source, conditions=ANY))
+        found = self.get(access, replace(source, conditions=UNCONDITIONAL))
         source.conditions.check(found)
         self.begin(access, draft)
         if move:
@@ -316,7 +316,7 @@ class Objects:
                 f"({len(sources)}) must be between 1 and 32."
             )
         self.begin(access, draft)
-        found = [self.get(access, replace(source, conditions=ANY)) for source in sources]
+        found = [self.get(access, replace(source, conditions=UNCONDITIONAL)) for source in sources]
         for source, item in zip(sources, found, strict=True):
             source.conditions.check(item)
         files = [self.open(item) for item in found]

@@ -74,8 +74,21 @@ class Preconditions:
         )
 
 
+UNCONDITIONAL = Preconditions()
+_CONDITIONS = {
+    *("ifGenerationMatch", "ifGenerationNotMatch"),
+    *("ifMetagenerationMatch", "ifMetagenerationNotMatch"),
+}
+_CONDITION_HEADERS = {
+    *("if-match", "if-none-match"),
+    *("x-goog-if-generation-match", "x-goog-if-metageneration-match"),
+}
+
+
 def parse(query: Mapping[str, str], headers: Mapping[str, str]) -> Preconditions:
     """Read the preconditions of a request on an object. Raises InvalidArgument."""
+    if _CONDITIONS.isdisjoint(query) and _CONDITION_HEADERS.isdisjoint(headers):
+        return UNCONDITIONAL
     return Preconditions(
         generation=_number(query, "ifGenerationMatch", headers.get("x-goog-if-generation-match")),
         not_generation=_number(query, "ifGenerationNotMatch"),

@@ -9,7 +9,6 @@ See https://cloud.google.com/storage/docs/json_api/v1/objects#resource-represent
 
 import base64
 import datetime as dt
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from urllib.parse import quote
 
 from devenv.gcp.storage.acl import AccessLists, bucket_entry, default_entry, object_entry
 from devenv.gcp.storage.fields import location_type
-from devenv.gcp.storage.model import BucketRecord, ObjectRecord
+from devenv.gcp.storage.model import BucketRecord, ObjectRecord, dump_json
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HEADERS = {
@@ -32,7 +31,7 @@ _HEADERS = {
 _SETTINGS = {"customTime": "x-goog-custom-time", "storageClass": "x-goog-storage-class"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each call
 class Shapes:
     """Builder of resources whose links lead to `base`, the scheme and host of the request.
 
@@ -54,10 +53,10 @@ class Shapes:
             resource["owner"] = {"entity": self.lists.owner_of(item)}
         return resource
 
-    def object_text(self, item: ObjectRecord) -> str:
+    def object_text(self, item: ObjectRecord) -> bytes:
         """Return the resource as JSON."""
         if self.lists:
-            return json.dumps(self.object(item))
+            return dump_json(self.object(item))
         return _object_text(self.base, item, self._retained(item))
 
     def _retained(self, item: ObjectRecord) -> float:
@@ -151,8 +150,8 @@ def _object(base: str, item: ObjectRecord, retained: float) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2048)  # a page of a list has up to 1000
-def _object_text(base: str, item: ObjectRecord, retained: float) -> str:
-    return json.dumps(_object(base, item, retained))
+def _object_text(base: str, item: ObjectRecord, retained: float) -> bytes:
+    return dump_json(_object(base, item, retained))
 
 
 @lru_cache(maxsize=1024)

@@ -37,7 +37,7 @@ async def test_batch_answers_each_call_in_order(cloud: StorageCloud, end: str) -
     (first, patched), (_, missing) = await send(cloud, patch, delete)
     assert first == "<response-7>"
     assert patched.startswith("HTTP/1.1 200 OK")
-    assert '"metadata": {"k": "v"}' in patched
+    assert '"metadata":{"k":"v"}' in patched
     assert missing.startswith("HTTP/1.1 404 Not Found")
 
 
