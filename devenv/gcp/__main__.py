@@ -36,14 +36,10 @@ def main() -> int:
     start = time.perf_counter()
     options = _options()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
-    # Each call is a line, and none of these is in it.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
     # Each call has a line, which shows none of this (https://docs.python.org/3/howto/logging.html).
-    logging.logThreads = logging.logProcesses = False
-    logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - as that page says
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # newer than its types
+    logging._srcfile = None  # noqa: SLF001 - as that page says
     try:
         config = _moved(_config(options.config), dict(options.service_port))
         config = replace(config, storage=options.storage or config.storage)
