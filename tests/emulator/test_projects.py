@@ -65,7 +65,7 @@ def test_services_are_enabled_disabled_and_listed(act_as: ActAs, transport: str)
         }
         request = {"parent": PROJECT, "service_ids": ["run.googleapis.com"]}
         (on,) = done(client.batch_enable_services(request=request)).services
-        with pytest.raises(BadRequest, match=r"compute\.googleapis\.com is not emulated"):
+        with pytest.raises(BadRequest, match=r"spanner\.googleapis\.com is not emulated"):
             client.enable_service(request={"name": f"{PROJECT}/services/spanner.googleapis.com"})
 
     assert off == service_usage_v1.State.DISABLED
