@@ -69,7 +69,7 @@ def _build(page: Page, org: str) -> str:
     page.get_by_label("Message if the step passes").fill("{s.density} places fit.")
     _button(page, "Save")
     _add_step(page, workflow, "Assertions", name="Final check")
-    page.get_by_label("Only when").first.fill("i.?phase.orValue('') == 'final'")
+    page.get_by_label("Only when").last.fill("i.?phase.orValue('') == 'final'")
     check_page(page, "step-conditions")
     _button(page, "Save")
     return workflow

@@ -43,6 +43,17 @@ document.addEventListener("htmx:load", (event) => {
   event.detail.elt.querySelector("a[data-start]")?.click();
 });
 
+// A change of a step is tried at once, but only where there is something to try it on.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const file = document.getElementById("trial-file");
+  const isChange = event.detail.requestConfig.triggeringEvent?.type === "change";
+  const hasDocument = file?.files.length || document.getElementById("trial-sample");
+  if (file && isChange && !hasDocument) event.preventDefault();
+});
+
+// On a phone the links at the side are one row: the current one may be outside of the screen.
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Copying: the button appears only where there is this script.
 for (const button of document.querySelectorAll("[data-copies]")) {
   button.hidden = false;
