@@ -19,6 +19,7 @@ WITHOUT_HELP = {
     "web/launch_link_closed.html": _CLOSED,
     "web/share_closed.html": _CLOSED,
     "web/waitlist_closed.html": _CLOSED,
+    "web/export.html": "waits for a file, and says so",
     "api/redoc.html": "a reference",
     "api/swagger.html": "a reference",
 }
