@@ -27,6 +27,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 WORKER_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",  # for the figures of reports
     "validibot.core",
     "validibot.tracking",
     "validibot.accounts",
@@ -45,7 +46,6 @@ WORKER_APPS = [
 _PUBLIC = [
     "django.contrib.admin",
     "django.contrib.sessions",
-    "django.contrib.humanize",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "validibot.web",  # before allauth, whose templates it replaces
