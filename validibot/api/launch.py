@@ -27,11 +27,17 @@ from validibot.api.documents import respond
 from validibot.core.asgi import DeferredResponse, in_thread
 from validibot.core.problems import ApiError
 from validibot.runs import events
-from validibot.runs.access import CreditsExhausted, NotAdmitted, check_runnable, visible_runs
+from validibot.runs.access import (
+    CreditsExhausted,
+    NotAdmitted,
+    check_runnable,
+    check_type,
+    visible_runs,
+)
 from validibot.runs.models import Run
 from validibot.runs.rerun import rerun, retry
 from validibot.runs.start import StartedRun, start
-from validibot.submissions.intake import IntakeError, receive, text_fault
+from validibot.submissions.intake import IntakeError, declared_name, receive, text_fault
 from validibot.workflows.models import Workflow
 
 RETRY_AFTER_SECONDS = 5
@@ -80,6 +86,8 @@ def launch(request: Request, scope: Scope, workflow: Workflow) -> HttpResponse:
             held.callback(slot.release)
         # Checked again by `start`; here it saves the transfer of a file that nobody takes.
         check_runnable(workflow)
+        if name := declared_name(request._request):  # noqa: SLF001
+            check_type(workflow, name)
         # The request that REST framework wraps: its parsers would read the body first.
         with receive(request._request) as incoming:  # noqa: SLF001
             started = start(

@@ -1,7 +1,7 @@
 """Lists of the public API: pages by cursor, and filters.
 
 Links between pages are paths: a client behind a proxy can always follow them. A parameter that cannot
-be used is refused with 400 and its name.
+be used is refused with 400 and its name; an empty one counts as one that was left out.
 """
 
 import datetime as dt
@@ -106,9 +106,9 @@ def filter_findings(findings: QuerySet[Finding], request: Request) -> QuerySet[F
 
 
 def choice(request: Request, name: str, allowed: Sequence[str]) -> str:
-    """Return the query parameter `name`, one of `allowed`, or "" without it. Raises ApiError."""
+    """Return the query parameter `name`, one of `allowed`, or "" if it is empty. Raises ApiError."""
     value: str | None = request.query_params.get(name)
-    if value is not None and value not in allowed:
+    if value and value not in allowed:
         raise invalid(name, value, f"one of {', '.join(allowed)}")
     return value or ""
 

@@ -17,6 +17,7 @@ from validibot.accounts.scope import Scope
 from validibot.api import documents, schema
 from validibot.api.access import refused, scope_in, workflow_of
 from validibot.api.base import ApiView, check_unchanged, operation
+from validibot.api.bodies import read_bounded
 from validibot.api.lists import PathCursorPagination, filter_workflows, invalid
 from validibot.core.downloads import whole
 from validibot.core.problems import ApiError
@@ -180,8 +181,8 @@ def _body(request: Request) -> bytes:
     if django_request.content_type == _FORM:
         detail = "Send the workflow file as the body itself, not in a form (curl --data-binary)."
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", detail)
-    content = django_request.read(MAX_IMPORT_BYTES + 1)
-    if len(content) > MAX_IMPORT_BYTES:
+    content = read_bounded(django_request, MAX_IMPORT_BYTES)
+    if content is None:
         detail = f"A workflow file may have {MAX_IMPORT_BYTES:,} bytes. Leave out large samples."
         raise ApiError(413, "PAYLOAD_TOO_LARGE", detail)
     return content

@@ -15,7 +15,7 @@ from contextlib import closing
 from contextvars import copy_context
 from functools import partial
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.core import signals
 from django.core.exceptions import RequestAborted
@@ -33,6 +33,10 @@ type Send = Callable[[Message], Awaitable[None]]
 # As many requests as Cloud Run sends to one instance, unless told otherwise.
 _REQUEST_THREADS = 80
 _PROBE_THREADS = 2
+# Views answer to the headers of a request with a larger body, if they can, before it is received.
+LARGE_BODY = 8 * 1024 * 1024
+# How much of a body that nobody reads is received and dropped.
+_DROPPED_BYTES = 1024 * 1024 * 1024
 
 
 class DeferredResponse(HttpResponse):
@@ -58,6 +62,21 @@ class DeferredResponse(HttpResponse):
         return final
 
 
+class BodyNeeded(BaseException):
+    """A view reads the body of a request before it was received.
+
+    Not an Exception, because Django would answer 500, and no view is to catch it.
+    """
+
+
+class UnreadBody:
+    """The body of a request that has not been received."""
+
+    def read(self, *_args: int) -> bytes:
+        """Raise BodyNeeded."""
+        raise BodyNeeded
+
+
 class ThreadedHandler(ASGIHandler):
     """Runs a request in a thread from its first signal to its last; the event loop sends.
 
@@ -72,17 +91,46 @@ class ThreadedHandler(ASGIHandler):
         self._probes = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="probe")
 
     async def handle(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        threads = self._probes if scope["path"].startswith("/health/") else self._requests
+        is_large = declared_length(scope) > LARGE_BODY
+        if is_large and await self._answer_by_headers(scope, threads, receive, send):
+            return
         try:
             body_file = await self.read_body(receive)
         except RequestAborted:
             return
-        threads = self._probes if scope["path"].startswith("/health/") else self._requests
         with closing(body_file):
             response = await in_thread(self.respond, threads)(scope, body_file)
             if response.streaming or isinstance(response, DeferredResponse):
                 await self._send_unless_gone(response, receive, send)
             else:
                 await self.send_response(response, send)
+
+    async def _answer_by_headers(
+        self,
+        scope: Mapping[str, Any],
+        threads: ThreadPoolExecutor,
+        receive: Receive,
+        send: Send,
+    ) -> bool:
+        """Send the answer of a view that does not read the body, then drop it; return whether it is so.
+
+        A refusal for reasons that the headers tell so arrives before a large file was sent. A view that
+        reads the body runs again once it has been received.
+        """
+        try:
+            response = await in_thread(self.respond, threads)(
+                scope, cast("IO[bytes]", UnreadBody())
+            )
+        except BodyNeeded:
+            return False
+        if isinstance(response, DeferredResponse):
+            response = await response.final()
+        await self.send_response(response, send)
+        if response.streaming:
+            await in_thread(response.close)()
+        await drain(receive)
+        return True
 
     def respond(self, scope: Mapping[str, Any], body_file: IO[bytes]) -> HttpResponseBase:
         """Return the response; it is closed, unless it is streamed."""
@@ -139,6 +187,22 @@ class ThreadedHandler(ASGIHandler):
             length_header = (b"content-length", str(length).encode())
             scope = {**scope, "headers": [*scope["headers"], length_header]}
         return super().create_request(scope, body_file)
+
+
+def declared_length(scope: Mapping[str, Any]) -> int:
+    """Return the length of a request's body as its headers tell it, or 0."""
+    value = next((v for k, v in scope["headers"] if k.lower() == b"content-length"), b"0")
+    return int(value) if value.isdigit() else 0
+
+
+async def drain(receive: Receive) -> None:
+    """Read and drop a body that nobody reads, up to 1 GiB."""
+    left = _DROPPED_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
 
 
 def in_thread[**P, R](

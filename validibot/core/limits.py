@@ -1,7 +1,7 @@
 """Limits on requests and responses that hold for every view.
 
-`BodyLimit` is the outermost ASGI application of the public service. It reads a refused body to its end,
-so that the sender receives the answer instead of a reset connection.
+`BodyLimit` is the outermost ASGI application of the public service. It answers before it reads a refused body
+to its end: clients that listen stop sending, and the others receive the answer instead of a reset connection.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -11,6 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 from validibot.core import problems
+from validibot.core.asgi import declared_length, drain
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -18,9 +19,6 @@ type Send = Callable[[Message], Awaitable[None]]
 type Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 type View = Callable[[HttpRequest], HttpResponseBase]
-
-# How much of a refused body is read and dropped.
-_DRAIN_BYTES = 1024 * 1024 * 1024
 
 
 class BodyLimit:
@@ -33,7 +31,7 @@ class BodyLimit:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif _declared_length(scope) > self.max_bytes:
+        elif declared_length(scope) > self.max_bytes:
             await self._refuse(receive, send)
         else:
             await self._count(scope, receive, send)
@@ -55,7 +53,6 @@ class BodyLimit:
             await self._refuse(receive, send)
 
     async def _refuse(self, receive: Receive, send: Send) -> None:
-        await _drain(receive)
         answer = problems.response(
             413,
             f"The request is larger than {self.max_bytes:,} bytes. Send a smaller file.",
@@ -64,24 +61,11 @@ class BodyLimit:
         headers = [(k.lower().encode(), v.encode()) for k, v in answer.items()]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": answer.content})
+        await drain(receive)
 
 
 class _TooLarge(Exception):
     """The streamed body went over the limit."""
-
-
-def _declared_length(scope: Message) -> int:
-    value = next((v for k, v in scope["headers"] if k.lower() == b"content-length"), b"0")
-    return int(value) if value.isdigit() else 0
-
-
-async def _drain(receive: Receive) -> None:
-    left = _DRAIN_BYTES
-    while left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
 
 
 # Only the raw body of a launch may be in base64; nothing here decompresses.

@@ -5,7 +5,8 @@ The worker's HTTP endpoint for Cloud Tasks and the process of the database queue
 the queue, any other status repeats it. When attempt number `max_attempts` of the backend fails, a
 dead letter is recorded and the entry is removed. During an outage of the database no dead letter
 can be written, so the entry is kept; the limit of the queue itself is higher for that case.
-Arguments that do not have the types of the task's parameters are a dead letter at once.
+A task that this version does not have, and arguments that do not have the types of the task's parameters,
+are a dead letter at once: a repetition would not help.
 """
 
 import inspect
@@ -66,8 +67,8 @@ class MalformedDelivery(Exception):
     """The body of a delivery is not a call of a task."""
 
 
-class WrongArguments(Exception):
-    """The arguments of a call do not fit the parameters of its task."""
+class ImpossibleCall(Exception):
+    """There is no such task, or the arguments do not fit its parameters."""
 
 
 def queue_account() -> str:
@@ -85,7 +86,7 @@ def deliver(delivery: TaskDelivery) -> DeliveryResult:
         return DeliveryResult(200, f"dropped: {error}")
     try:
         result = _run(delivery, path, args, kwargs)
-    except WrongArguments as error:
+    except ImpossibleCall as error:
         result, is_last = DeliveryResult(422, str(error)), True
     else:
         limit = getattr(default_task_backend, "max_attempts", None)
@@ -145,9 +146,10 @@ def _run(
 ) -> DeliveryResult:
     task = find_task(path)
     if task is None:
-        # A worker of a newer version may have the task.
-        logger.warning("delivery %s: no task %r", delivery.task_id, path[:200])
-        return DeliveryResult(404, f"There is no task {path[:200]!r}.")
+        raise ImpossibleCall(
+            f"This version has no task {path[:200]!r}: another version enqueued it. Requeue it"
+            " with that version, or delete it."
+        )
     _check_arguments(task, args, kwargs)
     if task.takes_context:
         args = [TaskContext(task_result=_result(task, args, kwargs, delivery)), *args]
@@ -165,18 +167,18 @@ def _run(
 
 
 def _check_arguments(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Raise WrongArguments unless the arguments fit the task; a repetition would not help."""
+    """Raise ImpossibleCall unless the arguments fit the task; a repetition would not help."""
     signature, types = _parameters(task.func, takes_context=task.takes_context)
     try:
         given = signature.bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise WrongArguments(f"{task.name}: {error}.") from None
+        raise ImpossibleCall(f"{task.name}: {error}.") from None
     for name, value in given.items():
         try:
             types[name].validate_python(value, strict=True)
         except ValidationError as error:
             reason = error.errors(include_input=False, include_url=False)[0]["msg"]
-            raise WrongArguments(f"{task.name}: `{name}` is {value!r:.100}: {reason}.") from None
+            raise ImpossibleCall(f"{task.name}: `{name}` is {value!r:.100}: {reason}.") from None
 
 
 @cache

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from validibot.api.access import user_of
 from validibot.api.auth import ApiKeyAuthentication
 from validibot.api.base import ApiView
+from validibot.api.bodies import read_bounded
 from validibot.core.asgi import DeferredResponse
 from validibot.core.problems import ApiError
 
@@ -33,8 +34,8 @@ class McpView(ApiView):
     def post(self, request: Request) -> HttpResponse:
         django_request = request._request  # noqa: SLF001 - REST framework's parsers would read it first
         _check_origin(django_request)
-        content = django_request.read(MAX_MESSAGE_BYTES + 1)
-        if len(content) > MAX_MESSAGE_BYTES:
+        content = read_bounded(django_request, MAX_MESSAGE_BYTES)
+        if content is None:
             raise ApiError(
                 413,
                 "PAYLOAD_TOO_LARGE",

@@ -77,9 +77,14 @@ def mime_type(filename: str) -> str:
 def default_filename(declared_type: str, head: bytes) -> str:
     """Return a name for content without one, by its declared type or else by its first bytes."""
     known = _BY_MIME_TYPE.get(declared_type, "")
-    if not known or declared_type in _VAGUE:
+    if not is_exact_type(declared_type):
         known = _sniffed(head) or known
     return "submission" + (known or ".bin")
+
+
+def is_exact_type(declared_type: str) -> bool:
+    """Return whether a declared type tells the type of a file."""
+    return declared_type in _BY_MIME_TYPE and declared_type not in _VAGUE
 
 
 def _sniffed(head: bytes) -> str:

@@ -36,6 +36,7 @@ from validibot.submissions.content import (
     Incoming,
     IncomingFile,
     default_filename,
+    is_exact_type,
     measure,
 )
 from validibot.submissions.models import BIDI_CONTROLS
@@ -93,6 +94,18 @@ def receive(request: HttpRequest) -> Incoming:
         incoming.__exit__()
         raise
     return incoming
+
+
+def declared_name(request: HttpRequest) -> str:
+    """Return the name that the headers give to a file sent as the body, or "" if they give none.
+
+    A body of type `application/json` without a name may be an envelope.
+    """
+    if name := request.headers.get("X-Filename", ""):
+        return _header_text(name)
+    declared = request.content_type or ""
+    is_telling = declared != "application/json" and is_exact_type(declared)
+    return default_filename(declared, b"") if is_telling else ""
 
 
 def _check_files(incoming: Incoming) -> None:

@@ -74,7 +74,7 @@ def audit_log(request: HttpRequest, scope: Scope) -> HttpResponse:
 @require_GET
 def audit_export(request: HttpRequest, scope: Scope) -> StreamingHttpResponse:
     """Download the entries that the filters select; `kind` is csv or jsonl."""
-    kind = request.GET.get("kind", "csv")
+    kind = request.GET.get("kind") or "csv"
     if kind not in audit.FORMATS:
         raise Http404
     entries = _filtered(scope, AuditFilterForm(request.GET))

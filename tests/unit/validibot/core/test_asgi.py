@@ -56,6 +56,35 @@ def _part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("path", "left"), [("/refused", 2), ("/read", 0)])
+async def test_large_body_is_received_for_views_that_read_it(
+    monkeypatch: pytest.MonkeyPatch, path: str, left: int
+) -> None:
+    wire = _AsgiWire(_part(b"a", more=True), _part(b"b"))
+    unread: list[int] = []
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        if request.path == "/refused":
+            return HttpResponse(status=415)
+        return HttpResponse(request.read())
+
+    async def send(message: Any) -> None:
+        unread.append(len(wire.left))
+        wire.sent.append(message)
+
+    handler = ThreadedHandler()
+    monkeypatch.setattr(handler, "get_response", respond)
+    headers = [(b"content-length", b"9000000")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+
+    await handler.handle(scope, wire.receive, send)
+
+    assert unread[0] == left
+    assert wire.left == []
+    assert wire.sent[1]["body"] == (b"" if left else b"ab")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "messages", [[_part(b"ab")], [_part(b"a", more=True), _part(b"b")]], ids=["one", "two"]
 )

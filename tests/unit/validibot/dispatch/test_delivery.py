@@ -107,11 +107,13 @@ def test_malformed_delivery_is_dropped(body: bytes) -> None:
     assert len(outcome.message) < 350
 
 
-def test_unknown_task_is_delivered_again() -> None:
-    path = "validibot.runs.tasks.of_tomorrow"
+@pytest.mark.django_db
+def test_unknown_task_is_a_dead_letter_at_once() -> None:
+    result = deliver(TaskDelivery(delivery(task="x" * 300).body, "t1", number=0))
 
-    assert deliver(delivery(task=path)) == DeliveryResult(404, f"There is no task {path!r}.")
-    assert deliver(delivery(task="x" * 300)).message == f"There is no task {'x' * 200!r}."
+    letter = DeadLetter.objects.get()
+    assert (result.status, letter.attempts) == (200, 1)
+    assert letter.error.startswith(f"This version has no task {'x' * 200!r}: another version")
 
 
 @pytest.mark.parametrize(
@@ -165,13 +167,6 @@ def test_earlier_failed_attempt_becomes_no_dead_letter(calls: list[Any]) -> None
 
     assert deliver(TaskDelivery(delivery().body, "t1", number=1)).status == 500
     assert not DeadLetter.objects.exists()
-
-
-@pytest.mark.django_db
-@pytest.mark.usefixtures("_three_attempts")
-def test_unknown_task_becomes_dead_letter_after_last_attempt() -> None:
-    assert deliver(delivery(task="validibot.runs.tasks.of_tomorrow")).status == 200
-    assert "There is no task" in DeadLetter.objects.get().error
 
 
 @pytest.mark.django_db
