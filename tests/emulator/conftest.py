@@ -1,5 +1,6 @@
 """Fixtures for tests that start servers on the loopback interface."""
 
+import html
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
 from tests.cloud import act_as, cloud, config
 from tests.unit.devenv.console.console import ConsoleClient, write_state
+from tests.waiting import until
 
 __all__ = ["ActAs", "act_as", "cloud", "config"]
 
@@ -16,6 +18,12 @@ __all__ = ["ActAs", "act_as", "cloud", "config"]
 @pytest.fixture(autouse=True)
 def _loopback(socket_enabled: None) -> None:
     """Allow sockets, which are disabled in other tests."""
+
+
+def page_with(visitor: ConsoleClient, path: str, text: str) -> str:
+    """Return a page once it has a text: a call is recorded when its answer has been sent."""
+    until(lambda: text in html.unescape(visitor.get(path).text))
+    return visitor.get(path).text
 
 
 @pytest.fixture

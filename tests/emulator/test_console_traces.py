@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import ActAs
+from tests.emulator.conftest import page_with
 from tests.unit.devenv.console.console import ConsoleClient
 
 
@@ -44,7 +45,7 @@ def test_trace_page_has_calls_executions_and_log_lines(
     blob = storage.Client().bucket("validibot-local").blob(f"runs/{trace}/input.json")
     blob.upload_from_string("{}")
     (tmp_path / "logs" / "web.log").write_text(f"INFO: {trace} <begins>\n")
-    page = visitor.get(f"/traces/{trace}").text
+    page = page_with(visitor, f"/traces/{trace}", "storage.objects.insert")
     execution = re.findall(r"/jobs/sleeper/executions/(sleeper-\w{5})", page)
     visitor.act(f"/jobs/sleeper/executions/{execution[0]}/cancel")
 

@@ -41,9 +41,14 @@ def add(control: httpx.Client, **fault: Any) -> str:
     return str(answer.json()["id"])
 
 
-def rows(control: httpx.Client, **wanted: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = control.get("journal", params=wanted).json()["calls"]
-    return found
+def rows(control: httpx.Client, least: int = 1, /, **wanted: str) -> list[dict[str, Any]]:
+    """Return calls of the journal once there are enough: one is recorded when its answer was sent."""
+
+    def recorded() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = control.get("journal", params=wanted).json()["calls"]
+        return found if len(found) >= least else []
+
+    return until(recorded)
 
 
 def test_client_retries_a_fault_of_storage(bucket: storage.Bucket, control: httpx.Client) -> None:
@@ -53,9 +58,9 @@ def test_client_retries_a_fault_of_storage(bucket: storage.Bucket, control: http
     blob.upload_from_string("data", if_generation_match=0)
 
     assert blob.download_as_bytes() == b"data"
+    assert len(rows(control, 2, fault=fault)) == 2
     ours = {"method": "storage.objects.insert", "caller": "admin@*", "limit": "3"}
-    assert [row["status"] for row in rows(control, **ours)] == ["200", "503", "503"]
-    assert len(rows(control, fault=fault)) == 2
+    until(lambda: [row["status"] for row in rows(control, **ours)] == ["200", "503", "503"])
 
 
 def test_fault_takes_the_resource_that_the_journal_shows(
@@ -63,7 +68,8 @@ def test_fault_takes_the_resource_that_the_journal_shows(
 ) -> None:
     bucket.blob("shown").upload_from_string("data")
     bucket.blob("shown").reload()
-    shown = rows(control, method="storage.objects.get", limit="1")[0]["resource"]
+    read = {"method": "storage.objects.get", "caller": "admin@*", "resource": "*shown"}
+    shown = rows(control, **read)[0]["resource"]
 
     fault = add(control, method="storage.objects.get", resource=shown, status=503)
     bucket.blob("shown").reload()
