@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import django
@@ -62,6 +63,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         database.server(Path(folder)) as address,
+        redirect_stdout(sys.stderr),  # commands of Django print, too
     ):
         database.create(address)
         connection.settings_dict["NAME"] = database.NAME
