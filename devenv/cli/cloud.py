@@ -6,6 +6,7 @@ cloud.
 
 import datetime as dt
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -132,7 +133,8 @@ def add_fault(context: Context, *, seconds: float, **fields: Any) -> int:
     """Add a fault, which ends after `seconds` if they are given."""
     if seconds:
         fields["until"] = time.time() + seconds
-    fault = _request(context, "faults", verb="POST", body={k: v for k, v in fields.items() if v})
+    given = {name: value for name, value in fields.items() if value or name == "times"}
+    fault = _request(context, "faults", verb="POST", body=given)
     context.output.result(fault, f"  Fault {fault['id']}: {_described(fault)}")
     return 0
 
@@ -218,6 +220,6 @@ def _request(
     if answer.status >= 400:
         refusal = (answer.json() or {}).get("error", {}).get("message", answer.text[:300])
         raise StackError(
-            str(refusal), hint=f"devenv {path.split('?', maxsplit=1)[0].rstrip('s')} --help"
+            str(refusal), hint=f"devenv {re.split('[?/]', path)[0].rstrip('s')} --help"
         )
     return answer.json()

@@ -129,6 +129,11 @@ class StackClock:
 def duration(text: str) -> float:
     """Return the seconds of `90s`, `10m`, `2h`, `1d`, `1w` or `1d12h`. Raises InvalidArgument."""
     compact = text.strip().replace(" ", "")
+    if compact.startswith("-"):
+        raise InvalidArgument(
+            f"The clock is turned forward only, not by {text[:60]!r}. "
+            "`devenv clock reset` shows the machine's time again."
+        )
     parts = _PART.findall(compact) if len(compact) <= 40 else []
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise InvalidArgument(

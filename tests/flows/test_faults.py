@@ -59,7 +59,9 @@ def test_fault_is_listed_and_removed(stack: Stack) -> None:
     assert "There is no fault" in stack.devenv("fault", "list").stdout
 
 
-def test_fault_of_an_unknown_method_is_refused(stack: Stack) -> None:
+def test_fault_that_cannot_strike_is_refused(stack: Stack) -> None:
+    none = stack.devenv("fault", "add", "storage.objects.insert", "--status", "503", "--times", "0")
+    assert "times 0 is not between 1 and" in none.stderr
     done = stack.devenv("fault", "add", "storage.object.insert", "--status", "503")
 
     assert done.returncode == 1

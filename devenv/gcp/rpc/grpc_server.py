@@ -9,7 +9,7 @@ import asyncio
 import logging
 import zlib
 from base64 import b64encode
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 # The largest request is a publication to Pub/Sub, of 10 MB; it is refused with Google's text.
 MESSAGE_LIMIT = 20 << 20
 _PREFIX = 5  # whether the message is compressed, and its length
+_NOT_ONE = "The request is not one whole message."
 _WAITING = 1 << 20  # bytes of requests in a stream that wait for their handler
 _GRACE = 0.2
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -104,10 +105,9 @@ class _Messages:
     def is_broken_off(self) -> bool:
         return bool(self._data)
 
-    def add(self, payload: bytes) -> list[bytes]:
-        """Return the messages that became whole by `payload`."""
+    def add(self, payload: bytes) -> Iterator[bytes]:
+        """Yield the messages that became whole by `payload`."""
         self._data += payload
-        found = []
         while len(self._data) >= _PREFIX:
             end = _PREFIX + int.from_bytes(self._data[1:_PREFIX])
             if end - _PREFIX > MESSAGE_LIMIT:
@@ -115,9 +115,9 @@ class _Messages:
             if len(self._data) < end:
                 break
             message = bytes(self._data[_PREFIX:end])
-            found.append(self._expanded(message) if self._data[0] else message)
+            is_packed = self._data[0]
             del self._data[:end]
-        return found
+            yield self._expanded(message) if is_packed else message
 
     def _expanded(self, message: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._encoding)
@@ -195,21 +195,24 @@ class _UnaryCall(_Call):
     ) -> None:
         super().__init__(calls, stream, answering)
         self._rpc = rpc
-        self._requests: list[bytes] = []
+        self._request: bytes | None = None
 
     def data(self, payload: bytes) -> None:
         try:
-            self._requests += self._messages.add(payload)
+            for message in self._messages.add(payload):
+                if self._request is not None:
+                    raise Internal(_NOT_ONE)
+                self._request = message
         except CloudError as error:
             self._break_off(error)
         else:
             self._stream.take(len(payload))
 
     def end(self) -> None:
-        if len(self._requests) != 1 or self._messages.is_broken_off:
-            self._break_off(Internal("The request is not one whole message."))
+        if self._request is None or self._messages.is_broken_off:
+            self._break_off(Internal(_NOT_ONE))
         else:
-            self._run(self._answer(self._requests.pop()))
+            self._run(self._answer(self._request))
 
     async def _answer(self, request: bytes) -> None:
         read = partial(self._rpc.request.FromString, request)
@@ -231,12 +234,11 @@ class _StreamCall(_Call):
 
     def data(self, payload: bytes) -> None:
         try:
-            messages = self._messages.add(payload)
+            for message in self._messages.add(payload):
+                self._requests.put_nowait(message)
         except CloudError as error:
             self._break_off(error)
             return
-        for message in messages:
-            self._requests.put_nowait(message)
         self._waiting += len(payload)
         # A large message must become whole before anybody can take it.
         if self._requests.empty() or self._waiting < _WAITING:

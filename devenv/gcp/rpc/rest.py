@@ -8,7 +8,7 @@ be sent with `Content-Encoding: gzip`, the default of Java's clients.
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -127,15 +127,26 @@ def _dump_response(message: Message, *, enum_numbers: bool) -> bytes:
 @cache
 def _holds_struct(descriptor: Descriptor) -> bool:
     """Return whether a message is a Struct or may have one somewhere in it."""
-    seen, waiting = set(), [descriptor]
+    name = Struct.DESCRIPTOR.full_name
+    below = (each.message_type for each in _fields_of(descriptor))
+    return descriptor.full_name == name or any(each and each.full_name == name for each in below)
+
+
+@cache
+def _holds_bytes(descriptor: Descriptor) -> bool:
+    return any(each.type == FieldDescriptor.TYPE_BYTES for each in _fields_of(descriptor))
+
+
+def _fields_of(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
+    """Yield the fields of a message and of all that may be in it."""
+    seen, waiting = {descriptor.full_name}, [descriptor]
     while waiting:
-        found = waiting.pop()
-        if found.full_name == Struct.DESCRIPTOR.full_name:
-            return True
-        if found.full_name not in seen:
-            seen.add(found.full_name)
-            waiting += [each.message_type for each in found.fields if each.message_type]
-    return False
+        for field in waiting.pop().fields:
+            yield field
+            inner = field.message_type
+            if inner is not None and inner.full_name not in seen:
+                seen.add(inner.full_name)
+                waiting.append(inner)
 
 
 def with_integers(value: Any) -> Any:
@@ -156,6 +167,27 @@ def fill(message: Message, value: Mapping[str, Any]) -> None:
         if unknown := _UNKNOWN.search(text):
             text = f"Unknown name {unknown[1]}: Cannot find field."
         raise InvalidArgument(f"Invalid JSON payload received. {text}") from error
+    if _holds_bytes(message.DESCRIPTOR):
+        _check_bytes(message.DESCRIPTOR, value, "")
+
+
+def _check_bytes(descriptor: Descriptor, value: object, path: str) -> None:
+    """Refuse what is no base64 in JSON that fits a message: the parser skips its other characters."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        field = _field(descriptor, name)
+        if field is None or inner is None:
+            continue
+        at = f"{path}.{field.name}".lstrip(".")
+        items = inner if isinstance(inner, list) else [inner]
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            wrong = next((text for text in items if not _BASE64.fullmatch(text)), None)
+            if wrong is not None:
+                raise InvalidArgument(
+                    f"Invalid value at '{at}' (TYPE_BYTES), Base64 decoding failed for \"{wrong[:100]}\""
+                )
+        elif field.message_type is not None:
+            for item in items:
+                _check_bytes(field.message_type, item, at)
 
 
 def _tree(descriptor: Descriptor, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -201,6 +233,7 @@ def _scalar(field: FieldDescriptor, text: str) -> Any:
     return text.lower() in ("true", "1")
 
 
+_BASE64 = re.compile("[A-Za-z0-9+/_-]*={0,2}")
 _TOKEN = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<pattern>[^}]+))?\}|(?P<wild>\*\*?)")
 
 

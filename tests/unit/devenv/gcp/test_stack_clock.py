@@ -129,7 +129,12 @@ def test_duration_adds_its_parts() -> None:
     assert [duration(text) for text in texts] == [90, 5400, 129_600, 1_209_600]
 
 
-@pytest.mark.parametrize("text", ["", "2", "h", "2 hours", "-1h", "1h-5m", "9" * 50 + "s"])
+def test_duration_backwards_is_refused_with_the_way_back() -> None:
+    with pytest.raises(InvalidArgument, match=r"forward only, not by '-5m'\. `devenv clock reset`"):
+        duration("-5m")
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2 hours", "1h-5m", "9" * 50 + "s"])
 def test_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="not a duration"):
         duration(text)

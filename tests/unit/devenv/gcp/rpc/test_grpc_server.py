@@ -231,6 +231,12 @@ async def test_request_that_is_not_one_message_is_refused(sent: bytes) -> None:
     assert (await client.answer())[0]["grpc-status"] == "13"
 
 
+async def test_second_request_of_a_unary_call_is_refused_as_it_comes() -> None:
+    client = GrpcClient()
+    client.send(client.head() + data(bytes(16_000), 0))
+    assert (await client.answer())[0]["grpc-status"] == "13"
+
+
 async def test_answer_waits_for_the_windows_of_the_client() -> None:
     client = GrpcClient()
     client.send(frame(Frame.SETTINGS, 0, 0, struct.pack(">HI", 4, 10)))

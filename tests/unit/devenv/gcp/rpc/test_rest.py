@@ -6,11 +6,11 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from devenv.gcp.caller import ApiCall
-from devenv.gcp.errors import FailedPrecondition
+from devenv.gcp.errors import FailedPrecondition, InvalidArgument
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.hosts import services_of
-from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.rpc.rest import RestApp, fill
 from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
@@ -199,3 +199,18 @@ def test_unexpected_error_returns_500_without_details(
     assert answer.status_code == 500
     assert answer.json()["error"]["message"] == "Internal error encountered."
     assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "Pj8-Pw==", "Pj8+Pw", "Pj8-Pw"])
+def test_bytes_are_taken_in_both_alphabets(text: str) -> None:
+    task = tasks_v2.Task.pb()()
+    fill(task, {"httpRequest": {"url": "http://a/", "body": text}, "name": None})
+    assert task.http_request.body == (b">?>?" if text else b"")
+
+
+def test_bytes_that_are_no_base64_are_refused() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        fill(tasks_v2.Task.pb()(), {"http_request": {"body": "%%%"}})
+    assert caught.value.message == (
+        "Invalid value at 'http_request.body' (TYPE_BYTES), Base64 decoding failed for \"%%%\""
+    )
