@@ -46,6 +46,7 @@ _HEAD = header_block(
     ("grpc-accept-encoding", "identity, deflate, gzip"),
 )
 _OK = header_block(("grpc-status", "0"))
+_NOT_OK = header_block(("grpc-status", "13"))
 _NO_GRPC = header_block((":status", "415"), ("content-type", "text/plain"))
 
 
@@ -75,7 +76,7 @@ class GrpcServer:
         path = stream.headers.get(":path", "")
         rpc = self._methods.get(path)
         if not stream.headers.get("content-type", "").startswith("application/grpc"):
-            stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_OK)
+            stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_NOT_OK)
         elif rpc is None:
             self._calls.miss(method_id(path.removeprefix("/")))
             _refuse(stream, Unimplemented("Method not found!"))

@@ -175,7 +175,8 @@ async def test_unknown_method_is_unimplemented_and_noted() -> None:
 async def test_request_that_is_no_grpc_gets_415() -> None:
     client = GrpcClient()
     client.send(client.head(content_type="application/json") + data(b"{}"))
-    assert (await client.answer())[0][":status"] == "415"
+    headers, _ = await client.answer()
+    assert (headers[":status"], headers["grpc-status"]) == ("415", "13")
 
 
 async def test_error_has_its_text_and_details_in_trailers() -> None:
