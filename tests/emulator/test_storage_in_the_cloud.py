@@ -127,6 +127,12 @@ def _try_bucket(s3: Any, client: Client) -> None:
     s3.create_bucket(Bucket=name)
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     assert s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+    tags = [{"Key": "team", "Value": "energy"}]
+    s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+    assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == tags
+    begun = s3.create_multipart_upload(Bucket=name, Key="large")
+    assert [each["Key"] for each in s3.list_multipart_uploads(Bucket=name)["Uploads"]] == ["large"]
+    s3.abort_multipart_upload(Bucket=name, Key="large", UploadId=begun["UploadId"])
     assert client.get_bucket(name).versioning_enabled
     s3.delete_bucket(Bucket=name)
     assert not client.bucket(name).exists()

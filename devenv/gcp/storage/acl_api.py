@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 from starlette.responses import Response
 
-from devenv.gcp.errors import NotFound
+from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.acl import (
     BUCKET_ROLES,
     OBJECT_ROLES,
+    OWNER,
     AccessLists,
     Acl,
     as_entries,
@@ -117,6 +118,7 @@ class BucketAcl(AclMethods):
     ) -> list[dict[str, Any]]:
         acl = dict(self._acl(self._bucket(exchange, names[0], "update")))
         change(acl)
+        self._check(acl)
         wanted = self._wanted(as_entries(acl))
         return self._entries(exchange, self._buckets.set_lists(exchange.access, names[0], wanted))
 
@@ -129,6 +131,11 @@ class BucketAcl(AclMethods):
 
     def _acl(self, bucket: BucketRecord) -> Acl:
         return self._lists.of_bucket(bucket)
+
+    def _check(self, acl: Acl) -> None:
+        owner = self._lists.bucket_owner()
+        if acl.get(owner) != OWNER:
+            raise InvalidArgument(f"The owner of the bucket, {owner}, must keep the role OWNER.")
 
     def _wanted(self, entries: object) -> WantedLists:
         return WantedLists(entries=entries)
@@ -146,6 +153,9 @@ class DefaultAcl(BucketAcl):
 
     def _acl(self, bucket: BucketRecord) -> Acl:
         return self._lists.default_of(bucket)
+
+    def _check(self, acl: Acl) -> None:
+        """Accept any list: an object made later gets its owner's entry by itself."""
 
     def _wanted(self, entries: object) -> WantedLists:
         return WantedLists(default_entries=entries)

@@ -50,7 +50,7 @@ _SUBRESOURCES = (
     *("encryptionConfig", "intelligent-tiering", "inventory", "legal-hold", "logging", "metrics"),
     *("notification", "object-lock", "ownershipControls", "policy", "policyStatus"),
     *("publicAccessBlock", "replication", "requestPayment", "restore", "retention", "select"),
-    *("storageClass", "tagging", "torrent", "versions", "website"),
+    *("torrent", "versions", "website"),
 )
 _REFUSED_HEADERS = (
     *("x-goog-copy-source", "x-goog-encryption-kms-key-name"),
@@ -97,8 +97,8 @@ class XmlApi:
     async def _bucket(self, exchange: Exchange, method: str, bucket: str) -> Response:
         if method == "POST" and _is_form(exchange):
             return await self._forms.post(exchange, bucket)
-        if "uploads" in exchange.query:
-            raise NotEmulated("The list of unfinished uploads of the XML API")
+        if "uploads" in exchange.query and bucket and method == "GET":
+            return self._multipart.list_uploads(exchange, bucket)
         is_setting = any(name in exchange.query for name in SETTINGS)
         if method == "GET" and not is_setting:
             lists = self._lists
@@ -146,8 +146,6 @@ class XmlApi:
         uploads = self._multipart
         match method, "uploadId" in exchange.query:
             case "POST", False:
-                if "x-goog-acl" in exchange.headers:
-                    raise NotEmulated("The header 'x-goog-acl' of an upload in parts")
                 return uploads.begin(exchange, _draft(exchange, bucket, name))
             case "PUT", True:
                 return await uploads.put_part(exchange, bucket, name)

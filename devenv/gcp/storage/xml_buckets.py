@@ -1,14 +1,15 @@
 """Buckets by the XML API: creation, deletion, and the settings that are subresources.
 
-A bucket's `location`, `versioning`, `lifecycle` and `cors` are documents of Google's own shape, which
-stand for the settings of the JSON API. S3's shape of lifecycle and CORS rules is refused, as on Google.
+A bucket's `location`, `versioning`, `lifecycle`, `cors` and `storageClass` are documents of Google's own
+shape, which stand for the settings of the JSON API; `tagging` has its labels as tags. S3's shape of
+lifecycle and CORS rules is refused, as on Google.
 
 See https://cloud.google.com/storage/docs/xml-api/put-bucket-create,
 https://cloud.google.com/storage/docs/xml-api/put-bucket-lifecycle and
 https://cloud.google.com/storage/docs/xml-api/put-bucket-cors.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
@@ -23,7 +24,7 @@ from devenv.gcp.storage.parameters import number
 from devenv.gcp.storage.xml_documents import XML_TYPE, parse_xml, tag_of
 
 _T = TypeVar("_T")
-SETTINGS = ("cors", "lifecycle", "location", "versioning")
+SETTINGS = ("cors", "lifecycle", "location", "storageClass", "tagging", "versioning")
 _ANY = (None, None)
 # Elements of conditions by their names in the JSON API; those in _REPEATED are lists there.
 _CONDITIONS = {
@@ -60,22 +61,38 @@ class XmlBuckets:
         match exchange.request.method, setting:
             case "PUT", "":
                 return await self._create(exchange, bucket)
-            case "DELETE", "":
-                self._buckets.delete(exchange.access, bucket, _ANY)
+            case "DELETE", "" | "lifecycle" | "tagging":
+                self._delete(exchange, bucket, setting)
                 return Response(status_code=204)
             case "GET", str() if setting:
                 found = self._buckets.get(exchange.access, bucket)
                 return Response(
                     _document(setting, found, exchange.shapes.region), media_type=XML_TYPE
                 )
-            case "PUT", "cors" | "lifecycle" | "versioning":
+            case "PUT", str() if setting in _READERS:
                 value = _READERS[setting](parse_xml(await exchange.body()))
-                self._change(exchange, bucket, {setting: value})
+                if setting == "tagging":
+                    self._set_labels(exchange, bucket, value)
+                else:
+                    self._change(exchange, bucket, {setting: value})
                 return Response()
-            case "DELETE", "lifecycle":
-                self._change(exchange, bucket, {setting: None})
-                return Response(status_code=204)
         raise MethodNotAllowed("The specified method is not allowed against this resource.")
+
+    def _delete(self, exchange: Exchange, bucket: str, setting: str) -> None:
+        """Delete a setting, or without one the bucket."""
+        match setting:
+            case "":
+                self._buckets.delete(exchange.access, bucket, _ANY)
+            case "tagging":
+                self._set_labels(exchange, bucket, {})
+            case _:
+                self._change(exchange, bucket, {setting: None})
+
+    def _set_labels(self, exchange: Exchange, bucket: str, labels: Mapping[str, str]) -> None:
+        """Replace the labels of a bucket."""
+        exchange.access.require("storage.buckets.update", bucket)
+        before = dict.fromkeys(self._buckets.find(bucket).fields.get("labels", {}))
+        self._change(exchange, bucket, {"labels": {**before, **labels}})
 
     async def _create(self, exchange: Exchange, bucket: str) -> Response:
         resource: dict[str, Any] = {"name": bucket}
@@ -104,6 +121,15 @@ def _document(setting: str, bucket: BucketRecord, region: str) -> str:
             status = "Enabled" if bucket.versioned else "Suspended"
             shown = _element("Status", status) if value else ""
             inner = _element("VersioningConfiguration", shown)
+        case "storageClass":
+            inner = _element("StorageClass", bucket.storage_class)
+        case "tagging":
+            labels = bucket.fields.get("labels", {}).items()
+            tags = (
+                _element("Key", xml_text(k)) + _element("Value", xml_text(v)) for k, v in labels
+            )
+            inner = _element("TagSet", "".join(_element("Tag", tag) for tag in tags))
+            inner = _element("Tagging", inner)
         case "cors":
             inner = _element("CorsConfig", "".join(_cors_rule(rule) for rule in value))
         case _:
@@ -141,6 +167,21 @@ def _read_versioning(root: ET.Element) -> dict[str, bool]:
             "MalformedVersioningConfiguration", "Status must be Enabled or Suspended."
         )
     return {"enabled": statuses == ["Enabled"]}
+
+
+def _read_storage_class(root: ET.Element) -> str:
+    _known({"StorageClass": ""}, root, "the document")
+    return _text(root)
+
+
+def _read_labels(root: ET.Element) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for tag in (tag for tags in _only(root, "TagSet") for tag in _only(tags, "Tag")):
+        parts = {tag_of(element): _text(element) for element in tag}
+        if parts.keys() != {"Key", "Value"} or parts["Key"] in labels:
+            raise UploadProblem("InvalidTag", "Each Tag needs a Key of its own, and a Value.")
+        labels[parts["Key"]] = parts["Value"]
+    return labels
 
 
 def _read_cors(root: ET.Element) -> list[dict[str, Any]]:
@@ -187,7 +228,13 @@ def _value(name: str, text: str) -> object:
     return text == "true" if name == "IsLive" and text in ("true", "false") else text
 
 
-_READERS = {"cors": _read_cors, "lifecycle": _read_lifecycle, "versioning": _read_versioning}
+_READERS: Mapping[str, Callable[[ET.Element], Any]] = {
+    "cors": _read_cors,
+    "lifecycle": _read_lifecycle,
+    "storageClass": _read_storage_class,
+    "tagging": _read_labels,
+    "versioning": _read_versioning,
+}
 
 
 def _only(parent: ET.Element, name: str) -> Iterator[ET.Element]:

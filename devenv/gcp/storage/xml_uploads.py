@@ -1,7 +1,8 @@
 """Multipart uploads of the XML API: clients send the parts of a large object in parallel.
 
 `POST ?uploads` begins an upload, `PUT ?partNumber=N&uploadId=ID` stores a part, `POST ?uploadId=ID`
-joins the parts that its body lists, `DELETE ?uploadId=ID` aborts. Parts may arrive in any order and
+joins the parts that its body lists, `DELETE ?uploadId=ID` aborts; `GET ?uploads` of a bucket lists the
+unfinished ones. Parts may arrive in any order and
 again; the last one of a number counts. Each part is a file and a row, so an upload survives a
 restart; one that nobody completes is deleted after a week. The object gets the settings of the
 request that began the upload, and like all composed objects has no MD5.
@@ -12,8 +13,9 @@ See https://cloud.google.com/storage/docs/multipart-uploads.
 import asyncio
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -21,7 +23,13 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.storage.blobs import Blobs, Digest
 from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue, UploadPart
 from devenv.gcp.storage.drafts import ObjectDraft, check_sums
-from devenv.gcp.storage.errors import NoSuchUpload, UploadProblem, xml_text
+from devenv.gcp.storage.errors import (
+    NoSuchBucket,
+    NoSuchUpload,
+    NotEmulated,
+    UploadProblem,
+    xml_text,
+)
 from devenv.gcp.storage.exchange import Exchange
 from devenv.gcp.storage.model import ObjectContent, ObjectRecord
 from devenv.gcp.storage.objects import Objects
@@ -31,6 +39,7 @@ from devenv.gcp.storage.xml_documents import XML_TYPE, parse_xml, tag_of
 
 _MIN_PART = 5 * 1024 * 1024  # all but the last
 _MAX_PARTS = 10_000
+_MOST_UPLOADS = 1000  # in one page
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
@@ -54,7 +63,12 @@ class XmlMultipart:
         self._require(exchange, "create", draft.bucket, draft.name)
         self._objects.begin(exchange.access, draft)
         upload_id = f"{MULTIPART_PREFIX}{secrets.token_urlsafe(48)}"
-        values = {"bucket": draft.bucket, "name": draft.name, "fields": dict(draft.fields)}
+        values = {
+            "bucket": draft.bucket,
+            "name": draft.name,
+            "fields": dict(draft.fields),
+            "predefined": draft.predefined,
+        }
         self._catalogue.save_session(upload_id, self._clock.now(), json.dumps(values))
         return _document(
             "InitiateMultipartUploadResult",
@@ -130,6 +144,28 @@ class XmlMultipart:
             f"<UploadId>{upload.id}</UploadId><IsTruncated>false</IsTruncated>{items}",
         )
 
+    def list_uploads(self, exchange: Exchange, bucket: str) -> Response:
+        """Answer with a page of the unfinished uploads of a bucket, by name and age."""
+        self._require(exchange, "list", bucket)
+        if self._catalogue.bucket(bucket) is None:
+            raise NoSuchBucket
+        query = exchange.query
+        if query.get("delimiter"):
+            raise NotEmulated("The parameter 'delimiter' of a list of uploads")
+        most = min(number(query.get("max-uploads", _MOST_UPLOADS), "max-uploads"), _MOST_UPLOADS)
+        prefix, after = query.get("prefix", ""), query.get("key-marker", "")
+        mark = query.get("upload-id-marker", "")
+        found = sorted(
+            (values["name"], created, upload_id)
+            for upload_id, created, text in self._catalogue.multipart_uploads()
+            if (values := json.loads(text))["bucket"] == bucket
+            and values["name"].startswith(prefix)
+        )
+        known = [upload_id for name, _, upload_id in found if name == after]
+        behind = known[known.index(mark) + 1 :] if mark in known else []
+        rest = [each for each in found if each[0] > after or each[2] in behind]
+        return _document("ListMultipartUploadsResult", _uploads_page(bucket, query, rest, most))
+
     def _place(self, exchange: Exchange, upload: _Upload, content: ObjectContent) -> ObjectRecord:
         with self._objects.change(content) as displaced:
             stored = self._objects.place(exchange.access, upload.draft, content, displaced)
@@ -162,12 +198,39 @@ class XmlMultipart:
             raise NoSuchUpload
         return _Upload(upload_id, ObjectDraft(**values, conditions=Preconditions()))
 
-    def _require(self, exchange: Exchange, verb: str, bucket: str, name: str) -> None:
+    def _require(self, exchange: Exchange, verb: str, bucket: str, name: str = "") -> None:
         exchange.access.require(f"storage.multipartUploads.{verb}", bucket, name)
 
     def _forget(self, upload_id: str) -> None:
         for part in self._catalogue.drop_parts(upload_id):
             self._blobs.delete(part.content.blob)
+
+
+def _uploads_page(
+    bucket: str, query: Mapping[str, str], found: Sequence[tuple[str, float, str]], most: int
+) -> str:
+    """Return the content of a list with the first `most` of the uploads that were found."""
+    is_encoded = query.get("encoding-type") == "url"
+
+    def text(name: str, value: str) -> str:
+        return f"<{name}>{xml_text(quote(value) if is_encoded else value)}</{name}>"
+
+    shown = found[:most]
+    head = f"<Bucket>{xml_text(bucket)}</Bucket>" + text("Prefix", query.get("prefix", ""))
+    head += text("KeyMarker", query.get("key-marker", ""))
+    head += f"<MaxUploads>{most}</MaxUploads>"
+    if is_encoded:
+        head += "<EncodingType>url</EncodingType>"
+    is_cut = len(found) > len(shown)
+    if is_cut and shown:
+        head += text("NextKeyMarker", shown[-1][0])
+        head += f"<NextUploadIdMarker>{shown[-1][2]}</NextUploadIdMarker>"
+    head += f"<IsTruncated>{str(is_cut).lower()}</IsTruncated>"
+    return head + "".join(
+        f"<Upload>{text('Key', name)}<UploadId>{upload_id}</UploadId>"
+        f"<Initiated>{timestamp(created)}</Initiated></Upload>"
+        for name, created, upload_id in shown
+    )
 
 
 def _parts_of(body: bytes) -> list[tuple[int, str]]:

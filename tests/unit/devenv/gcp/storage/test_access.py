@@ -1,5 +1,7 @@
 """Access to Cloud Storage: tokens, permissions, boundaries."""
 
+import re
+
 import pytest
 
 from devenv.gcp.caller import ApiCaller
@@ -170,6 +172,7 @@ async def test_public_access_prevention_refuses_anonymous_callers(cloud: Storage
 LISTED = "/storage/v1/b/listed"
 LISTED_UPLOAD = "/upload/storage/v1/b/listed/o?uploadType=media&name="
 WEB, OTHER = "user-web@p.iam.gserviceaccount.com", "user-other@p.iam.gserviceaccount.com"
+OWNERS = "project-owners-123456789012"
 _NOT_UNIFORM = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": False}}}
 
 
@@ -313,6 +316,7 @@ async def test_empty_list_leaves_the_owner_alone(listed: StorageCloud) -> None:
         ("/o/a/acl", {"entity": "allUsers", "role": "WRITER"}, "one of OWNER, READER"),
         ("/acl", {"entity": "allUsers", "role": "READER", "x": 1}, "The field 'x'"),
         ("/o/a/acl", {"entity": WEB, "role": "READER"}, "must keep the role OWNER"),
+        ("/acl", {"entity": OWNERS, "role": "READER"}, f"{OWNERS}, must keep the role OWNER"),
     ],
 )
 async def test_wrong_entry_is_refused_by_name(
@@ -320,6 +324,36 @@ async def test_wrong_entry_is_refused_by_name(
 ) -> None:
     refused = await listed.client.post(LISTED + url, json=body)
     assert (refused.status_code, text in refused.text) == (400, True), refused.text
+
+
+async def test_entry_of_the_owner_cannot_be_deleted(listed: StorageCloud) -> None:
+    refused = await listed.client.delete(f"{LISTED}/acl/{OWNERS}")
+    assert (refused.status_code, "must keep the role OWNER" in refused.text) == (400, True)
+    assert (await listed.client.get(f"{LISTED}/acl/{OWNERS}")).json()["role"] == "OWNER"
+    assert (await listed.client.delete(f"{LISTED}/defaultObjectAcl/{OWNERS}")).status_code == 204
+
+
+async def test_predefined_list_applies_to_uploads_in_several_requests(
+    listed: StorageCloud,
+) -> None:
+    public = {"x-goog-acl": "public-read"}
+    client, url = listed.client, "/listed/parts"
+    resumable = await client.post("/listed/xml", headers=public | {"x-goog-resumable": "start"})
+    query = "?uploadType=resumable&name=json&predefinedAcl=publicRead"
+    begun = await client.post(f"/upload{LISTED}/o{query}")
+    for answer in (resumable, begun):
+        assert (await client.put(answer.headers["location"], content=b"x")).is_success
+    upload = re.findall(
+        "<UploadId>(.*)</UploadId>", (await client.post(f"{url}?uploads", headers=public)).text
+    )
+    part = await client.put(f"{url}?partNumber=1&uploadId={upload[0]}", content=b"x")
+    done = f"<Part><PartNumber>1</PartNumber><ETag>{part.headers['etag']}</ETag></Part>"
+    body = f"<CompleteMultipartUpload>{done}</CompleteMultipartUpload>"
+    assert (await client.post(f"{url}?uploadId={upload[0]}", content=body)).is_success
+
+    names = ("xml", "json", "parts")
+    read = [(await listed.without_token("GET", f"/listed/{name}")).content for name in names]
+    assert read == [b"x", b"x", b"x"]
 
 
 async def test_xml_api_reads_and_writes_lists(listed: StorageCloud) -> None:

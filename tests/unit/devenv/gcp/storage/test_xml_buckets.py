@@ -1,6 +1,7 @@
 """Buckets by the XML API: creation, deletion, and settings as documents."""
 
 import html
+import re
 from typing import Any
 
 import pytest
@@ -52,6 +53,7 @@ async def test_bucket_is_created_and_deleted_by_the_xml_api(cloud: StorageCloud)
         ("versioning", _VERSIONING, {"enabled": True}),
         ("cors", _CORS, [_CORS_RULE]),
         ("lifecycle", _LIFECYCLE, {"rule": [_LIFECYCLE_RULE]}),
+        ("storageClass", "<StorageClass>NEARLINE</StorageClass>", "NEARLINE"),
     ],
 )
 async def test_setting_of_xml_document_is_that_of_the_json_api(
@@ -70,6 +72,8 @@ async def test_setting_of_xml_document_is_that_of_the_json_api(
         ("versioning", "<x>", "MalformedXML"),
         ("versioning", "<VersioningConfiguration/>", "Status must be Enabled or Suspended"),
         ("cors", "<CORSConfiguration><CORSRule/></CORSConfiguration>", "'CORSRule'"),
+        ("storageClass", "<Class>NEARLINE</Class>", "'Class' in the document"),
+        ("tagging", "<Tagging><TagSet><Tag/></TagSet></Tagging>", "needs a Key of its own"),
         ("lifecycle", "<L><Rule><Status>Enabled</Status></Rule></L>", "'Status' in Rule"),
         ("lifecycle", "<L><Rule><Condition><Age>x</Age></Condition></Rule></L>", "'x' for Age"),
         ("cors", '<!DOCTYPE a [<!ENTITY b "c">]><CorsConfig>&d;</CorsConfig>', "MalformedXML"),
@@ -90,3 +94,36 @@ async def test_subresource_of_s3_does_not_act_on_the_bucket(
 
     assert (refused.status_code, "subresource 'policy'" in refused.text) == (400, True)
     assert (await cloud.client.get(BUCKET_PATH)).status_code == 200
+
+
+async def test_tags_replace_and_remove_the_labels_of_a_bucket(cloud: StorageCloud) -> None:
+    await cloud.client.patch(BUCKET_PATH, json={"labels": {"old": "1"}})
+    tags = "<Tagging><TagSet><Tag><Key>team</Key><Value>a</Value></Tag></TagSet></Tagging>"
+    put = await cloud.client.put(f"/{BUCKET}?tagging", content=tags)
+
+    assert (put.status_code, (await cloud.client.get(BUCKET_PATH)).json()["labels"]) == (
+        200,
+        {"team": "a"},
+    )
+    assert (await cloud.client.get(f"/{BUCKET}?tagging")).text.endswith(f"?>{tags}")
+    assert (await cloud.client.delete(f"/{BUCKET}?tagging")).status_code == 204
+    assert not (await cloud.client.get(BUCKET_PATH)).json().get("labels")
+
+
+async def test_unfinished_uploads_are_listed_in_pages(cloud: StorageCloud) -> None:
+    for name in ("b", "a", "a", "c"):
+        await cloud.clock.turn(1)
+        await cloud.client.post(f"/{BUCKET}/{name}?uploads")
+
+    first = (await cloud.client.get(f"/{BUCKET}?uploads&max-uploads=2")).text
+    mark = re.search("<NextUploadIdMarker>(.*)</NextUploadIdMarker>", first)
+    assert mark is not None
+    rest = f"key-marker=a&upload-id-marker={mark[1]}"
+    second = (await cloud.client.get(f"/{BUCKET}?uploads&{rest}")).text
+
+    assert re.findall("<Key>(.)</Key>", first) == ["a", "a"]
+    assert re.findall("<Key>(.)</Key>", second) == ["b", "c"]
+    assert "<IsTruncated>false" in second
+    assert re.findall(
+        "<Key>(.)</Key>", (await cloud.client.get(f"/{BUCKET}?uploads&prefix=c")).text
+    )
