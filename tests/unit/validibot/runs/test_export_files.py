@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from django.template import Context, Engine
+from django.template.loader_tags import IncludeNode
 from django.utils import timezone, translation
 
+from config.settings import base
+from tests.checkout import ROOT
 from tests.factories import RunFactory, UserFactory
 from validibot.core.storage import StorageError, get_storage
 from validibot.dispatch import TryLater
@@ -73,6 +77,22 @@ def test_export_is_made_once_for_each_language(run: Run) -> None:
     assert b'lang="en"' in b"".join(open_export(first) or [])
     assert b'lang="de"' in b"".join(open_export(german) or [])
     assert made(run).language == ""
+
+
+def test_worker_has_the_templates_of_reports() -> None:
+    assert "django.contrib.humanize" in base.WORKER_APPS
+    ours = [each for each in base.WORKER_APPS if each.startswith("validibot.")]
+    folders = [ROOT.joinpath(*each.split("."), "templates") for each in ours]
+    libraries = {
+        "humanize": "django.contrib.humanize.templatetags.humanize",
+        "i18n": "django.templatetags.i18n",
+        "l10n": "django.templatetags.l10n",
+    }
+    engine = Engine(dirs=[str(each) for each in folders], libraries=libraries)
+    report = engine.get_template("runs/report.html")
+
+    for include in report.nodelist.get_nodes_by_type(IncludeNode):
+        engine.get_template(include.template.resolve(Context()))
 
 
 def test_second_delivery_leaves_the_file(run: Run, root: Path) -> None:
