@@ -165,7 +165,12 @@ class Dispatcher:
         now = self._clock.now()
         self.history(queue).note(len(queue.tasks))
         while entry := queue.next(now):
-            self._begin(queue, entry)
+            try:
+                self._begin(queue, entry)
+            except BaseException:  # it could not be written, so it has not left
+                queue.land(entry)
+                queue.put(entry)
+                raise
             self._launch(self._attempt(queue, entry))
         wake = queue.wake_at(now)
         if wake is not None:

@@ -1,6 +1,7 @@
 """Deliveries of tasks: requests, headers, retries and restarts."""
 
 import asyncio
+import sqlite3
 
 import pytest
 
@@ -27,6 +28,17 @@ async def test_task_is_delivered_with_google_headers(cloud: TasksBench) -> None:
         "X-CloudTasks-TaskExecutionCount": "0",
         "X-CloudTasks-TaskETA": f"{cloud.clock.now():.6f}",
     }
+
+
+async def test_task_that_cannot_be_written_takes_no_place_in_its_queue(cloud: TasksBench) -> None:
+    cloud.config = CloudConfig(queues=(QueueConfig("runs", max_concurrent_dispatches=1),))
+    async with cloud.running() as call:
+        cloud.store.connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(sqlite3.OperationalError):
+            await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+        cloud.store.connection.execute("PRAGMA query_only = OFF")
+        await call("CreateTask", parent=QUEUE, task=task(id="t2"))
+    assert cloud.target.sent("X-CloudTasks-TaskName") == ["t2"]
 
 
 async def test_caller_headers_keep_casing_and_google_headers_are_dropped(
