@@ -85,6 +85,8 @@ class Layout:
     def _apis(self) -> tuple[str, ...]:
         instance = self.data.instance
         networks = _NETWORK_APIS if instance and instance.network else ()
+        if self.stage.custom_subnetwork and not networks:
+            networks = ("compute",)
         return (*APIS, *networks, *(_BUDGET_APIS if self.stage.budget else ()))
 
     def strays(self) -> Iterator[Resource]:

@@ -21,6 +21,7 @@ from tests.waiting import LIMIT, until
 from validibot.runs.backends.docker import backend as docker_backend
 from validibot.runs.execute import execute
 from validibot.runs.models import Attempt, Run
+from validibot.workflows.models import Validator
 
 PROGRAM = "validibot-program:test"
 # Runs the Python source in PROGRAM, without anything of ours.
@@ -57,6 +58,10 @@ class DockerDeployment:
         validator = ValidatorFactory.create(
             container=True, image=image, memory_mb=memory_mb, timeout_seconds=timeout_seconds
         )
+        return self.run_of(validator)
+
+    def run_of(self, validator: Validator) -> Run:
+        """Start a run of one step with a validator that takes FMUs."""
         step = StepFactory.create(validator=validator, config={"simulation": {"stop_time": 1.0}})
         run = started_run(
             step=step, filename="model.fmu", mime_type="application/vnd.fmi.fmu", inline=b"PK"

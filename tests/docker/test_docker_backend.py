@@ -6,12 +6,14 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.product import DockerDeployment, bundle, deployment, finished, program, worker
+from tests.factories import OrganisationFactory, ValidatorFactory
 from tests.waiting import until
 from validibot.runs.backends.docker.watch import Watch
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, Run, RunEvent
 from validibot.runs.reconcile import look
 from validibot.runs.sweep import run_sweep
+from validibot.workflows.validator_secrets import SecretSource, set_secrets
 
 __all__ = ["deployment", "program", "worker"]
 
@@ -35,15 +37,28 @@ def test_foreign_container_calls_back_over_bridge(
     until(lambda: deployment.containers() == [])
 
 
-def test_end_of_container_replaces_callback_without_network(
+def test_custom_validator_gets_its_secret_and_no_network(
     deployment: DockerDeployment, standin_image: str
 ) -> None:
-    deployment.configure(environ={"STANDIN_KIND": "fmu"})
+    """The image answers FMUs by a secret; the end of its container replaces the callback."""
+    deployment.configure(network="callback")
+    secret = {"name": "STANDIN_KIND", "title": "", "description": ""}
+    validator = ValidatorFactory.create(
+        container=True,
+        image=standin_image,
+        memory_mb=128,
+        organisation=OrganisationFactory.create(),
+        network="none",
+        secrets=[secret],
+    )
+    set_secrets(validator, {"STANDIN_KIND": "fmu"}, source=SecretSource.DATABASE)
 
-    run = finished(deployment.run(standin_image))
+    run = finished(deployment.run_of(validator))
 
     assert run.result == "PASS"
     assert heard_from(run) == ["reconcile"]
+    access = {"network": "none", "secrets": {"STANDIN_KIND": "value 1"}}
+    assert Attempt.objects.get().access == access
 
 
 def test_executed_image_is_recorded(

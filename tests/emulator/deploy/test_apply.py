@@ -16,17 +16,30 @@ from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.resources.monitoring import AlertPolicy
 from deploy.resources.service import serving_revision
+from deploy.verify import checks, results
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
 from tests.emulator.deploy.conftest import ALERTS, BUDGET, DATABASE, TEXT, MakeStage, deploy
 from tests.emulator.test_run_services import ask
-from validibot.runs.backends.base import StateUnavailable
+from validators.sdk.manifest import NetworkReach
+from validibot.runs.backends.base import JobDefinition, StateUnavailable
 from validibot.runs.backends.cloud_run import CloudRunBackend
 
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
 _MANY = 100_000  # calls
+CUSTOM_JOB = JobDefinition(
+    name="custom-7",
+    image="sleeper:1",
+    version="1",
+    timeout_seconds=60,
+    memory_mb=512,
+    labels={},
+    organisation="12",
+    network=NetworkReach.PLATFORM,
+    secrets={"KEY": "projects/validibot-local/secrets/shared-custom-12-api-key/versions/1"},
+)
 
 
 class Killed(BaseException):
@@ -225,52 +238,83 @@ def refusal_without(layout: Layout, address: str, backend: CloudRunBackend, act_
     return str(refused.value)
 
 
-def use_job(job: run_v2.Job) -> str:
-    """Create, change and run a job, look at its execution and cancel it; return the job's name."""
+def custom_backend() -> CloudRunBackend:
+    """Return the backend as the worker of the stage has it."""
+    place = "validibot-local.iam.gserviceaccount.com"
+    options = {"project": "validibot-local", "region": "us-west1", "job_prefix": "shared-"}
+    custom = {
+        "custom_account": f"shared-validator-custom@{place}",
+        "custom_subnetwork": "default",
+        "secret_accounts": {"12": f"shared-custom-12@{place}"},
+    }
+    return CloudRunBackend("default", {"OPTIONS": {**options, **custom}})
+
+
+def use_job(backend: CloudRunBackend) -> None:
+    """Create, change and run a job, look at its execution and cancel it."""
+    backend.prepare(CUSTOM_JOB)
+    backend.prepare(CUSTOM_JOB)
     with run_v2.JobsClient() as jobs, run_v2.ExecutionsClient() as executions:
-        job.name = jobs.create_job(parent=PLACE, job=job, job_id="shared-custom").result().name  # type: ignore[no-untyped-call]
-        jobs.update_job(job=job).result()  # type: ignore[no-untyped-call]
-        execution = jobs.run_job(name=job.name).metadata.name
+        execution = jobs.run_job(name=f"{PLACE}/jobs/shared-custom-7").metadata.name
         assert executions.get_execution(name=execution).name == execution
         executions.cancel_execution(name=execution)
-    return str(job.name)
+
+
+def problems_of_secrets(layout: Layout) -> list[str]:
+    """Return what `verify` says of a secret as it is, without a version, and with another one."""
+    secret = layout.data.secret("shared-custom-12-api-key")
+    wanted = [each for each in checks(layout, None) if each.name == "secrets of custom validators"]
+    told = [text for _, text in results(wanted)]
+    secret.disable(*secret.versions())
+    told += [text for _, text in results(wanted)]
+    secret.add("another")
+    return told + [text for _, text in results(wanted)]
 
 
 def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: ActAs) -> None:
-    """Without the key they go again; a deleted role is restored, because its name stays taken."""
-    text = Path(applied).read_text()
-    Path(applied).write_text(f"custom_validators = true\n{text}")
-    told = deploy("apply", applied, "--only", "account,role,project-role,access")
+    path = Path(applied)
+    text = path.read_text()
+    path.write_text(f"custom_validators = true\n{text}\n[custom_secrets]\n12 = [ 'API_KEY' ]\n")
+    made = deploy("secrets", "set", applied, "shared-custom-12-api-key", given="k")
+    told = deploy("apply", applied, "--only", "account,role,project-role,secret,access")
     planned = deploy("plan", applied)
-    account = "shared-validator-custom@validibot-local.iam.gserviceaccount.com"
-    task = run_v2.TaskTemplate(
-        containers=[run_v2.Container(image="sleeper:1")], service_account=account
-    )
-    job = run_v2.Job(template=run_v2.ExecutionTemplate(template=task))
+    layout, backend = layout_of(applied), custom_backend()
     act_as("shared-worker")
-    options = {"project": "validibot-local", "region": "us-west1", "custom_account": account}
-    backend = CloudRunBackend("default", {"OPTIONS": options})
     backend.check_preparation()
-    job.name = use_job(job)
+    use_job(backend)
     refused = [
-        refusal_without(layout_of(applied), name, backend, act_as)
+        refusal_without(layout, name, backend, act_as)
         for name in ("project-role/shared-validator-jobs", "access/account/shared-validator-custom")
     ]
-    with run_v2.JobsClient() as jobs:
-        jobs.delete_job(name=job.name)
-    Path(applied).write_text(text)
+    problems = problems_of_secrets(layout)
+    layout.cloud.jobs.delete_job(name=f"{PLACE}/jobs/shared-custom-7")
+    path.write_text(text)
     removed = deploy("apply", applied, "--yes")
-    Path(applied).write_text(f"custom_validators = true\n{text}")
-    restored = deploy("apply", applied, "--only", "role")
-    Path(applied).write_text(text)
-    deploy("apply", applied, "--yes")
 
+    assert "has version 1" in made
+    assert problems[0] == ""
+    assert "secret/shared-custom-12-api-key has no value" in problems[1]
+    assert "shared-custom-7 needs version 1 of the secret" in problems[2]
     assert "run.jobs.create" in refused[0]
     assert "iam.serviceAccounts.actAs" in refused[1]
-    assert "$ gcloud iam roles create shared_validatorJobs --project=validibot-local" in told
+    assert "+ role/shared_validatorJobs\n" in told
+    account = backend.options.custom_account
     assert f"env.CUSTOM_VALIDATOR_ACCOUNT: none -> {account}" in planned
+    assert not [line for line in planned.splitlines() if "custom-12" in line and line[0] in "+-"]
     assert "- account/shared-validator-custom\n" in removed
-    assert restored.startswith("+ role/shared_validatorJobs\n")
+    assert deploy("plan", applied) == "Nothing to change.\n"
+
+
+def test_deleted_role_is_restored_because_its_name_stays_taken(applied: str) -> None:
+    path = Path(applied)
+    text = path.read_text()
+    told = []
+    for wanted in ("custom_validators = true\n", "", "custom_validators = true\n", ""):
+        path.write_text(f"{wanted}{text}")
+        only = ("--only", "role") if wanted else ()
+        told.append(deploy("apply", applied, "--yes", *only))
+
+    assert told[2].startswith("+ role/shared_validatorJobs\n")
     assert deploy("plan", applied) == "Nothing to change.\n"
 
 

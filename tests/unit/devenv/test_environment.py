@@ -39,6 +39,7 @@ def test_cloud_variables_follow_declared_cloud(stack: LocalStack) -> None:
             "tasks",
             "scheduler",
             *(f"validator-{each}" for each in (*VALIDATORS, "custom")),
+            "custom-1",
         )
     ]
 
