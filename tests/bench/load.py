@@ -112,6 +112,9 @@ def processor(target: Target) -> dict[str, float]:
 
 
 def milliseconds(pid: int) -> float:
-    """Return the processor time of one process so far."""
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    """Return the processor time of one process so far; 0 if it has ended."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except FileNotFoundError:
+        return 0.0
     return sum(map(int, ticks)) * 1000 / os.sysconf("SC_CLK_TCK")

@@ -14,5 +14,8 @@ def rss(pid: int) -> float:
 
 
 def _kilobytes(pid: int, name: str) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return 0
     return int(text.partition(f"\n{name}:")[2].split()[0])
