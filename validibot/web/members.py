@@ -234,7 +234,10 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     if user is None:
         # The link may have been forwarded, so a new account verifies the invited address by a mail.
         remember_invitation(request, found.email, path=request.path)
-    context = {"invitation": found, "role": _role(found), "fits": fits}
+    rows = found.organisation.workflows.filter(slug__in=found.workflows).order_by("version")
+    names = dict(rows.values_list("slug", "name"))  # those of the newest versions
+    workflows = [names.get(slug, slug) for slug in found.workflows]
+    context = {"invitation": found, "role": _role(found), "fits": fits, "workflows": workflows}
     return render(request, "web/invitation.html", context)
 
 

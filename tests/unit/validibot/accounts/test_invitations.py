@@ -8,6 +8,7 @@ import time_machine
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.core.exceptions import ValidationError
+from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
@@ -171,6 +172,19 @@ def test_member_who_accepts_keeps_the_role(admin: Scope) -> None:
     invitations.accept(invitation, ada)
 
     assert admin.organisation.memberships.get(user=ada).role == Role.ADMIN
+
+
+def test_page_of_a_guest_names_workflows_as_their_newest_versions(
+    admin: Scope, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version, name in enumerate(("Draft", "Office model"), start=1):
+        WorkflowFactory.create(
+            organisation=admin.organisation, slug="office", version=version, name=name
+        )
+    made = invitations.invite(admin, "ada@example.org", workflows=["office"])
+    monkeypatch.setattr(invitations, "find", lambda token: made)
+
+    assert "these workflows: Office model." in client.get("/invitations/x/").content.decode()
 
 
 def test_guest_who_accepts_sees_the_granted_workflow(admin: Scope) -> None:
