@@ -22,7 +22,7 @@ from devenv.gcp.caller import ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, NotFound
-from devenv.gcp.journal import note_caller
+from devenv.gcp.journal import note_caller, trace_of
 from devenv.gcp.rpc.rest import gunzipped
 from devenv.gcp.storage.access import Access, StorageTarget
 from devenv.gcp.storage.acl import AccessLists
@@ -220,8 +220,10 @@ class StorageApp:
         return await self._json_api.get_object(exchange, bucket, name)
 
     async def _batch(self, exchange: Exchange) -> Response:
+        trace = trace_of(exchange.headers)
+
         async def answer(request: Request) -> Response:
-            return await self._batch_calls.answer(request, self.respond)
+            return await self._batch_calls.answer(request, self.respond, trace)
 
         return await answer_batch(exchange, answer)
 

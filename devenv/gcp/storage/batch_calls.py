@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from devenv.gcp.errors import CloudError
 from devenv.gcp.faults import Faults
-from devenv.gcp.journal import Journal
+from devenv.gcp.journal import Journal, trace_of
 from devenv.gcp.storage.errors import as_json
 
 
@@ -22,11 +22,15 @@ class BatchCalls:
     method: Callable[[str, str], str]
 
     async def answer(
-        self, request: Request, respond: Callable[[Request], Awaitable[Response]]
+        self, request: Request, respond: Callable[[Request], Awaitable[Response]], trace: str
     ) -> Response:
-        """Answer one call. A fault that breaks connections is a 503 of this call alone."""
+        """Answer one call, which belongs to its own trace or to that of the batch.
+
+        A fault that breaks connections is a 503 of this call alone.
+        """
         path, host = request.url.path, request.headers.get("host", "")
         with self.journal.entry(self.method(request.method, path), f"{host}{path}"[:500]) as entry:
+            entry.trace = trace_of(request.headers) or trace
             entry.caller = self.who(request.headers.get("authorization", ""))
             try:
                 async with self.faults.strike(entry):

@@ -91,6 +91,17 @@ def test_request_is_logged_with_its_caller(
 
 
 @pytest.mark.parametrize(
+    "header",
+    [{"traceparent": f"00-{'ab' * 16}-1-01"}, {"x-cloud-trace-context": f"{'ab' * 16}/1;o=1"}],
+)
+def test_request_joins_the_trace_of_its_header(
+    web: Web, journal: MemoryJournal, header: dict[str, str]
+) -> None:
+    web.get("/storage/v1/b", headers={"host": "storage.googleapis.com", **header})
+    assert [row["trace"] for row in journal.rows({})] == ["ab" * 16]
+
+
+@pytest.mark.parametrize(
     ("headers", "reason"),
     [
         ({"host": "evil.example"}, "Host 'evil.example'"),

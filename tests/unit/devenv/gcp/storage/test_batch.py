@@ -98,3 +98,12 @@ async def test_invalid_batch_is_refused(
     headers = {"content-type": content_type}
     refused = await cloud.client.post("/batch/storage/v1", content=body, headers=headers)
     assert (refused.status_code, reason(refused)) == (400, "invalid")
+
+
+async def test_calls_of_a_batch_belong_to_its_trace(cloud: StorageCloud) -> None:
+    cloud.client.headers["traceparent"] = f"00-{'ab' * 16}-{'1' * 16}-01"
+    own = f"GET {path('b')} HTTP/1.1\r\nx-cloud-trace-context: {'cd' * 16}/1"
+    await send(cloud, part(f"GET {path('a')} HTTP/1.1"), part(own))
+
+    rows = cloud.journal.rows({"method": "storage.objects.get"})
+    assert [row["trace"] for row in rows] == ["cd" * 16, "ab" * 16]
