@@ -29,17 +29,18 @@ def refusal(headers: Mapping[str, str], hosts: Iterable[str] = ()) -> str:
     A request without an Origin comes from a program, or is a plain navigation.
     """
     names = set(hosts)
-    host = _hostname(f"//{headers.get('host', '')}")
+    host = host_of(f"//{headers.get('host', '')}")
     if not (is_local(host) or host in names):
         return f"The Host {host[:100]!r} is not this machine."
     origin = headers.get("origin", "")
-    if origin and not (is_local(_hostname(origin)) or _hostname(origin) in names):
+    if origin and not (is_local(host_of(origin)) or host_of(origin) in names):
         return f"The Origin {origin[:100]!r} is not a page of this machine."
     return ""
 
 
 @lru_cache(maxsize=256)
-def _hostname(url: str) -> str:
+def host_of(url: str) -> str:
+    """Return the host of a URL, empty if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +26,7 @@ from devenv.gcp.journal import Journal, trace_of
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.hosts import service_at
 from devenv.gcp.rpc.rest import broken_off, failure
-from devenv.local_only import is_local, refusal
+from devenv.local_only import host_of, is_local, refusal
 
 _EMULATED = ("*.googleapis.com", "*.run.app", "accounts.google.com")
 
@@ -114,7 +113,7 @@ class SiteCheck:
         if not name or self._emulated(name):
             return ""
         headers = Headers(raw=[(b"host", host or b""), (b"origin", page or b"")])
-        origin = urlsplit(headers["origin"]).hostname or ""
+        origin = host_of(headers["origin"])
         return refusal(headers, (*self._names, *([origin] if self._emulated(origin) else [])))
 
 

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS storage_generation (id INTEGER PRIMARY KEY, last INTE
 INSERT OR IGNORE INTO storage_generation VALUES (1, 0);
 """
 _MOST_RECORDS = 4096  # kept in memory
-_RESERVED = 1_000_000
+_RESERVED = 1_000_000  # generations, which count like microseconds
 _LAST = "\U0010ffff"
 MULTIPART_PREFIX = (
     "multipart-"  # of the ids of multipart uploads, which share a table with sessions

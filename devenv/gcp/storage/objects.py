@@ -2,9 +2,10 @@
 
 Every change is one transaction that looks at the live object, checks permissions, preconditions,
 holds and retention against it, and writes; files that it displaces are deleted after the commit,
-and rows with bytes in it. An object that is under a hold, or younger than its bucket's retention period, can be neither deleted
-nor overwritten nor made a noncurrent version; its metadata can be changed. The retention period of
-an object that had an event-based hold counts from the release of the hold.
+and rows with bytes in it. An object that is under a hold, or younger than its bucket's retention
+period, can be neither deleted nor overwritten nor made a noncurrent version; its metadata can be
+changed. The retention period of an object that had an event-based hold counts from the release of
+the hold.
 
 Where the bucket has a soft delete policy, an object that is removed is kept aside with its bytes
 until the policy's duration has passed; a restored one is a new live object with the same bytes.

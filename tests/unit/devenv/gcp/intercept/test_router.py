@@ -108,6 +108,7 @@ def test_request_joins_the_trace_of_its_header(
         ({"host": "localhost.evil.example:4588"}, "Host"),
         ({"host": "localhost:4588", "origin": "https://evil.example"}, "Origin"),
         ({"host": "localhost:4588", "origin": "null"}, "Origin 'null'"),
+        ({"host": "localhost:4588", "origin": "http://["}, "Origin 'http://['"),
         ({"host": "gcp:4588", "origin": "http://gcp.evil.example"}, "Origin"),
     ],
 )
