@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.errors import DeployError, explained
-from deploy.resource import Resource, Settings
+from deploy.resource import Resource, Settings, shown_variable
 
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 
@@ -35,9 +35,11 @@ class Change:
         yield f"{_SIGNS[self.action]} {self.resource.address}"
         for path, old, new in differences(self.before or {}, self.after or {}):
             if self.before is None:
-                yield f"    {path}: {_shown(new)}"
+                yield f"    {path}: {_shown(path, new)}"
             elif self.after is not None:
-                yield f"    {path}: {_shown(old)} -> {_shown(new)}"
+                yield f"    {path}: {_shown(path, old)} -> {_shown(path, new)}"
+        if self.action == "update" and (note := self.resource.note(self.before or {})):
+            yield f"    {note}"
 
     def gcloud(self) -> list[str]:
         """Return the equivalent commands."""
@@ -154,8 +156,11 @@ def check_no_data(changes: Iterable[Change]) -> None:
         )
 
 
-def _shown(value: Any) -> str:
+def _shown(path: str, value: Any) -> str:
     if value is None:
         return "none"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    table, _, variable = path.partition(".")
+    if table == "env":
+        text = shown_variable(variable, text)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -5,12 +5,28 @@ that the cloud has, both with the same keys. The differences between the two are
 else is remembered, so an interrupted `apply` leaves nothing behind that the next one does not see.
 """
 
+import hashlib
+import re
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 type Settings = Mapping[str, Any]
+
+_SECRET_NAME = re.compile(
+    r"KEY|SECRET|TOKEN|PASS(WORD|WD|PHRASE)?(_|$)|PEPPER|CREDENTIAL|DSN|PRIVATE|SIGNATURE|SALT"
+)
+# Addresses with a password or a key in them, private keys, tokens with a known prefix, and texts with
+# as much variety as only random ones have.
+_SECRET_VALUE = re.compile(
+    r"://[^/@\s]*:[^/@\s]+@|[?&;](api_?key|key|pass(word)?|secret|sig|token)=[^&\s]|-----BEGIN "
+    r"|\b(sk-|vbk_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AKIA|AIza|ya29\.|SG\.|eyJ|hf_|ak-|as-)[\w.-]{8}"
+    r"|\b[0-9a-fA-F]{32,}\b"
+    r"|(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[0-9])[\w+/=-]{20,}"
+)
+_NOT_SECRET = frozenset({"DEPLOYED_SECRETS"})  # names of secrets
+_DIGEST_LENGTH = 8
 
 
 class Resource(ABC):
@@ -55,6 +71,10 @@ class Resource(ABC):
     def gcloud(self, action: str, current: Settings) -> list[str]:
         """Return the commands that do the same: `action` is create, update or delete."""
 
+    def note(self, current: Settings) -> str:
+        """Return a sentence about what an update of the settings `current` cannot do, or no text."""
+        return ""
+
 
 def command(*words: str, **flags: Any) -> str:
     """Return a gcloud command line; a flag `max_attempts=3` is `--max-attempts=3`.
@@ -69,6 +89,13 @@ def command(*words: str, **flags: Any) -> str:
         elif value not in (None, False, ""):
             parts.append(f"{flag}={value}")
     return shlex.join(parts)
+
+
+def shown_variable(name: str, value: str) -> str:
+    """Return the value of a variable for people; one that may be a secret only as its digest."""
+    if name in _NOT_SECRET or not (_SECRET_NAME.search(name) or _SECRET_VALUE.search(value)):
+        return value
+    return f"hidden-sha256-{hashlib.sha256(value.encode()).hexdigest()[:_DIGEST_LENGTH]}"
 
 
 def made_for(stage: str) -> str:

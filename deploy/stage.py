@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from deploy.errors import DeployError
+from deploy.resource import shown_variable
 
 STAGES = Path(__file__).parent / "stages"
 _NAME = re.compile(r"[a-z][a-z0-9]{1,7}")
@@ -21,18 +22,39 @@ _NAME = re.compile(r"[a-z][a-z0-9]{1,7}")
 BucketName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 OrganisationNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
+# https://cloud.google.com/run/quotas
+Value = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=32_768)]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 Cpu = Literal["1", "2", "4", "6", "8"]
+
+
+# Of Cloud Run: the least and the most memory in MiB of a number of processors.
+_MEMORY_MIB = {
+    "1": (512, 4096),
+    "2": (512, 8192),
+    "4": (2048, 16384),
+    "6": (4096, 24576),
+    "8": (4096, 32768),
+}
+_LOG_DAYS = 7  # the most of the edition ENTERPRISE
+# Variables that `deploy` or Cloud Run sets for each container.
+_RESERVED = frozenset({"APP_ROLE", "PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"})
+# Secrets that `deploy` generates.
+GENERATED = ("DJANGO_SECRET_KEY", "API_KEY_PEPPER")
+_DOMAIN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+)?$"
 
 
 class StagePart(BaseModel):
     """Table of a stage file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ServiceSize(StagePart):
-    """Table `[web]` or `[worker]`: the size of a Cloud Run service; `timeout` in seconds."""
+    """Table `[web]` or `[worker]`: the size of a Cloud Run service; `timeout` in seconds.
+
+    For the memory of so many processors see https://cloud.google.com/run/docs/configuring/services/cpu.
+    """
 
     cpu: Cpu
     memory: Memory
@@ -40,6 +62,20 @@ class ServiceSize(StagePart):
     timeout: Annotated[int, Field(ge=1, le=3600)]
     min_instances: Annotated[int, Field(ge=0, le=1000)]
     max_instances: Annotated[int, Field(ge=1, le=1000)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_instances > self.max_instances:
+            raise ValueError(
+                f"`min_instances` is {self.min_instances} and `max_instances` {self.max_instances}: "
+                "set the first to at most the second"
+            )
+        low, high = _MEMORY_MIB[self.cpu]
+        if not low <= int(self.memory[:-2]) * (1024 if self.memory.endswith("Gi") else 1) <= high:
+            raise ValueError(
+                f"`memory` is {self.memory!r}, and {self.cpu} processors need from {low}Mi to {high}Mi"
+            )
+        return self
 
 
 class BucketNames(StagePart):
@@ -54,6 +90,14 @@ class BucketNames(StagePart):
     noncurrent_days: Annotated[int, Field(ge=0, le=3650)] = 30
     run_days: Annotated[int, Field(ge=0, le=3650)] = 0
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.files and self.files == self.media:
+            raise ValueError(
+                f"`files` and `media` are both {self.files!r}, and everybody may read media: choose two names"
+            )
+        return self
+
 
 class QueueLimits(StagePart):
     """Table `[queues.NAME]`: limits of a queue; pauses between attempts in seconds."""
@@ -63,6 +107,17 @@ class QueueLimits(StagePart):
     max_attempts: Annotated[int, Field(ge=-1, le=1000)] = 100
     min_backoff: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
     max_backoff: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_backoff > self.max_backoff:
+            raise ValueError(
+                f"`min_backoff` is {self.min_backoff:g} and `max_backoff` {self.max_backoff:g}: set the "
+                "first to at most the second"
+            )
+        if self.max_attempts == 0:
+            raise ValueError("`max_attempts` is 0: set it to 1 or more, or to -1 for no limit")
+        return self
 
 
 class Queues(StagePart):
@@ -119,6 +174,20 @@ class DatabaseSize(StagePart):
     protected: bool = True
     network: Annotated[str, Field(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        is_plus = self.edition == "ENTERPRISE_PLUS"
+        if self.tier.startswith("db-perf-optimized-") != is_plus:
+            raise ValueError(
+                f"`tier` is {self.tier!r}, and the edition is {self.edition}: ENTERPRISE has db-custom-CPUS-MIB "
+                "and db-g1-small, ENTERPRISE_PLUS has db-perf-optimized-N-CPUS"
+            )
+        if self.log_days > _LOG_DAYS and not is_plus:
+            raise ValueError(
+                f"`log_days` is {self.log_days}: set at most {_LOG_DAYS}, or the edition ENTERPRISE_PLUS"
+            )
+        return self
+
     @property
     def connections(self) -> int:
         """The connection limit that Cloud SQL gives an instance of this memory.
@@ -156,7 +225,7 @@ class Stage(StagePart):
     name: str
     project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
     region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+[0-9]{1,2}$")] = "australia-southeast1"
-    domain: Annotated[str, Field(pattern=r"^([a-z0-9-]+(\.[a-z0-9-]+)+)?$")] = ""
+    domain: Annotated[str, Field(pattern=_DOMAIN, max_length=253)] = ""
     map_domain: bool = True
     image_tag: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,127}$")]
     web: ServiceSize
@@ -170,8 +239,24 @@ class Stage(StagePart):
     custom_validators: bool = False
     custom_subnetwork: Annotated[str, Field(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
     custom_secrets: dict[OrganisationNumber, list[Variable]] = {}
-    env: dict[Variable, str] = {}
+    env: dict[Variable, Value] = {}
     secrets: list[Variable] = []
+
+    @model_validator(mode="after")
+    def _check_variables(self) -> Self:
+        """Refuse a variable that has two values, or that is not the operator's to set."""
+        for name in self.secrets:
+            if name in self.env or self.secrets.count(name) > 1:
+                raise ValueError(f"{name} is there twice: leave it in `secrets` only, and once")
+        for name in (*self.secrets, *self.env):
+            if name in GENERATED:
+                raise ValueError(
+                    f"{name} is generated: remove it. To give it a value of your own, run `python -m deploy "
+                    f"secrets set {self.name} {name}`"
+                )
+            if name in _RESERVED:
+                raise ValueError(f"{name} is set for each container: remove it")
+        return self
 
     @model_validator(mode="after")
     def _check_database_url(self) -> Self:
@@ -236,9 +321,16 @@ def read_stage(given: str, *, image_tag: str = "") -> Stage:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"{path}: {error}. Mend the file, then run `plan`.") from None
+    except RecursionError:
+        raise DeployError(f"{path}: too many brackets. Mend the file, then run `plan`.") from None
     if image_tag:
         data["image_tag"] = image_tag
     try:
+        if "name" in data:
+            raise DeployError(
+                f"{path}:{_line(text, ('name',))}: unknown key `name`. The stage has the name of its file: "
+                "remove the key, or rename the file."
+            )
         return Stage.model_validate({"name": path.stem, **data})
     except ValidationError as error:
         # A misspelt key is missing, too; its name says more.
@@ -256,14 +348,24 @@ def _sentence(problem: ErrorDetails) -> str:
         )
         return f"unknown key `{dotted}`. Allowed keys here are {known}."
     if problem["type"] == "value_error":
-        return f"{problem['msg'].removeprefix('Value error, ')}."
+        where = f"in `[{dotted}]` " if dotted else ""
+        return f"{where}{problem['msg'].removeprefix('Value error, ')}."
     if problem["type"] == "missing":
         return f"the key `{dotted}` is missing. Add it; docs/production.md describes it."
     if problem["type"] == "string_pattern_mismatch":
         demand = f"must match {problem['ctx']['pattern']}"
     else:
         demand = problem["msg"].replace("Input should", "must", 1)
-    return f"`{dotted}` is {problem['input']!r:.60}, which {demand}."
+    return f"`{dotted}` is {_shown(problem)}, which {demand}."
+
+
+def _shown(problem: ErrorDetails) -> str:
+    """Return a wrong value for people; what may be a secret is not shown."""
+    value, (table, *keys) = problem["input"], problem["loc"]
+    if table == "secrets" and not isinstance(value, str):
+        return f"a {type(value).__name__}"  # with values in place of names, perhaps
+    text = shown_variable(str(keys[0]) if table == "env" and keys else "", str(value))
+    return f"{value!r:.60}" if text == str(value) else text
 
 
 def _table(path: tuple[int | str, ...]) -> type[BaseModel]:

@@ -13,9 +13,10 @@ from deploy.resources.peering import Peering
 from deploy.resources.queue import Queue
 from deploy.resources.repository import Repository
 from deploy.resources.secret import Secret
-from deploy.resources.sql_instance import BackupPlan, SqlDatabase, SqlInstance, SqlUser
+from deploy.resources.sql_contents import SqlDatabase, SqlUser
+from deploy.resources.sql_instance import BackupPlan, SqlInstance
+from deploy.stage import GENERATED
 
-_GENERATED = ("DJANGO_SECRET_KEY", "API_KEY_PEPPER")
 _DATABASE = "validibot"  # the database, and its user
 _DATABASE_URL = "DATABASE_URL"
 _SECRET_BYTES = 48  # 64 characters; the product asks for at least 50
@@ -71,7 +72,7 @@ class StageData:
         if instance := self.instance:
             url = self._secret(_DATABASE_URL, self._database_url)
             made = [replace(url, fits=instance.is_at)]
-        return [*given, *made, *(self._secret(variable, _random) for variable in _GENERATED)]
+        return [*given, *made, *(self._secret(variable, _random) for variable in GENERATED)]
 
     def custom_secrets(self, number: str) -> list[Secret]:
         """Return the secrets for the validators of an organisation; the operator gives their values."""

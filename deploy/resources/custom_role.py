@@ -41,13 +41,23 @@ class CustomRole(Resource):
         return f"projects/{self.cloud.project}/roles/{self.name}"
 
     def desired(self) -> Settings:
-        return {"title": self.title, "permissions": sorted(self.permissions)}
+        return {
+            "title": self.title,
+            "permissions": sorted(self.permissions),
+            "description": made_for(self.stage),
+            "launch stage": "GA",
+        }
 
     def read(self) -> Settings | None:
         found = self._find()
         if found is None or found.deleted:
             return None
-        return {"title": found.title, "permissions": sorted(found.included_permissions)}
+        return {
+            "title": found.title,
+            "permissions": sorted(found.included_permissions),
+            "description": found.description,
+            "launch stage": found.stage.name,
+        }
 
     def create(self) -> None:
         if self._find() is None:

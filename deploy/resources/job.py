@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from deploy.google import GoogleCloud, finish
 from deploy.resource import Resource, Settings, command, pairs
-from deploy.resources.container import RunContainer, read_container
+from deploy.resources.container import RunContainer, other_labels, read_container
 
 _NOTHING = RunContainer(image="", account="", cpu="", memory="")
 
@@ -41,6 +41,8 @@ class Job(Resource):
         return {
             **self.container.settings(),
             "timeout": self.timeout,
+            "tasks": 1,
+            "retries": 0,
             "labels": dict(self.labels),
         }
 
@@ -53,7 +55,10 @@ class Job(Resource):
         return {
             **read_container(task),
             "timeout": int(task.timeout.total_seconds()),
+            "tasks": found.template.task_count,
+            "retries": task.max_retries,
             "labels": dict(found.labels),
+            **other_labels("labels of executions", found.template, self.labels),
         }
 
     def create(self) -> None:
@@ -75,7 +80,7 @@ class Job(Resource):
             return [command("run", "jobs", "delete", self.name, region=self.cloud.region)]
         return [
             command(
-                *("run", "jobs", "deploy", self.name, "--max-retries=0"),
+                *("run", "jobs", "deploy", self.name, "--tasks=1", "--max-retries=0"),
                 region=self.cloud.region,
                 task_timeout=self.timeout,
                 labels=pairs(self.labels),

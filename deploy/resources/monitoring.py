@@ -18,6 +18,8 @@ from deploy.google import GoogleCloud
 from deploy.resource import Resource, Settings, command, made_for, pairs
 
 _MINUTE = Duration(seconds=60)
+_UPTIME = "uptime_url"  # the type of the resources that are checked
+_CHECK_TIMEOUT = Duration(seconds=10)
 _Aligner = monitoring.Aggregation.Aligner
 _Reducer = monitoring.Aggregation.Reducer
 
@@ -105,11 +107,17 @@ class AlertAddress(MonitoringResource):
             type_="email",
             display_name=self.name,
             labels={"email_address": self.name},
+            enabled=True,
             user_labels=dict(self.labels),
         )
 
     def settings_of(self, found: Any) -> Settings:
-        return {"address": found.labels.get("email_address"), "labels": dict(found.user_labels)}
+        return {
+            "type": found.type_,
+            "address": found.labels.get("email_address"),
+            "enabled": bool(found.enabled),
+            "labels": dict(found.user_labels),
+        }
 
     def gcloud(self, action: str, current: Settings) -> list[str]:
         words = ("beta", "monitoring", "channels", action)
@@ -144,7 +152,7 @@ class UptimeCheck(MonitoringResource):
             request_method="GET", use_ssl=True, validate_ssl=True, path=self.path, port=443
         )
         resource = {
-            "type": "uptime_url",
+            "type": _UPTIME,
             "labels": {"host": self.host, "project_id": self.cloud.project},
         }
         return monitoring.UptimeCheckConfig(
@@ -152,23 +160,46 @@ class UptimeCheck(MonitoringResource):
             monitored_resource=resource,
             http_check=http,
             period=_MINUTE,
-            timeout=Duration(seconds=10),
+            timeout=_CHECK_TIMEOUT,
             user_labels=dict(self.labels),
         )
 
     def settings_of(self, found: Any) -> Settings:
         return {
+            "resource": found.monitored_resource.type,
+            "project": found.monitored_resource.labels.get("project_id"),
             "host": found.monitored_resource.labels.get("host"),
+            "method": found.http_check.request_method.name,
             "path": found.http_check.path,
+            "port": found.http_check.port,
             "https": found.http_check.use_ssl,
+            "certificate checked": found.http_check.validate_ssl,
             "period": int(found.period.total_seconds()),
+            "timeout": int(found.timeout.total_seconds()),
             "labels": dict(found.user_labels),
         }
+
+    def update(self, current: Settings) -> None:
+        """Change the check; one of another host is replaced, because no check changes its resource.
+
+        See `gcloud monitoring uptime update`, which has no flag for it.
+        """
+        if self._is_of_host(current):
+            super().update(current)
+        else:
+            self.delete()
+            self.create()
+
+    def _is_of_host(self, current: Settings) -> bool:
+        wanted = (_UPTIME, self.cloud.project, self.host)
+        return wanted == (current["resource"], current["project"], current["host"])
 
     def gcloud(self, action: str, current: Settings) -> list[str]:
         words = ("monitoring", "uptime", action)
         if action == "delete":
             return [command(*words, "CHECK")]
+        if action == "update" and not self._is_of_host(current):
+            return [*self.gcloud("delete", current), *self.gcloud("create", {})]
         return [
             command(
                 *words,
@@ -251,16 +282,21 @@ class AlertPolicy(MonitoringResource):
         # Somebody may have replaced the condition by one of another kind.
         first = next(iter(found.conditions), monitoring.AlertPolicy.Condition())
         condition = first.condition_threshold
-        aggregation = next(iter(condition.aggregations), monitoring.Aggregation())
         return {
+            "conditions": [each.display_name for each in found.conditions],
+            "combiner": found.combiner.name,
             "filter": condition.filter,
             "denominator": condition.denominator_filter,
+            "comparison": condition.comparison.name,
             "above": condition.threshold_value,
             "seconds": int(condition.duration.total_seconds()),
-            "aligner": aggregation.per_series_aligner.name,
-            "reducer": aggregation.cross_series_reducer.name,
+            "aggregations": [_aggregation(each) for each in condition.aggregations],
+            "aggregations of the denominator": [
+                _aggregation(each) for each in condition.denominator_aggregations
+            ],
             "enabled": bool(found.enabled),
             "text": found.documentation.content,
+            "text type": found.documentation.mime_type,
             "addresses": sorted(known.get(each, each) for each in found.notification_channels),
             "labels": dict(found.user_labels),
         }
@@ -277,6 +313,12 @@ class AlertPolicy(MonitoringResource):
         for each in AlertAddress.listed(self.cloud):
             if each.user_labels.get("stage") == self.labels.get("stage"):
                 yield each.name, each.display_name
+
+
+def _aggregation(found: monitoring.Aggregation) -> str:
+    """Return an aggregation as text."""
+    period = int(found.alignment_period.total_seconds())
+    return f"{found.per_series_aligner.name} of {period} s, {found.cross_series_reducer.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,14 +340,18 @@ class LogMetric(Resource):
                 yield cls(cloud=cloud, stage=stage, name=found.name)
 
     def desired(self) -> Settings:
-        return {"filter": self.filter, "description": made_for(self.stage)}
+        return {"filter": self.filter, "description": made_for(self.stage), "enabled": True}
 
     def read(self) -> Settings | None:
         try:
             found = self.cloud.log_metrics.get_log_metric(metric_name=self._full)
         except NotFound:
             return None
-        return {"filter": found.filter, "description": found.description}
+        return {
+            "filter": found.filter,
+            "description": found.description,
+            "enabled": not found.disabled,
+        }
 
     def create(self) -> None:
         self.cloud.log_metrics.update_log_metric(

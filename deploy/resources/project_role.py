@@ -42,20 +42,24 @@ class ConditionalRole(Resource):
             "role": self.role,
             "accounts": sorted(self.accounts),
             "condition": self.condition,
+            "description": made_for(self.stage),
         }
 
     def read(self) -> Settings | None:
-        for binding in _policy(self.cloud).bindings:
-            if binding.condition.title == self.name:
-                return {
-                    "role": binding.role,
-                    "accounts": sorted(self._short(member) for member in binding.members),
-                    "condition": binding.condition.expression,
-                }
-        return None
+        found = [each for each in _policy(self.cloud).bindings if each.condition.title == self.name]
+        if not found:
+            return None
+        first, *others = found
+        return {
+            "role": first.role,
+            "accounts": sorted(self._short(member) for member in first.members),
+            "condition": first.condition.expression,
+            "description": first.condition.description,
+            "further roles": [each.role for each in others],
+        }
 
     def create(self) -> None:
-        members = [f"serviceAccount:{self.cloud.email(each)}" for each in sorted(self.accounts)]
+        members = [self._member(each) for each in sorted(self.accounts)]
         condition = Expr(
             title=self.name,
             description=made_for(self.stage),
@@ -82,9 +86,9 @@ class ConditionalRole(Resource):
         return [
             command(
                 *("projects", verb, self.cloud.project),
-                member=f"serviceAccount:{self.cloud.email(account)}",
+                member=self._member(account),
                 role=having["role"],
-                condition=f"^@^title={self.name}@description={made_for(self.stage)}@expression={having['condition']}",
+                condition=f"^@^title={self.name}@description={having['description']}@expression={having['condition']}",
             )
             for account in having["accounts"]
         ]
@@ -98,6 +102,10 @@ class ConditionalRole(Resource):
         policy.version = _CONDITIONS
         request = SetIamPolicyRequest(resource=f"projects/{self.cloud.project}", policy=policy)
         self.cloud.projects.set_iam_policy(request=request)
+
+    def _member(self, account: str) -> str:
+        """Return the member of a policy that `_short` gives as `account`."""
+        return account if ":" in account else f"serviceAccount:{self.cloud.email(account)}"
 
     def _short(self, member: str) -> str:
         email = member.partition(":")[2]

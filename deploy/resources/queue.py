@@ -10,10 +10,16 @@ from google.protobuf.duration_pb2 import Duration
 from deploy.google import GoogleCloud
 from deploy.resource import Resource, Settings, command
 
+_DOUBLINGS = 16  # Google's default
+
 
 @dataclass(frozen=True, kw_only=True)
 class Queue(Resource):
-    """A queue with its limits and retries; pauses between attempts are in seconds."""
+    """A queue with its limits and retries; pauses between attempts are in seconds.
+
+    A task is tried `max_attempts` times however long that takes. Whether the queue is paused is the
+    operator's matter.
+    """
 
     kind: ClassVar[str] = "queue"
     holds_data: ClassVar[bool] = True
@@ -33,6 +39,8 @@ class Queue(Resource):
             "max_attempts": self.max_attempts,
             "min_backoff": self.min_backoff,
             "max_backoff": self.max_backoff,
+            "max_doublings": _DOUBLINGS,
+            "max_retry_duration": 0.0,
         }
 
     def read(self) -> Settings | None:
@@ -47,6 +55,8 @@ class Queue(Resource):
             "max_attempts": retries.max_attempts,
             "min_backoff": retries.min_backoff.total_seconds(),
             "max_backoff": retries.max_backoff.total_seconds(),
+            "max_doublings": retries.max_doublings,
+            "max_retry_duration": retries.max_retry_duration.total_seconds(),
         }
 
     def create(self) -> None:
@@ -63,7 +73,7 @@ class Queue(Resource):
         if action == "delete":
             return [command(*words, location=self.cloud.region)]
         settings = dict(self.desired())
-        for name in ("min_backoff", "max_backoff"):
+        for name in ("min_backoff", "max_backoff", "max_retry_duration"):
             settings[name] = f"{settings[name]}s"
         return [command(*words, location=self.cloud.region, **settings)]
 
@@ -78,6 +88,8 @@ class Queue(Resource):
                 max_attempts=self.max_attempts,
                 min_backoff=_seconds(self.min_backoff),
                 max_backoff=_seconds(self.max_backoff),
+                max_doublings=_DOUBLINGS,
+                max_retry_duration=_seconds(0),
             ),
         )
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from google.api_core.exceptions import NotFound
 from google.cloud import artifactregistry_v1
 
+from deploy.errors import DeployError
 from deploy.google import GoogleCloud, finish
 from deploy.resource import Resource, Settings, command, pairs
 
@@ -51,6 +52,11 @@ class Repository(Resource):
         finish(self.cloud.repositories.create_repository(request=request))
 
     def update(self, current: Settings) -> None:
+        if current["format"] != "DOCKER":
+            raise DeployError(
+                f"{self.address} has the format {current['format']}, which cannot be changed to DOCKER. "
+                "Rename the stage file, or delete the repository; then run `plan`."
+            )
         mask = {"paths": ["description", "labels"]}
         request = {"repository": self._wanted(), "update_mask": mask}
         self.cloud.repositories.update_repository(request=request)

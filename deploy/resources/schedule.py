@@ -6,14 +6,21 @@ from typing import ClassVar, Self
 
 from google.api_core.exceptions import NotFound
 from google.cloud import scheduler_v1
+from google.protobuf.duration_pb2 import Duration
 
 from deploy.google import GoogleCloud
 from deploy.resource import Resource, Settings, command, made_for
 
+_TIME_ZONE = "Etc/UTC"
+_DEADLINE_SECONDS = 180  # Google's default
+
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerEntry(Resource):
-    """A POST to `url` at the times of `cron` (UTC), with an ID token of `account` for `audience`."""
+    """A POST to `url` at the times of `cron` (UTC), with an ID token of `account` for `audience`.
+
+    It is not repeated before the next of these times.
+    """
 
     kind: ClassVar[str] = "schedule"
 
@@ -35,7 +42,12 @@ class SchedulerEntry(Resource):
     def desired(self) -> Settings:
         return {
             "cron": self.cron,
+            "time zone": _TIME_ZONE,
             "url": self.url,
+            "method": "POST",
+            "deadline": _DEADLINE_SECONDS,
+            "retries": 0,
+            "state": "ENABLED",
             "account": self.account,
             "audience": self.audience,
             "description": made_for(self.stage),
@@ -49,7 +61,12 @@ class SchedulerEntry(Resource):
         target = found.http_target
         return {
             "cron": found.schedule,
+            "time zone": found.time_zone,
             "url": target.uri,
+            "method": target.http_method.name,
+            "deadline": int(found.attempt_deadline.total_seconds()),
+            "retries": found.retry_config.retry_count,
+            "state": found.state.name,
             "account": target.oidc_token.service_account_email,
             "audience": target.oidc_token.audience,
             "description": found.description,
@@ -60,6 +77,8 @@ class SchedulerEntry(Resource):
 
     def update(self, current: Settings) -> None:
         self.cloud.schedules.update_job(job=self._wanted())
+        if current["state"] == "PAUSED":
+            self.cloud.schedules.resume_job(name=self._full)
 
     def delete(self) -> None:
         self.cloud.schedules.delete_job(name=self._full)
@@ -68,11 +87,14 @@ class SchedulerEntry(Resource):
         if action == "delete":
             words = ("scheduler", "jobs", "delete", self.name)
             return [command(*words, location=self.cloud.region)]
-        return [
+        made = [
             command(
                 *("scheduler", "jobs", action, "http", self.name),
                 location=self.cloud.region,
                 schedule=self.cron,
+                time_zone=_TIME_ZONE,
+                attempt_deadline=f"{_DEADLINE_SECONDS}s",
+                max_retry_attempts="0",
                 uri=self.url,
                 http_method="POST",
                 oidc_service_account_email=self.account,
@@ -80,6 +102,10 @@ class SchedulerEntry(Resource):
                 description=made_for(self.stage),
             )
         ]
+        if current.get("state") == "PAUSED":
+            words = ("scheduler", "jobs", "resume", self.name)
+            made.append(command(*words, location=self.cloud.region))
+        return made
 
     def _wanted(self) -> scheduler_v1.Job:
         token = scheduler_v1.OidcToken(service_account_email=self.account, audience=self.audience)
@@ -90,8 +116,10 @@ class SchedulerEntry(Resource):
             name=self._full,
             description=made_for(self.stage),
             schedule=self.cron,
-            time_zone="Etc/UTC",
+            time_zone=_TIME_ZONE,
             http_target=target,
+            attempt_deadline=Duration(seconds=_DEADLINE_SECONDS),
+            retry_config=scheduler_v1.RetryConfig(retry_count=0),
         )
 
     @property

@@ -11,13 +11,17 @@ from google.protobuf.duration_pb2 import Duration
 from deploy.errors import DeployError
 from deploy.google import GoogleCloud, finish
 from deploy.resource import Resource, Settings, command, pairs
-from deploy.resources.container import RunContainer, digest, read_container
+from deploy.resources.container import RunContainer, digest, other_labels, read_container
 
 NEXT = "next"  # the tag of the newest revision, by which it is reached before it has traffic
 PREVIOUS = "previous"  # the tag of the revision that had the traffic before
 _LATEST = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
 _REVISION = run_v2.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
 _FAILED = run_v2.Condition.State.CONDITION_FAILED
+_FROM_ALL = run_v2.IngressTraffic.INGRESS_TRAFFIC_ALL
+_PORT = 8080
+_PROBED_PATH = "/health/"
+_PROBE_SECONDS, _PROBES = 1, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,8 @@ class Service(Resource):
 
     The name of a revision tells its settings: the service, their digest and a number. A new revision
     has no traffic but a tag, except for the first, which serves at once. `timeout` is in seconds.
+    Processors are paid for while requests are handled
+    (https://cloud.google.com/run/docs/configuring/billing-settings).
     """
 
     kind: ClassVar[str] = "service"
@@ -41,7 +47,14 @@ class Service(Resource):
     http2: bool = False
 
     def desired(self) -> Settings:
-        return {**self._template_settings(), "state": "ready", "labels": dict(self.labels)}
+        return {
+            **self._template_settings(),
+            "ingress": "INGRESS_TRAFFIC_ALL",
+            "callers checked": True,
+            "own address": True,
+            "state": "ready",
+            "labels": dict(self.labels),
+        }
 
     def read(self) -> Settings | None:
         found = self.found()
@@ -54,14 +67,19 @@ class Service(Resource):
             "timeout": int(template.timeout.total_seconds()),
             "min_instances": template.scaling.min_instance_count,
             "max_instances": template.scaling.max_instance_count,
-            "http2": any(port.name == "h2c" for port in template.containers[0].ports),
+            **_read_process(template.containers[0]),
+            "ingress": found.ingress.name,
+            "callers checked": not found.invoker_iam_disabled,
+            "own address": not found.default_uri_disabled,
             "state": _state(found),
             "labels": dict(found.labels),
+            **other_labels("revision labels", template, self.labels),
         }
 
     def create(self) -> None:
         service = run_v2.Service(
             labels=dict(self.labels),
+            ingress=_FROM_ALL,
             template=self._template(1),
             traffic=[run_v2.TrafficTarget(type_=_LATEST, percent=100, tag=NEXT)],
         )
@@ -83,6 +101,7 @@ class Service(Resource):
         service = run_v2.Service(
             name=self.full,
             labels=dict(self.labels),
+            ingress=_FROM_ALL,
             template=self._template(found.generation + 1),
             traffic=[*kept, newest],
         )
@@ -106,7 +125,14 @@ class Service(Resource):
                 min_instances=str(self.min_instances),
                 max_instances=self.max_instances,
                 use_http2=self.http2,
-                startup_probe="httpGet.path=/health/,periodSeconds=1,failureThreshold=60",
+                port=_PORT,
+                ingress="all",
+                invoker_iam_check=True,
+                default_url=True,
+                cpu_boost=True,
+                cpu_throttling=True,
+                startup_probe=f"httpGet.path={_PROBED_PATH},periodSeconds={_PROBE_SECONDS},"
+                f"failureThreshold={_PROBES}",
                 **self.container.flags(),
             )
         ]
@@ -135,15 +161,23 @@ class Service(Resource):
             "min_instances": self.min_instances,
             "max_instances": self.max_instances,
             "http2": self.http2,
+            "port": _PORT,
+            "startup": f"GET {_PROBED_PATH} after each of {_PROBE_SECONDS} s, {_PROBES} times",
+            "startup boost": True,
+            "processor between requests": False,
         }
 
     def _template(self, number: int) -> run_v2.RevisionTemplate:
         probe = run_v2.Probe(
-            http_get=run_v2.HTTPGetAction(path="/health/"), period_seconds=1, failure_threshold=60
+            http_get=run_v2.HTTPGetAction(path=_PROBED_PATH),
+            period_seconds=_PROBE_SECONDS,
+            failure_threshold=_PROBES,
         )
-        port = run_v2.ContainerPort(name="h2c" if self.http2 else "http1", container_port=8080)
+        port = run_v2.ContainerPort(name="h2c" if self.http2 else "http1", container_port=_PORT)
         container = self.container.message(
-            ports=[port], startup_probe=probe, resources={"startup_cpu_boost": True}
+            ports=[port],
+            startup_probe=probe,
+            resources={"startup_cpu_boost": True, "cpu_idle": True},
         )
         return run_v2.RevisionTemplate(
             revision=f"{self.revision_prefix()}{number}",
@@ -169,6 +203,19 @@ class Service(Resource):
                 f"image pushed, and does it start? Run `gcloud run services logs read {self.name} "
                 f"--region={self.cloud.region}`, mend it, then run `apply` again."
             ) from error
+
+
+def _read_process(container: run_v2.Container) -> dict[str, Any]:
+    """Return the settings that only containers of services have."""
+    port, probe = next(iter(container.ports), run_v2.ContainerPort()), container.startup_probe
+    return {
+        "http2": port.name == "h2c",
+        "port": port.container_port,
+        "startup": f"GET {probe.http_get.path} after each of {probe.period_seconds} s, "
+        f"{probe.failure_threshold} times",
+        "startup boost": container.resources.startup_cpu_boost,
+        "processor between requests": not container.resources.cpu_idle,
+    }
 
 
 def serving_revision(service: run_v2.Service) -> str:

@@ -103,6 +103,7 @@ class CloudSqlService:
             ("Instances.Get", Instance, self.get, get, _INSTANCE),
             ("Instances.List", listed[0], self.list, get, _INSTANCES),
             ("Instances.Patch", Operation, self.patch, "PATCH", _INSTANCE),
+            ("Instances.Update", Operation, self.update, "PUT", _INSTANCE),
             ("Instances.Delete", Operation, self.delete, "DELETE", _INSTANCE),
             ("Databases.Insert", Operation, contents.insert_database, "POST", database),
             ("Databases.Get", Database, contents.get_database, get, one),
@@ -181,8 +182,14 @@ class CloudSqlService:
         )
 
     async def patch(self, request: Any, call: ApiCall) -> Any:
+        return self._change(request, call, whole=False)
+
+    async def update(self, request: Any, call: ApiCall) -> Any:
+        return self._change(request, call, whole=True)
+
+    def _change(self, request: Any, call: ApiCall, *, whole: bool) -> Any:
         before = self._access.changeable(request, call, "instances.update")
-        after = changed_instance(before, request.body)
+        after = changed_instance(before, request.body, whole=whole)
         self._address(after)
 
         async def work() -> None:

@@ -93,8 +93,13 @@ def new_instance(given: Any) -> Any:
     return made
 
 
-def changed_instance(before: Any, given: Any) -> Any:
-    """Return an instance with the settings that a patch names. Raises InvalidArgument."""
+def changed_instance(before: Any, given: Any, *, whole: bool = False) -> Any:
+    """Return an instance with the settings that a patch names, or with all of an update.
+
+    Raises InvalidArgument.
+    """
+    if whole:  # its body is an instance that was read, with all that Google adds
+        given = Instance(settings=given.settings)
     refuse_unemulated(given, _FIELDS, where="instance")
     for field in ("database_version", "region"):
         if getattr(given, field) not in ("", 0, getattr(before, field)):
@@ -108,7 +113,15 @@ def changed_instance(before: Any, given: Any) -> Any:
         )
     changed = Instance()
     changed.CopyFrom(before)
-    _merge(changed.settings, wanted)
+    if whole:
+        changed.settings.CopyFrom(wanted)
+    else:
+        _merge(changed.settings, wanted)
+    network = before.settings.ip_configuration.private_network
+    if network and not changed.settings.ip_configuration.private_network:
+        raise InvalidArgument(
+            f"settings.ipConfiguration.privateNetwork is {network[:100]!r}; it cannot be removed."
+        )
     changed.settings.settings_version.value = version
     _complete(changed)
     changed.settings.settings_version.value = version + 1

@@ -1,5 +1,6 @@
 """The comparison of desired settings with those of the cloud, without a cloud."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from deploy.cli import layout_of
 from deploy.errors import DeployError
 from deploy.plan import Change, apply, change_of, differences, plan
-from deploy.resource import Resource, Settings, command
+from deploy.resource import Resource, Settings, command, shown_variable
 
 
 @dataclass(kw_only=True)
@@ -142,3 +143,34 @@ def test_protected_resource_stops_every_deletion() -> None:
         run(strays=(Thing(name="a", there=there), Thing(name="db", there=there)))
 
     assert list(there) == ["a", "db"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AI_ENDPOINT_KEY", "short"),
+        ("SENTRY_DSN", "https://errors.example/1"),
+        ("EMAIL_HOST_PASSWORD", "x"),
+        ("PROXY", "http://user:word@proxy.example"),
+        ("HOOK", "https://hooks.example/?token=abc"),
+        ("EXTRA", "ghp_0123456789abcdef"),
+        ("EXTRA", "mB2xN8qRz0Lk4TfYw6Vs1Hd3"),
+        ("EXTRA", "0123456789abcdef0123456789abcdef"),
+    ],
+)
+def test_variable_that_may_be_secret_is_shown_as_digest(name: str, value: str) -> None:
+    assert re.fullmatch(r"hidden-sha256-[0-9a-f]{8}", shown_variable(name, value))
+
+
+def test_plan_and_commands_hide_secret_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.google.GoogleCloud.number", "1")
+    stage = layout_of("prod")
+    stage.stage.env["AI_ENDPOINT_KEY"] = "of a provider"
+    web = stage.product.services[1]
+    told = "\n".join([*Change(web, None, web.desired()).lines(), *web.gcloud("create", {})])
+
+    assert "of a provider" not in told
+    assert "    env.AI_ENDPOINT_KEY: hidden-sha256-" in told
+    assert "AI_ENDPOINT_KEY=hidden-sha256-" in told
+    assert "    env.GCS_BUCKET: validibot-prod-prod-files" in told
+    assert "    env.DEPLOYED_SECRETS: prod-postmark-server-token,prod-database-url," in told
