@@ -137,16 +137,20 @@ def verify_command(
     ] = "",
 ) -> None:
     """Check the running services from outside, sign up, and launch the seeded workflows."""
-    launches = verify.Launches(api_key=api_key, org=org, seconds=seconds, only=workflow)
     layout = layout_of(stage)
-    skipped = [] if api_key else verify.workflows(workflow, layout.stage)
+    skipped = [] if api_key else verify.workflows(workflow)
+    asks = bool(api_key) and not workflow
+    unanswered, reason = verify.workflows_without_model(layout, org) if asks else ([], "")
+    launches = verify.Launches(
+        api_key=api_key, org=org, seconds=seconds, only=workflow, skipped=unanswered
+    )
     inbox = mailbox_of(mailbox) if mailbox else None
     signing_up = [sign_up_check(layout, inbox, seconds)] if inbox else []
     failed = _failed([*verify.checks(layout, launches if api_key else None), *signing_up])
     if not inbox:
         typer.echo(f"skipped {SIGN_UP}: name a mailbox with --mailbox or VALIDIBOT_MAILBOX")
-    for slug in [] if workflow else verify.workflows_without_model(layout.stage):
-        typer.echo(f"skipped workflow {slug}: [env] has no AI_ENDPOINT_URL")
+    for slug in unanswered:
+        typer.echo(f"skipped workflow {slug}: {reason}")
     for slug in skipped:
         typer.echo(f"skipped workflow {slug}")
     if skipped:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 import yaml
@@ -17,7 +18,6 @@ from deploy.errors import DeployError, explained
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.layout.names import ROOT
-from deploy.stage import Stage
 
 _REQUEST_SECONDS = 90.0
 _PAUSE_SECONDS = 0.5
@@ -44,13 +44,14 @@ class Launches:
     """How to launch workflows: as the owner of `api_key` in the organisation `org`.
 
     A run must end within `seconds`. `only` has the slugs of the workflows to launch; without it all
-    of the gallery that the stage can run are launched.
+    of the gallery are launched but those in `skipped`.
     """
 
     api_key: str
     org: str
     seconds: float
     only: Sequence[str] = ()
+    skipped: Sequence[str] = ()
 
 
 def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
@@ -67,7 +68,7 @@ def checks(layout: Layout, launches: Launches | None) -> Iterator[StageCheck]:
     if layout.stage.custom_validators:
         yield StageCheck("secrets of custom validators", partial(_find_custom_secrets, layout))
     if launches:
-        for sample in _samples(workflows(launches.only, layout.stage)):
+        for sample in _samples(workflows(launches.only, launches.skipped)):
             launch = partial(_launch, layout.names.web_url, launches, sample)
             yield StageCheck(f"workflow {sample.parent.name}", launch)
             if sample.parent.name == _PADDED:
@@ -138,16 +139,23 @@ def _call_as(layout: Layout, caller: str) -> None:
 
 def _ask_access(layout: Layout, url: str) -> None:
     """Let a service try everything that it uses. Raises CheckFailed with what it lacks."""
+    access = _asked(layout, f"{url}/internal/access/")["access"]
+    if lacks := [f"{name}: {text}" for name, text in access.items() if text]:
+        raise CheckFailed("; ".join(lacks))
+
+
+def _asked(layout: Layout, url: str) -> dict[str, Any]:
+    """Return the answer to a question of the scheduler's account. Raises CheckFailed."""
     answer = requests.post(
-        f"{url}/internal/access/",
+        url,
         headers={"Authorization": f"Bearer {_token(layout, 'scheduler')}"},
         timeout=_REQUEST_SECONDS,
         allow_redirects=False,
     )
     if answer.status_code != 200:
         raise CheckFailed(f"{answer.url} answers {answer.status_code}: {answer.text:.200}")
-    if lacks := [f"{name}: {text}" for name, text in answer.json()["access"].items() if text]:
-        raise CheckFailed("; ".join(lacks))
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 def _find_custom_secrets(layout: Layout) -> None:
@@ -194,8 +202,8 @@ def _token(layout: Layout, caller: str) -> str:
     return str(answer.token)
 
 
-def workflows(only: Sequence[str], stage: Stage) -> list[str]:
-    """Return the workflows in `only`, without it those of the gallery that the stage can run.
+def workflows(only: Sequence[str], skipped: Sequence[str] = ()) -> list[str]:
+    """Return the workflows in `only`, without it those of the gallery that are not in `skipped`.
 
     Raises DeployError for an unknown one.
     """
@@ -205,16 +213,34 @@ def workflows(only: Sequence[str], stage: Stage) -> list[str]:
             raise DeployError(
                 f"--workflow has the unknown workflow {slug!r:.60}; known are {', '.join(known)}."
             )
-    unanswered = workflows_without_model(stage)
-    return list(only) or [slug for slug in known if slug not in unanswered]
+    return list(only) or [slug for slug in known if slug not in skipped]
 
 
-def workflows_without_model(stage: Stage) -> list[str]:
-    """Return the workflows that ask a language model, if the stage names none."""
-    if "AI_ENDPOINT_URL" in (*stage.env, *stage.secrets):
-        return []
+def workflows_without_model(layout: Layout, org: str) -> tuple[list[str], str]:
+    """Return the workflows that ask a language model and the reason, if they cannot.
+
+    The running stage is asked, because people give it a model in the admin site, and organisations
+    have models of their own.
+    """
+    question = f"{layout.names.worker_url}/internal/access/?{urlencode({'org': org})}"
+    try:
+        # A version before this question makes its checks, and has the model of the stage file.
+        has_model = _asked(layout, question).get(
+            "language_model", "AI_ENDPOINT_URL" in (*layout.stage.env, *layout.stage.secrets)
+        )
+        reason = f"neither the site nor {org} has a language model"
+    except (CheckFailed, DeployError, requests.RequestException) as error:
+        has_model, reason = (
+            False,
+            f"the worker does not tell whether it has a language model ({error})",
+        )
+    if has_model:
+        return [], ""
     files = sorted(_GALLERY.glob("*/workflow.yaml"))
-    return [path.parent.name for path in files if "validator: ai-review" in path.read_text("utf-8")]
+    asking = [
+        path.parent.name for path in files if "validator: ai-review" in path.read_text("utf-8")
+    ]
+    return asking, reason
 
 
 def _samples(slugs: Sequence[str]) -> list[Path]:

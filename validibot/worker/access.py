@@ -21,6 +21,7 @@ from google.auth.transport.requests import AuthorizedSession
 from google.oauth2.credentials import Credentials
 
 from validators.sdk.storage import BucketAccess, StorageOptions, open_storage
+from validibot.accounts.models import Organisation
 from validibot.core.health import CONNECT_SECONDS
 from validibot.core.problems import ApiError
 from validibot.core.storage import get_storage
@@ -32,6 +33,7 @@ from validibot.core.storage.capability import (
 )
 from validibot.runs.backends import get_backend
 from validibot.worker.views import door
+from validibot.workflows.ai import endpoint_of
 from validibot.workflows.models import Validator
 
 _ANSWER_SECONDS = 20.0
@@ -50,10 +52,15 @@ def check_delivery() -> None:
 def access(request: HttpRequest, body: bytes, caller: str) -> tuple[int, dict[str, Any]]:
     """Make all checks of this process for the scheduler's account; nobody else may ask.
 
-    The answer has the name of each check, with an empty text or what failed.
+    The answer has the name of each check, with an empty text or what failed. With `?org=SLUG` it has
+    instead whether reviews of that organisation have a language model to ask.
     """
     if not caller or caller != settings.SCHEDULER_ACCOUNT:
         raise ApiError(403, "PERMISSION_DENIED", "Only the scheduler's account may ask.")
+    if slug := request.GET.get("org"):
+        organisation = Organisation.objects.filter(slug=slug).first()
+        has_model = organisation is not None and endpoint_of(organisation) is not None
+        return 200, {"language_model": has_model}
     return 200, {"access": {name: _failure(check) for name, check in _checks()}}
 
 

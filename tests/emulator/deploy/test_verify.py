@@ -22,7 +22,7 @@ from deploy.layout import Layout
 from deploy.resource import Resource
 from deploy.resources.access import RoleBindings
 from deploy.resources.project_role import ConditionalRole
-from deploy.verify import Launches, check_revision, checks, results
+from deploy.verify import Launches, check_revision, checks, results, workflows_without_model
 from devenv.gcp import Cloud
 from devenv.pytest_plugin import become
 from devenv.services.builtin import postgres_binaries
@@ -178,6 +178,10 @@ def test_deployed_product_passes_every_check(product: Product) -> None:
     assert launched == LAUNCHED
     assert "ok      large submission" in told
     assert "ok      sign-up by mail" in told
+    assert workflows_without_model(product.layout, "demo") == (
+        ["report-review"],
+        "neither the site nor demo has a language model",
+    )
     with pytest.raises(DeployError, match="the unknown workflow 'decay'; known are energyplus-"):
         deploy("verify", product.stage, "--api-key", API_KEY, "--workflow", "decay")
 

@@ -11,7 +11,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from tests.factories import IdempotencyKeyFactory, StepFactory, started_run
+from tests.factories import (
+    IdempotencyKeyFactory,
+    OrganisationFactory,
+    StepFactory,
+    started_run,
+)
 from validators.sdk.storage import StorageError
 from validibot.runs import callback
 from validibot.runs.models import Run
@@ -114,6 +119,21 @@ def test_access_is_told_to_the_scheduler_only(
         "files": "StorageError: lacks storage.objects.create",
     }
     assert refused.json()["detail"] == "Only the scheduler's account may ask."
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_cloud")
+def test_scheduler_is_told_whether_organisation_has_a_model(
+    client: Client, settings: Settings
+) -> None:
+    url = f"/internal/access/?org={OrganisationFactory().slug}"
+    settings.AI_ENDPOINT_URL = settings.AI_ENDPOINT_MODEL = ""
+    before = post(client, url, **{"X-Caller": SCHEDULER})
+    settings.AI_ENDPOINT_URL, settings.AI_ENDPOINT_MODEL = "https://ai.example/v1", "small"
+    after = post(client, url, **{"X-Caller": SCHEDULER})
+
+    assert (before.json(), after.json()) == ({"language_model": False}, {"language_model": True})
+    assert post(client, url, **{"X-Caller": QUEUE}).status_code == 403
 
 
 @pytest.mark.django_db
