@@ -15,6 +15,8 @@ def access(request: HttpRequest) -> HttpResponse:
     return view(request)
 
 
+# Here rather than at the start of each process: the admin site imports half of the product.
+admin.autodiscover()
 urlpatterns = [
     path("", include("validibot.core.health")),
     path("internal/access/", access),

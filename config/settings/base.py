@@ -44,7 +44,7 @@ WORKER_APPS = [
 ]
 # Apps of the public service.
 _PUBLIC = [
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",

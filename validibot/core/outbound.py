@@ -7,13 +7,15 @@ followed (requests-hardened), so that nobody can reach our own network through s
 import socket
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests
 from django.conf import settings
-from requests_hardened import Config, HTTPSession
-from urllib3 import PoolManager
+
+if TYPE_CHECKING:
+    import requests
+    from requests_hardened import HTTPSession
+    from urllib3 import PoolManager
 
 CONNECT_SECONDS, READ_SECONDS = 5, 15
 
@@ -38,11 +40,14 @@ def check_address(url: str) -> None:
         raise AddressRefused("The address must not contain a user name or password.")
 
 
-def open_session() -> HTTPSession:
+def open_session() -> "HTTPSession":
     """Return a session that reaches public addresses only and follows no redirect.
 
     A request to a private address raises `requests_hardened.ip_filter.InvalidIPAddress`.
     """
+    # Imported late: they take a tenth of the start of each process, and few send such requests.
+    from requests_hardened import Config, HTTPSession  # noqa: PLC0415
+
     session = HTTPSession(
         Config(
             ip_filter_enable=not settings.WEBHOOKS_MAY_BE_LOCAL,
@@ -61,7 +66,7 @@ class Deadline:
     READ_SECONDS begin again with each byte, so they alone bound nothing.
     """
 
-    def __init__(self, session: requests.Session, seconds: float) -> None:
+    def __init__(self, session: "requests.Session", seconds: float) -> None:
         self.has_passed = False
         self._timer = threading.Timer(seconds, self._pass)
         self._timer.daemon = True

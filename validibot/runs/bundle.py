@@ -15,8 +15,6 @@ bundle of a run that has not ended has no evidence. `validibot.runs.verification
 import hashlib
 from collections.abc import Iterator
 
-from validibot_shared.canonicalization import canonicalize_model
-from validibot_shared.evidence.manifest import EvidenceManifest
 from zipstream import ZipStream
 
 from validibot.core.storage import ObjectNotFound, get_storage
@@ -66,6 +64,10 @@ def _documents(run: Run) -> dict[str, bytes]:
     outputs = {str(step.order): step.outputs for step in run.steps.all()}
     documents = {FINDINGS: as_json_lines(run), OUTPUTS: canonical(outputs)}
     if run.ended_at is not None and outputs:
+        # Imported late: the published models take a sixth of the start of each process.
+        from validibot_shared.canonicalization import canonicalize_model  # noqa: PLC0415
+        from validibot_shared.evidence.manifest import EvidenceManifest  # noqa: PLC0415
+
         evidence = evidence_of(run)
         manifest = EvidenceManifest.model_validate(evidence.manifest)
         documents[MANIFEST] = canonicalize_model(manifest)

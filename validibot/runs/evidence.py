@@ -11,18 +11,12 @@ the canonical JSON of RFC 8785, as its format demands.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import F, OuterRef, QuerySet
 from django.db.models.functions import JSONObject
-from validibot_shared.canonicalization import sha256_hex_for_model
-from validibot_shared.evidence.manifest import (
-    EvidenceManifest,
-    WorkflowReceipt,
-    WorkflowStepReceipt,
-)
 
 from validibot.runs.models import (
     Artifact,
@@ -34,6 +28,9 @@ from validibot.runs.models import (
     with_images,
 )
 from validibot.submissions.models import Submission
+
+if TYPE_CHECKING:
+    from validibot_shared.evidence.manifest import EvidenceManifest
 
 _FINDING_FIELDS = ("severity", "code", "message", "path", "line", "column")
 _ARTIFACT_FIELDS = ("name", "size_bytes", "sha256")
@@ -49,6 +46,9 @@ def record_evidence(run: Run | UUID) -> None:
     steps = getattr(run, "remembered_steps", None) or list(_steps(pk))
     if not steps:
         return
+    # Imported late, as below: the published models take a sixth of the start of each process.
+    from validibot_shared.canonicalization import sha256_hex_for_model  # noqa: PLC0415
+
     ended = steps[0].run
     manifest = _manifest(ended, steps)
     contents = _contents(ended, steps)
@@ -110,7 +110,13 @@ def _object(fields: tuple[str, ...]) -> JSONObject:
     return JSONObject(**{name: F(name) for name in fields})
 
 
-def _manifest(run: Run, steps: Sequence[StepRun]) -> EvidenceManifest:
+def _manifest(run: Run, steps: Sequence[StepRun]) -> "EvidenceManifest":
+    from validibot_shared.evidence.manifest import (  # noqa: PLC0415
+        EvidenceManifest,
+        WorkflowReceipt,
+        WorkflowStepReceipt,
+    )
+
     assert run.ended_at is not None
     return EvidenceManifest(
         run_id=str(run.pk),
