@@ -28,14 +28,8 @@ Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 Cpu = Literal["1", "2", "4", "6", "8"]
 
 
-# Of Cloud Run: the least and the most memory in MiB of a number of processors.
-_MEMORY_MIB = {
-    "1": (512, 4096),
-    "2": (512, 8192),
-    "4": (2048, 16384),
-    "6": (4096, 24576),
-    "8": (4096, 32768),
-}
+# Of Cloud Run: the least and the most memory in GiB of a number of processors.
+_MEMORY_GIB = {"1": (0.5, 4), "2": (0.5, 8), "4": (2, 16), "6": (4, 24), "8": (4, 32)}
 _LOG_DAYS = 7  # the most of the edition ENTERPRISE
 # Variables that `deploy` or Cloud Run sets for each container.
 _RESERVED = frozenset({"APP_ROLE", "PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"})
@@ -70,10 +64,10 @@ class ServiceSize(StagePart):
                 f"`min_instances` is {self.min_instances} and `max_instances` {self.max_instances}: "
                 "set the first to at most the second"
             )
-        low, high = _MEMORY_MIB[self.cpu]
-        if not low <= int(self.memory[:-2]) * (1024 if self.memory.endswith("Gi") else 1) <= high:
+        low, high = _MEMORY_GIB[self.cpu]
+        if not low <= int(self.memory[:-2]) / (1 if self.memory.endswith("Gi") else 1024) <= high:
             raise ValueError(
-                f"`memory` is {self.memory!r}, and {self.cpu} processors need from {low}Mi to {high}Mi"
+                f"`memory` is {self.memory!r}, and {self.cpu} processors need {low:g} to {high} GiB"
             )
         return self
 
@@ -319,10 +313,8 @@ def read_stage(given: str, *, image_tag: str = "") -> Stage:
         raise DeployError(
             f"There is no stage file {path}. Known stages are {known}: copy one of their files."
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, RecursionError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"{path}: {error}. Mend the file, then run `plan`.") from None
-    except RecursionError:
-        raise DeployError(f"{path}: too many brackets. Mend the file, then run `plan`.") from None
     if image_tag:
         data["image_tag"] = image_tag
     try:

@@ -406,7 +406,7 @@ _GROWN = "data_disk_size_gb"  # a disk that has grown is as wanted
 def test_drift_of_each_setting_is_seen_and_mended(
     applied: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `apply` sets of one resource of each kind is compared by `plan`, and put right by an update.
+    """Each setting of one resource of each kind is compared by `plan`, and put right by an update.
 
     Services are only read: each change would start a revision.
     """

@@ -1,12 +1,11 @@
 """`deploy verify` without an API key, and without a cloud."""
 
-from pathlib import Path
-
 import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.errors import DeployError
+from deploy.verify import Launches
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +26,19 @@ def test_workflows_without_api_key_are_named_as_skipped() -> None:
     )
 
 
-def test_workflows_are_by_default_those_that_the_stage_can_run() -> None:
-    told = CliRunner().invoke(app, ["verify", "dev"]).output.splitlines()
-    skipped = {line.removeprefix("skipped workflow ") for line in told if "workflow " in line}
-    gallery = {
-        path.parent.name for path in Path("validibot").glob("workflows/gallery/*/workflow.yaml")
-    }
+def test_workflow_of_a_model_is_launched_if_the_stage_tells_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launches: list[Launches] = []
+    monkeypatch.setattr("deploy.verify.checks", lambda layout, given: launches.append(given) or [])
+    monkeypatch.setattr("deploy.google.GoogleCloud.number", "1")
+    for has_model, skipped in ((True, []), (False, ["report-review"])):
+        answer = {"language_model": has_model}
+        monkeypatch.setattr("deploy.verify._asked", lambda layout, url, answer=answer: answer)
+        told = CliRunner().invoke(app, ["verify", "dev", "--api-key", "key"]).output
 
-    assert skipped == gallery - {"report-review"} | {"report-review: [env] has no AI_ENDPOINT_URL"}
+        assert launches.pop().skipped == skipped
+        assert ("skipped workflow report-review: neither the site nor demo" in told) != has_model
 
 
 def test_unknown_workflow_without_api_key_is_refused() -> None:
