@@ -5,7 +5,8 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.errors import DeployError
-from deploy.verify import Launches
+from deploy.layout import Layout
+from deploy.verify import Launches, StageCheck
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,12 @@ def test_workflow_of_a_model_is_launched_if_the_stage_tells_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     launches: list[Launches] = []
-    monkeypatch.setattr("deploy.verify.checks", lambda layout, given: launches.append(given) or [])
+
+    def no_checks(layout: Layout, given: Launches) -> list[StageCheck]:
+        launches.append(given)
+        return []
+
+    monkeypatch.setattr("deploy.verify.checks", no_checks)
     monkeypatch.setattr("deploy.google.GoogleCloud.number", "1")
     for has_model, skipped in ((True, []), (False, ["report-review"])):
         answer = {"language_model": has_model}
