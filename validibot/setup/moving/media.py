@@ -27,6 +27,7 @@ _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _SHOWN_FAILURES = 20
 # The purge removes no files while the marker names no database: those that arrive have no rows yet.
 _MOVING_IN = b"moving-in"
+_PUBLIC = "public/"  # see config.settings.media
 
 
 @dataclass(slots=True)
@@ -59,10 +60,15 @@ class _Arrival:
     error: str = ""
 
 
+def files_to_move(place: MediaPlace) -> Iterator[PlacedFile]:
+    """Yield the files of a place but public media, which the sweep makes again after the move."""
+    return (file for file in place.files() if not file.path.startswith(_PUBLIC))
+
+
 def totals(place: MediaPlace) -> tuple[int, int]:
     """Return the number of files of a place, and their bytes. Raises MoveError if it has none."""
     count = size = 0
-    for file in place.files():
+    for file in files_to_move(place):
         count, size = count + 1, size + file.size_bytes
     if not count:
         raise MoveError(f"There are no files below {place.root}. Look at its name and prefix.")
@@ -73,7 +79,7 @@ def would_move(source: MediaPlace, target: MediaPlace) -> MediaReport:
     """Return the report of a move that reads and writes no file: those of equal size count as present."""
     report = MediaReport()
     there = _sizes(target)
-    for file in source.files():
+    for file in files_to_move(source):
         size = there.get(file.path)
         if size is None:
             report.copied += 1
@@ -102,7 +108,7 @@ def move_media(
     there = _sizes(target)
 
     def wanted() -> Iterator[PlacedFile]:
-        for file in source.files():
+        for file in files_to_move(source):
             if file.path == MARKER or (
                 journal.has(file) and there.get(file.path) == file.size_bytes
             ):

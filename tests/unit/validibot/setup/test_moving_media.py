@@ -20,7 +20,7 @@ FILES = {"runs/1/a b.csv": b"a,b", "submissions/1/ä.json": b"{}", "library/x/em
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """The files of another installation, with a link, which is left out, and a file being written."""
+    """The files of another installation, with what is left out: a link, a file being written, media."""
     folder = tmp_path / "source"
     for name, content in FILES.items():
         path = folder / name
@@ -28,6 +28,8 @@ def source(tmp_path: Path) -> Path:
         path.write_bytes(content)
     (folder / "link").symlink_to("/etc/hostname")
     (folder / ".new-draft").write_bytes(b"half")
+    (folder / "public").mkdir()
+    (folder / "public" / "size.webp").write_bytes(b"made again")
     return folder
 
 
