@@ -6,6 +6,7 @@ A preview reads at most `MAX_BYTES` of a file and says when there is more.
 import csv
 import io
 import json
+import re
 from contextlib import suppress
 from itertools import islice
 from pathlib import PurePath
@@ -31,6 +32,8 @@ from validibot.web.scope import member, page
 MAX_BYTES = 8 * 1024 * 1024
 MAX_LINES, MAX_LINE = 500, 2000
 MAX_ROWS, MAX_CELLS, MAX_CELL = 200, 40, 200
+# A number with a fraction and more digits than a table shows.
+_LONG = re.compile(r"-?[0-9]+\.[0-9]{6,40}(?:[eE][-+]?[0-9]{1,3})?")
 _TABLES = {"text/csv": ",", "text/tab-separated-values": "\t"}
 _TEXTS = ("text/", "application/json", "application/xml", "image/svg+xml")
 # A page that a validator wrote has an origin of its own, without scripts and other files.
@@ -85,7 +88,8 @@ def preview(request: HttpRequest, scope: Scope, pk: UUID, artifact_pk: int) -> H
                 chosen = request.GET.getlist("column")[:20]
                 charts, columns = charts_of(head.lines(), chosen=chosen)
                 context |= {"charts": charts, "columns": columns, "chosen": chosen}
-            context["rows"] = _rows(head, _TABLES[kind])
+            rows = _rows(head, _TABLES[kind])
+            context["rows"] = _rounded(rows) if artifact.type == SERIES else rows
         else:
             context["text"] = _shown_text(head, is_json=kind == "application/json")
     else:
@@ -117,6 +121,13 @@ def _rows(head: FileHead, delimiter: str) -> list[list[str]]:
         ]
     except csv.Error:
         return [[_cut(line, MAX_LINE)] for line in head.lines()[: MAX_ROWS + 1]]
+
+
+def _rounded(rows: list[list[str]]) -> list[list[str]]:
+    """Return the rows of a time series with six digits of each figure; the download has all."""
+    return [
+        [f"{float(cell):.6g}" if _LONG.fullmatch(cell) else cell for cell in row] for row in rows
+    ]
 
 
 def _shown_text(head: FileHead, *, is_json: bool) -> str:

@@ -62,13 +62,14 @@ def test_preview_shows_file_by_its_type(
     assert shown in client.get(path(made)).content.decode()
 
 
-def test_preview_of_time_series_has_charts(client: Client, member: Membership) -> None:
-    content = b"time [s],speed [m/s]\n0,1\n1,2\n"
+def test_preview_of_time_series_has_charts_and_rounded_figures(client: Client, member: Membership) -> None:
+    content = b"time [s],speed [m/s]\n0,1\n1,0.9900498337491681\n"
     made = artifact(member, content, mime_type="text/csv", type="timeseries-csv")
 
     page = client.get(path(made)).content.decode()
 
     assert "<polyline points=" in page
+    assert "<td>0.99005</td>" in page
     assert "<style" not in page
     assert " style=" not in page
     assert f'hx-get="{path(made)}"' in client.get(path(made).split("artifacts")[0]).content.decode()
