@@ -62,7 +62,9 @@ def test_preview_shows_file_by_its_type(
     assert shown in client.get(path(made)).content.decode()
 
 
-def test_preview_of_time_series_has_charts_and_rounded_figures(client: Client, member: Membership) -> None:
+def test_preview_of_time_series_has_charts_and_rounded_figures(
+    client: Client, member: Membership
+) -> None:
     content = b"time [s],speed [m/s]\n0,1\n1,0.9900498337491681\n"
     made = artifact(member, content, mime_type="text/csv", type="timeseries-csv")
 
