@@ -84,9 +84,9 @@ class Layout:
 
     def _apis(self) -> tuple[str, ...]:
         instance = self.data.instance
-        networks = _NETWORK_APIS if instance and instance.network else ()
-        if self.stage.custom_subnetwork and not networks:
-            networks = ("compute",)
+        networks: tuple[str, ...] = ("compute",) if self.stage.custom_subnetwork else ()
+        if instance and instance.network:
+            networks = _NETWORK_APIS
         return (*APIS, *networks, *(_BUDGET_APIS if self.stage.budget else ()))
 
     def strays(self) -> Iterator[Resource]:

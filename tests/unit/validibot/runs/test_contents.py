@@ -132,6 +132,8 @@ def test_launch_request_carries_what_the_provider_needs(
         "capability_url": "http://localhost:8001/internal/capabilities/",
         "timeout_seconds": validator.timeout_seconds,
         "memory_mb": validator.memory_mb,
+        "network": None,
+        "secrets": {},
     }
 
 
