@@ -131,6 +131,8 @@ class _Messages:
             raise Internal(f"The message is not {self._encoding}: {error}.") from error
         if len(expanded) > MESSAGE_LIMIT:
             raise _too_large(len(expanded))
+        if not expander.eof:
+            raise Internal(f"The message ends before its {self._encoding} does.")
         return expanded
 
 

@@ -209,9 +209,10 @@ async def test_message_of_100_mb_is_refused_before_it_comes() -> None:
         ("gzip", gzip.compress(BytesValue(value=b"one").SerializeToString()), "0"),
         ("gzip", gzip.compress(bytes(MESSAGE_LIMIT + 1), 1), "8"),
         ("gzip", b"no gzip", "13"),
+        ("gzip", gzip.compress(b"", mtime=0)[:-8], "13"),
         ("snappy", b"", "12"),
     ],
-    ids=["gzip", "bomb", "broken", "unknown"],
+    ids=["gzip", "bomb", "broken", "cut", "unknown"],
 )
 async def test_compressed_message_is_expanded_within_the_limit(
     encoding: str, packed: bytes, status: str
