@@ -18,7 +18,7 @@ from django.db.models.functions import Concat, Length, Right
 
 from validibot.core.models import Deployment
 from validibot.core.storage import get_storage
-from validibot.runs.models import Artifact, Attempt, CallbackReceipt, StepRun
+from validibot.runs.models import Artifact, Attempt, CallbackReceipt, ExportFile, StepRun
 from validibot.runs.purge import MARKER
 from validibot.setup.moving.places import MediaPlace, PlacedFile, place_of
 from validibot.submissions.models import Submission, SubmissionFile
@@ -28,7 +28,14 @@ _BATCH = 1000
 _SHOWN = 20
 
 # Rows with one file: its address in `uri`, its version in `storage_version`.
-OF_ONE_FILE: tuple[Any, ...] = (Artifact, StepFile, Submission, SubmissionFile, WorkflowSchedule)
+OF_ONE_FILE: tuple[Any, ...] = (
+    Artifact,
+    ExportFile,
+    StepFile,
+    Submission,
+    SubmissionFile,
+    WorkflowSchedule,
+)
 # Addresses of folders and of files that are never read in a version.
 WITHOUT_VERSION: tuple[tuple[Any, str], ...] = (
     (Attempt, "bundle_uri"),
