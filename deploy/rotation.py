@@ -13,7 +13,8 @@ ENDS = {
     "API_KEY_PEPPER": "all API keys, shared links, launch links, invitations, authenticator apps and "
     "recovery codes; receivers of webhooks need their new secrets",
     "DATABASE_URL": "nothing, as long as the database takes both passwords; change the old one then",
-    "DJANGO_SECRET_KEY": "all sessions, and the links in mails about passwords and addresses",
+    "DJANGO_SECRET_KEY": "all sessions, the links in mails about passwords and addresses, and the stored"
+    " keys of AI endpoints",
 }
 # The password of a user that `deploy` made changes at once; there is no second one meanwhile.
 _OWN_DATABASE = (

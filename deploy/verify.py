@@ -177,7 +177,7 @@ def _find_custom_secrets(layout: Layout) -> None:
                 raise CheckFailed(
                     f"{job.name.rpartition('/')[2]} needs version {wanted.version} of the secret"
                     f" {wanted.secret} as {variable.name}, which is missing or disabled: enter another"
-                    " version on the page of the validator"
+                    " version on the page of the validator, or delete the job if nobody needs it"
                 )
 
 

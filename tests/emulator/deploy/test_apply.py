@@ -371,7 +371,7 @@ def test_given_secret_is_rotated_from_standard_input_only(applied: str) -> None:
     finally:
         Path(applied).write_text(text)
 
-    assert "ends all sessions, and the links in mails" in refused
+    assert "ends all sessions, the links in mails" in refused
     assert "is rotated" not in refused
 
 
