@@ -36,6 +36,13 @@ def test_failed_file_is_mended_compared_and_shared(
 
     _launch(visitor, stack, "sample", "PASS")
     visitor.get_by_text("More", exact=True).click()
+    with visitor.expect_download(timeout=60_000) as report:
+        visitor.get_by_role("link", name="Download a report", exact=True).click()
+    assert report.value.suggested_filename.endswith(".html")
+    expect(visitor.get_by_role("heading", name="Your file is ready")).to_be_visible()
+    check_page(visitor, "export")
+    visitor.get_by_role("link", name="Back").click()
+    visitor.get_by_text("More", exact=True).click()
     visitor.locator(f".menu a[href$='compare/{failed.rstrip('/').rsplit('/', 1)[1]}/']").click()
     expect(visitor.get_by_role("heading", name="Comparison of two runs")).to_be_visible()
 
