@@ -7,6 +7,8 @@ import sys
 import tomllib
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin.checks import check_admin_app
 from django.core.management import get_commands
 
 from config.settings.base import WORKER_APPS
@@ -327,3 +329,10 @@ def test_commands_of_worker_services_are_in_apps_of_worker() -> None:
     assert commands.keys() == {"clock", "queue_worker"}
     with_database_queue = {*WORKER_APPS, "validibot.dispatch.database"}
     assert set(commands.values()) <= with_database_queue
+
+
+def test_admin_site_passes_its_checks() -> None:
+    """Its classes are registered with the URLs, which may be after `manage.py check` looked at them."""
+    admin.autodiscover()
+
+    assert check_admin_app(None) == []
