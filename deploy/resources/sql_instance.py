@@ -203,7 +203,9 @@ class SqlInstance(Resource):
             made = {"storage_size": f"{self.disk_gb}GB"}
         return [
             command(
-                *("sql", "instances", "patch" if action == "update" else "create", self.name),
+                # Labels have flags in the beta commands only.
+                *("beta", "sql", "instances"),
+                *("patch" if action == "update" else "create", self.name),
                 **made,
                 tier=self.tier,
                 edition=self.edition.lower().replace("_", "-"),

@@ -46,6 +46,7 @@ _FIELDS = every(
     *("name", "database_version", "region", "root_password", "instance_type", "kind", "project"),
     settings=every(
         *("tier", "edition", "user_labels", "availability_type", "pricing_plan", "kind"),
+        "replication_type",  # of the first generation; gcloud sends it
         *("activation_policy", "storage_auto_resize", "storage_auto_resize_limit"),
         *("data_disk_type", "data_disk_size_gb", "deletion_protection_enabled"),
         *("connector_enforcement", "settings_version", "retain_backups_on_delete"),
