@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.api_core.gapic_v1 import method
 from google.cloud import run_v2, secretmanager_v1, tasks_v2
 
 from deploy.cli import layout_of
@@ -21,7 +20,8 @@ from deploy.verify import checks, results
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
 from tests.emulator.deploy.conftest import ALERTS, BUDGET, DATABASE, TEXT, MakeStage, deploy
-from tests.emulator.deploy.drift import Drift
+from tests.emulator.deploy.drift import NO_DRIFT, Drift
+from tests.emulator.deploy.killer import MANY, Killed, Killer
 from tests.emulator.test_run_services import ask
 from validators.sdk.manifest import NetworkReach
 from validibot.runs.backends.base import JobDefinition, StateUnavailable
@@ -30,7 +30,6 @@ from validibot.runs.backends.cloud_run import CloudRunBackend
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
-_MANY = 100_000  # calls
 CUSTOM_JOB = JobDefinition(
     name="custom-7",
     image="sleeper:1",
@@ -42,10 +41,6 @@ CUSTOM_JOB = JobDefinition(
     network=NetworkReach.PLATFORM,
     secrets={"KEY": "projects/validibot-local/secrets/shared-custom-12-api-key/versions/1"},
 )
-
-
-class Killed(BaseException):
-    """The process was killed."""
 
 
 def serving(service: str) -> str:
@@ -85,32 +80,6 @@ def test_second_apply_changes_nothing(make_stage: MakeStage, cloud: Cloud) -> No
     assert "service/empty-web: ready, empty-web-" in deploy("status", stage)
 
 
-class Killer:
-    """Kills the process in Google's clients: after `left` calls, or after the last one in `requests`.
-
-    The cloud has carried out that call.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left = _MANY
-        self.requests: list[str] = []
-        call = method._GapicCallable.__call__
-
-        def call_or_die(callable_: Any, *args: Any, **kwargs: Any) -> Any:
-            answer = call(callable_, *args, **kwargs)  # type: ignore[no-untyped-call]
-            self.left -= 1
-            kind = type(args[0]).__name__ if args else ""
-            if kind in self.requests:
-                self.requests.remove(kind)
-                if not self.requests:
-                    raise Killed
-            if self.left < 0:
-                raise Killed
-            return answer
-
-        monkeypatch.setattr(method._GapicCallable, "__call__", call_or_die)
-
-
 @pytest.fixture
 def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
     return Killer(monkeypatch)
@@ -128,7 +97,7 @@ def test_apply_continues_after_being_killed(make_stage: MakeStage, killer: Kille
             deaths += 1
         else:
             break
-    killer.left = _MANY
+    killer.left = MANY
 
     layout = layout_of(stage)
     url = layout.data.secret("DATABASE_URL").value()
@@ -398,11 +367,6 @@ def test_refusal_names_resource_and_next_step(
     assert "Give the deployer that permission" in str(refused.value)
 
 
-# Left out are passwords and runs, of which a version is compared, and what other tests take away.
-_NO_DRIFT = ("access", "apis", "bucket", "database-user", "project-role", "release", "traffic")
-_GROWN = "data_disk_size_gb"  # a disk that has grown is as wanted
-
-
 def test_drift_of_each_setting_is_seen_and_mended(
     applied: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,8 +380,8 @@ def test_drift_of_each_setting_is_seen_and_mended(
     deploy("apply", applied, "--only", ",".join(made))
     drift, unseen, unmended, mended = Drift(monkeypatch), [], [], 0
     for resource in {type(each): each for each in layout_of(applied).resources()}.values():
-        for message, path in drift.settings(resource) if resource.kind not in _NO_DRIFT else ():
-            if _GROWN not in path and not drift.is_seen(resource, message, path):
+        for message, path in drift.settings(resource) if resource.kind not in NO_DRIFT else ():
+            if not drift.is_seen(resource, message, path):
                 unseen.append((resource.address, path))
             if resource.kind != "service" and drift.change(resource, path):
                 if change := change_of(resource):
