@@ -104,6 +104,8 @@ PAGES: dict[str, Methods] = {
     f"{_ORG}settings/validators/<int:pk>/": {"GET": "validator.manage", "POST": "validator.manage"},
     f"{_ORG}settings/validators/<int:pk>/archive/": {"POST": "validator.manage"},
     f"{_ORG}settings/validators/<int:pk>/prepare/": {"POST": "validator.manage"},
+    f"{_ORG}settings/validators/<int:pk>/run-sample/": {"POST": "validator.manage"},
+    f"{_ORG}settings/validators/<int:pk>/samples/": {"POST": "validator.manage"},
     f"{_ORG}settings/validators/<int:pk>/secrets/": {"POST": "validator.manage"},
     f"{_ORG}settings/webhooks/": {"GET": "webhook.manage", "POST": "webhook.manage"},
     f"{_ORG}settings/webhooks/<int:pk>/": {"GET": "webhook.manage", "POST": "webhook.manage"},

@@ -1,160 +1,41 @@
-"""The settings pages of custom validators: register a version, give it secrets, archive it, choose its users."""
+"""The settings pages of custom validators: register a version, give it secrets and samples, archive it."""
 
+import io
+from dataclasses import dataclass
 from typing import Any
 
-from django import forms
-from django.conf import settings as django_settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.utils.translation import gettext as _, gettext_lazy
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from validibot.accounts.models import User
 from validibot.accounts.scope import Scope
+from validibot.runs.access import NotAdmitted
 from validibot.runs.backends import get_backend
 from validibot.runs.grants import refusals
+from validibot.runs.models import Run
 from validibot.runs.registration import may_register, request_preparation
-from validibot.web.forms import CodeArea, refusals_on
-from validibot.web.scope import page, permitted
-from validibot.workflows import custom_validators as service
-from validibot.workflows.models import Validator
-from validibot.workflows.validator_secrets import (
-    MAX_REFERENCE_CHARACTERS,
-    MAX_VALUE_CHARACTERS,
-    SecretSource,
-    set_secrets,
+from validibot.runs.start import start
+from validibot.submissions.content import Incoming, measure
+from validibot.web.custom_validator_forms import (
+    RegistrationForm,
+    RolesForm,
+    SampleFilesForm,
+    SecretsForm,
 )
-
-
-class RolesForm(forms.Form):
-    """The roles that may give a validator to steps."""
-
-    roles = forms.MultipleChoiceField(
-        label=gettext_lazy("Who may give it to steps"),
-        choices=[(role.value, role.label) for role in service.author_roles()],
-        initial=[role.value for role in service.author_roles()],
-        widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("Everybody who may start a workflow runs its steps."),
-    )
-
-
-class RegistrationForm(RolesForm):
-    """A manifest, as text or as a file, and the image."""
-
-    field_order = ("manifest", "file", "image", "roles")
-
-    manifest = forms.CharField(
-        label=gettext_lazy("Manifest"),
-        required=False,
-        max_length=service.MAX_MANIFEST_CHARACTERS,
-        widget=CodeArea(rows=14),
-        help_text=gettext_lazy("The text of validator.toml."),
-    )
-    file = forms.FileField(label=gettext_lazy("Or its file"), required=False, max_length=255)
-    image = forms.CharField(
-        label=gettext_lazy("Image"),
-        max_length=300,
-        help_text=gettext_lazy(
-            "By digest, as in registry.example.org/team/name@sha256:…. The platform must be able to pull it."
-        ),
-    )
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if file := cleaned.get("file"):
-            cleaned["manifest"] = _text_of(file)
-        if not cleaned.get("manifest") and not self.errors:
-            self.add_error("manifest", _("Paste the manifest, or choose its file."))
-        return cleaned
-
-
-class SecretsForm(forms.Form):
-    """The secrets of a version, a field for each by its name: its value, or its reference.
-
-    A value is written and never shown; `forget_<name>` removes one. A reference is shown, and an empty
-    one removes it.
-    """
-
-    def __init__(self, *args: Any, validator: Validator, source: SecretSource) -> None:
-        super().__init__(*args)
-        self._source = source
-        stored = {row.name: row for row in validator.secret_values.all()}
-        for secret in validator.secrets:
-            name, row = secret["name"], stored.get(secret["name"])
-            label = f"{secret['title']} ({name})" if secret["title"] else name
-            if source is SecretSource.SECRET_MANAGER:
-                reference = row.reference if row else ""
-                self.fields[name] = _reference_field(label, secret["description"], reference)
-                continue
-            number = row.number if row and row.sealed_value else 0
-            self.fields[name] = _value_field(label, secret["description"], number)
-            if number:
-                text = _("Remove the stored value of %s") % name
-                self.fields[f"forget_{name}"] = forms.BooleanField(label=text, required=False)
-        self._names = [secret["name"] for secret in validator.secrets]
-
-    @property
-    def given(self) -> dict[str, str]:
-        """The values or references that were entered, by name."""
-        return {
-            name: text
-            for name in self._names
-            if (text := self.cleaned_data[name]) and (name in self.changed_data)
-        }
-
-    @property
-    def forgotten(self) -> list[str]:
-        """The names of the secrets to remove."""
-        if self._source is SecretSource.SECRET_MANAGER:
-            return [name for name in self._names if not self.cleaned_data[name]]
-        return [name for name in self._names if self.cleaned_data.get(f"forget_{name}")]
-
-
-def _value_field(label: str, description: str, number: int) -> forms.CharField:
-    state = (
-        _("Value %s is stored and never shown. Empty: it stays.") % number
-        if number
-        else _("No value yet. It is stored encrypted and never shown.")
-    )
-    return forms.CharField(
-        label=label,
-        required=False,
-        max_length=MAX_VALUE_CHARACTERS,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=f"{description} {state}".strip(),
-    )
-
-
-def _reference_field(label: str, description: str, reference: str) -> forms.CharField:
-    text = _(
-        "A version in Secret Manager, as in projects/%s/secrets/NAME/versions/1. The value stays there."
-    )
-    return forms.CharField(
-        label=label,
-        required=False,
-        max_length=MAX_REFERENCE_CHARACTERS,
-        initial=reference,
-        widget=forms.TextInput(attrs={"class": "code", "spellcheck": "false"}),
-        help_text=f"{description} {text % django_settings.GOOGLE_CLOUD_PROJECT}".strip(),
-    )
-
-
-def _text_of(file: Any) -> str:
-    """Return the text of an uploaded manifest. Raises ValidationError."""
-    limit = service.MAX_MANIFEST_CHARACTERS
-    if (file.size or 0) > limit:
-        text = _("%(name)s has %(size)s bytes; a manifest has at most %(limit)s.")
-        sizes = {"name": file.name, "size": f"{file.size:,}", "limit": f"{limit:,}"}
-        raise ValidationError({"file": text % sizes})
-    try:
-        content: str = file.read().decode()
-    except UnicodeDecodeError:
-        text = _("%s is not text in UTF-8. Choose the file validator.toml.")
-        raise ValidationError({"file": text % file.name}) from None
-    return content
+from validibot.web.forms import refusals_on
+from validibot.web.parameters import positive_number
+from validibot.web.scope import page, permitted
+from validibot.workflows import custom_validators as service, trials
+from validibot.workflows.models import Validator, ValidatorSample
+from validibot.workflows.validator_samples import check_sample, store_files
+from validibot.workflows.validator_secrets import set_secrets
 
 
 @permitted("validator.manage")
@@ -192,6 +73,7 @@ def _register(scope: Scope, sent: dict[str, Any]) -> Validator:
         image=sent["image"].strip(),
         roles=sent["roles"],
         refusals=refusals,
+        samples=sent["samples"],
     )
     request_preparation(made)
     return made
@@ -227,6 +109,70 @@ def validator_secrets(request: HttpRequest, scope: Scope, pk: int) -> HttpRespon
     return _version_page(request, scope, found, secrets_form=form)
 
 
+@permitted("validator.manage")
+@require_POST
+def validator_samples(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Keep the files of samples with a version."""
+    found, form = _find(scope, pk), SampleFilesForm(request.POST, request.FILES)
+    if form.is_valid():
+        with refusals_on(form):
+            store_files(found, form.cleaned_data["samples"])
+            messages.success(request, _("Saved. The samples can be run."))
+            return redirect("custom-validator", scope.organisation.slug, pk)
+    return _version_page(request, scope, found, samples_form=form)
+
+
+@permitted("validator.manage")
+@require_POST
+def run_sample(request: HttpRequest, scope: Scope, pk: int) -> HttpResponse:
+    """Run a version on one of its samples, by a trial whose page shows all that comes of it."""
+    samples = _find(scope, pk).samples.select_related("validator__organisation")
+    sample = samples.filter(pk=positive_number(request.POST.get("id", ""))).first()
+    if sample is None:
+        messages.error(request, _("This version has no such sample. Choose one of those below."))
+        return redirect("custom-validator", scope.organisation.slug, pk)
+    try:
+        run = _start(sample, scope.user)
+    except (NotAdmitted, ValidationError) as error:
+        told = [error.message] if isinstance(error, NotAdmitted) else error.messages
+        messages.error(request, " ".join(told))
+        return redirect("custom-validator", scope.organisation.slug, pk)
+    return redirect("run", scope.organisation.slug, run.pk)
+
+
+def _start(sample: ValidatorSample, user: User) -> Run:
+    """Start the trial of a sample. Raises NotAdmitted and ValidationError."""
+    check_sample(sample)
+    hidden = trials.begin_sample(sample, author=user)
+    file = io.BytesIO(sample.content or b"")
+    incoming = Incoming(file, sample.filename, *measure(file))
+    run = start(hidden, incoming, user=user, source=Run.Source.TRIAL).run
+    ValidatorSample.objects.filter(pk=sample.pk).update(last_trial=hidden)
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSample:
+    """A sample with its last run, while that is kept; `agrees` is whether the manifest expected it."""
+
+    sample: ValidatorSample
+    run: Run | None
+
+    @property
+    def agrees(self) -> bool | None:
+        """None if the run has not ended, or nothing was expected of it."""
+        if self.run is None or self.run.ended_at is None or self.sample.passes is None:
+            return None
+        return self.run.result == ("PASS" if self.sample.passes else "FAIL")
+
+
+def _shown_samples(found: Validator) -> list[ShownSample]:
+    samples = list(found.samples.defer("content").annotate(has_file=Q(content__isnull=False)))
+    runs = Run.objects.filter(workflow__in=[each.last_trial_id for each in samples])
+    last = {run.workflow_id: run for run in runs}
+    return [ShownSample(each, last.get(each.last_trial_id or 0)) for each in samples]
+
+
 def _version_page(
     request: HttpRequest,
     scope: Scope,
@@ -234,20 +180,24 @@ def _version_page(
     *,
     form: RolesForm | None = None,
     secrets_form: SecretsForm | None = None,
+    samples_form: SampleFilesForm | None = None,
 ) -> HttpResponse:
     """Return the page of a version, with the form that was refused, if there is one."""
     source = get_backend().secret_source
     forms_shown = {
         "form": form or _roles_form(found),
         "secrets_form": secrets_form or SecretsForm(validator=found, source=source),
+        "samples_form": samples_form or SampleFilesForm(),
     }
+    workflows = found.steps.filter(workflow__is_trial=False).values("workflow__slug")
     return page(
         request,
         scope,
         "custom_validator.html",
         status=422 if any(each.errors for each in forms_shown.values()) else 200,
         validator=found,
-        workflow_count=found.steps.values("workflow__slug").distinct().count(),
+        workflow_count=workflows.distinct().count(),
+        samples=_shown_samples(found),
         **forms_shown,
     )
 

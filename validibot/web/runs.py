@@ -27,6 +27,7 @@ from validibot.runs.takeover import failed_step, living_retry
 from validibot.web.run_filters import RunFilters
 from validibot.web.saved_views import SavedViewForm, views_of
 from validibot.web.scope import member, page
+from validibot.workflows.validator_samples import sample_of
 from validibot.workflows.versions import newest
 
 # The page of a run shows this many events.
@@ -117,6 +118,7 @@ def run(request: HttpRequest, scope: Scope, pk: UUID) -> HttpResponse:
         "run.html",
         may_launch=scope.can_launch(found.workflow.slug) and not found.workflow.is_trial,
         may_share=scope.can("run.launch"),
+        sample=sample_of(found.workflow) if scope.can("validator.manage") else None,
         latest=latest if latest.pk != found.workflow_id else None,
         # Of two clicks on the same button the second finds the run of the first.
         rerun_key=uuid4().hex,

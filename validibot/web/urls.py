@@ -142,6 +142,16 @@ _settings: list[URLPattern | URLResolver] = [
         name="validator-secrets",
     ),
     path(
+        "validators/<int:pk>/samples/",
+        custom_validators.validator_samples,
+        name="validator-samples",
+    ),
+    path(
+        "validators/<int:pk>/run-sample/",
+        custom_validators.run_sample,
+        name="run-validator-sample",
+    ),
+    path(
         "validators/<int:pk>/archive/",
         custom_validators.archive_validator,
         name="archive-validator",

@@ -5,7 +5,7 @@ manifest is that of our own validators, within the limits below.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -19,7 +19,9 @@ from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Role
 from validibot.accounts.scope import PERMISSIONS
 from validibot.workflows.catalogue import container_fields
+from validibot.workflows.document import unstorable_places
 from validibot.workflows.models import JobState, Validator
+from validibot.workflows.validator_samples import create_samples, sample_problems, store_files
 
 MAX_MANIFEST_CHARACTERS = 100_000
 MAX_VERSIONS = 200
@@ -45,12 +47,13 @@ def register(
     image: str,
     roles: Sequence[str],
     refusals: Callable[[Validator], Iterable[str]],
+    samples: Mapping[str, bytes] | None = None,
 ) -> Validator:
     """Register a version from the text of its manifest; its job is yet to be prepared.
 
     `image` names the image by digest, `roles` those that may give the validator to steps, and
-    `refusals` returns what the site cannot give it. Raises ValidationError, whose keys are `manifest`
-    and `image`.
+    `refusals` returns what the site cannot give it. `samples` are the files of its samples by name.
+    Raises ValidationError, whose keys are `manifest`, `image` and `samples`.
     """
     problems: dict[str, list[str]] = {}
     read = _read(manifest, problems)
@@ -80,6 +83,9 @@ def register(
         made.job = f"custom-{made.pk}"
         made.save(update_fields=["job"])
         audit.record(organisation, "validator.registered", made, {"image": (None, image)})
+        create_samples(made, read)
+        if samples:
+            store_files(made, samples)
     return made
 
 
@@ -114,10 +120,15 @@ def _read(text: str, problems: dict[str, list[str]]) -> ValidatorManifest | None
         problems["manifest"] = [message % counts]
         return None
     try:
-        return parse_manifest(text)
+        read = parse_manifest(text)
     except ManifestInvalid as error:
         problems["manifest"] = [str(error)]
         return None
+    if place := next(unstorable_places(read.model_dump(mode="json")), None):
+        message = _("`%s` contains the character U+0000, which cannot be stored. Remove it.")
+        problems["manifest"] = [message % ".".join(map(str, place))]
+        return None
+    return read
 
 
 def _problems(manifest: ValidatorManifest) -> Iterator[str]:
@@ -147,13 +158,16 @@ def _problems(manifest: ValidatorManifest) -> Iterator[str]:
             yield text % {"number": number}
     yield from _twice(manifest)
     yield from _wrong_settings(manifest)
+    yield from sample_problems(manifest)
 
 
 def _twice(manifest: ValidatorManifest) -> Iterator[str]:
     ports = [port.port_key for port in manifest.input_ports]
     ports += [port.port_key for port in manifest.resource_ports]
     outputs = [output.slug for output in manifest.outputs]
-    for place, names in (("port_key", ports), ("outputs.slug", outputs)):
+    samples = [sample.name for sample in manifest.samples]
+    places = {"port_key": ports, "outputs.slug": outputs, "samples.name": samples}
+    for place, names in places.items():
         for name in sorted({each for each in names if names.count(each) > 1}):
             text = _("`%(place)s` %(name)s stands there twice; each needs a name of its own.")
             yield text % {"place": place, "name": repr(name)}

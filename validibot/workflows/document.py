@@ -202,7 +202,7 @@ def read_workflow(content: bytes) -> ReadWorkflow:
     if not isinstance(source.value, dict):
         message = f"This is no workflow file: it must be an object with `format: {FORMAT}`."
         raise ImportInvalid(ImportProblem(message))
-    if unstorable := next(_unstorable(source.value), None):
+    if unstorable := next(unstorable_places(source.value), None):
         message = "A text contains U+0000 or half of a surrogate pair."
         raise ImportInvalid(_problem(source, unstorable, message))
     try:
@@ -231,7 +231,7 @@ def _problem(source: YamlDocument, place: Place, message: str) -> ImportProblem:
     return ImportProblem(message, source.position_of(place)[0], ".".join(map(str, place)))
 
 
-def _unstorable(value: JSON, place: Place = ()) -> Iterator[Place]:
+def unstorable_places(value: JSON, place: Place = ()) -> Iterator[Place]:
     """Yield the places of texts that PostgreSQL cannot hold."""
     match value:
         case str():
@@ -239,8 +239,8 @@ def _unstorable(value: JSON, place: Place = ()) -> Iterator[Place]:
                 yield place
         case dict():
             for key, item in value.items():
-                yield from _unstorable(key, (*place, key))
-                yield from _unstorable(item, (*place, key))
+                yield from unstorable_places(key, (*place, key))
+                yield from unstorable_places(item, (*place, key))
         case list():
             for index, item in enumerate(value):
-                yield from _unstorable(item, (*place, index))
+                yield from unstorable_places(item, (*place, index))

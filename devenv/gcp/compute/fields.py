@@ -86,8 +86,7 @@ def changed_network(before: Json, body: Json) -> Json:
         if name not in changeable and given[name] != before.get(name):
             raise _invalid(f"resource.{name}", given[name], "The field cannot be changed.")
     _check_network(given)
-    routing = {**before["routingConfig"], **given.get("routingConfig", {})}
-    return {**before, **given, "routingConfig": routing}
+    return {**before, **given}
 
 
 def _check_network(given: Json) -> None:
@@ -120,7 +119,7 @@ def new_subnetwork(body: Json, records: ComputeRecords) -> Json:
 
 def new_address(body: Json, records: ComputeRecords, *, is_global: bool) -> Json:
     """Return the fields of a new address or range, which get a free address if none is given."""
-    given = checked(body, _ADDRESS)
+    given = checked({k: v for k, v in body.items() if k != "labels"}, _ADDRESS)
     check_name(given)
     kind = given.get("addressType", "EXTERNAL")
     if given.get("ipVersion", "IPV4") != "IPV4":

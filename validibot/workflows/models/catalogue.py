@@ -237,6 +237,37 @@ class ValidatorSecret(models.Model):
         return self.reference or f"value {self.number}"
 
 
+class ValidatorSample(models.Model):
+    """A small file to try one version of a custom validator with, and the settings of its step.
+
+    The manifest names it and says whether its run `passes`; `content` is None until the file is given.
+    A version whose manifest names none may have one with any file, no settings and an unknown result
+    (`passes` None). `last_trial` is the hidden workflow of its last run, while that is kept.
+    """
+
+    validator = models.ForeignKey(
+        Validator, on_delete=models.CASCADE, related_name="samples", db_index=False
+    )
+    name = models.CharField(max_length=150)
+    title = models.CharField(max_length=150)
+    filename = models.CharField(max_length=200)
+    content = models.BinaryField(null=True)
+    passes = models.BooleanField(null=True)
+    settings = models.JSONField(default=dict, blank=True)
+    last_trial = models.ForeignKey(
+        "workflows.Workflow", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["validator", "name"], name="validator_sample_is_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
 class WeatherUnknown(Exception):
     """The catalogue has no weather of this name; the message lists the nearest names."""
 
