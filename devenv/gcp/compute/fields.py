@@ -86,7 +86,8 @@ def changed_network(before: Json, body: Json) -> Json:
         if name not in changeable and given[name] != before.get(name):
             raise _invalid(f"resource.{name}", given[name], "The field cannot be changed.")
     _check_network(given)
-    return {**before, **given}
+    routing = {**before["routingConfig"], **given.get("routingConfig", {})}
+    return {**before, **given, "routingConfig": routing}
 
 
 def _check_network(given: Json) -> None:
@@ -119,7 +120,7 @@ def new_subnetwork(body: Json, records: ComputeRecords) -> Json:
 
 def new_address(body: Json, records: ComputeRecords, *, is_global: bool) -> Json:
     """Return the fields of a new address or range, which get a free address if none is given."""
-    given = checked({k: v for k, v in body.items() if k != "labels"}, _ADDRESS)
+    given = checked(body, _ADDRESS)
     check_name(given)
     kind = given.get("addressType", "EXTERNAL")
     if given.get("ipVersion", "IPV4") != "IPV4":

@@ -180,6 +180,8 @@ async def test_other_ranges_of_a_connection_need_an_update(bench: NetworksBench)
         ("regions/us-west1/subnetworks", {**SUBNETWORK, "ipCidrRange": "8.8.8.0"}, 400, "private"),
         ("regions/mars/subnetworks", SUBNETWORK, 400, "Unknown region"),
         ("global/addresses", {**RANGE, "prefixLength": 40}, 400, "from 8 to 29"),
+        ("global/addresses", {**RANGE, "labels": {"a": "b"}}, 501, "resource.labels"),
+        ("global/addresses", {**RANGE, "name": {"a": "/"}}, 400, "resource.name"),
         (
             "global/addresses",
             {**RANGE, "network": "global/networks/default", "address": "10.138.0.0"},

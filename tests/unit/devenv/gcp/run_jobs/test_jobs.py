@@ -70,6 +70,15 @@ async def test_validate_only_stores_nothing(bench: Bench) -> None:
     assert await bench.call("GetJob", name=JOB)
 
 
+async def test_validate_only_needs_the_rights_of_the_call(bench: Bench) -> None:
+    bench.guard.denied |= {"iam.serviceAccounts.actAs", "run.jobs.run"}
+
+    with pytest.raises(PermissionDenied, match="actAs"):
+        await create(bench, validate_only=True)
+    with pytest.raises(PermissionDenied, match=r"run\.jobs\.run"):
+        await bench.call("RunJob", name=JOB, validate_only=True)
+
+
 async def test_missing_job_error_names_region_and_project(bench: Bench) -> None:
     text = "Resource 'no' of kind 'JOB' in region 'us-west1' in project 'demo' does not exist."
 
