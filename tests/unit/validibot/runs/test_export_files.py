@@ -92,6 +92,7 @@ def test_worker_has_the_templates_of_reports() -> None:
     report = engine.get_template("runs/report.html")
 
     for include in report.nodelist.get_nodes_by_type(IncludeNode):
+        assert isinstance(include, IncludeNode)
         engine.get_template(include.template.resolve(Context()))
 
 

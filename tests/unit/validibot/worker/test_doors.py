@@ -126,7 +126,7 @@ def test_access_is_told_to_the_scheduler_only(
 def test_scheduler_is_told_whether_organisation_has_a_model(
     client: Client, settings: Settings
 ) -> None:
-    url = f"/internal/access/?org={OrganisationFactory().slug}"
+    url = f"/internal/access/?org={OrganisationFactory.create().slug}"
     settings.AI_ENDPOINT_URL = settings.AI_ENDPOINT_MODEL = ""
     before = post(client, url, **{"X-Caller": SCHEDULER})
     settings.AI_ENDPOINT_URL, settings.AI_ENDPOINT_MODEL = "https://ai.example/v1", "small"
