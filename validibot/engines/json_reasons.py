@@ -42,6 +42,28 @@ _SENTENCES = {
     "anyOf": "{value} is not valid under any of the schemas listed in the 'anyOf' keyword",
     "several of oneOf": "{value} is valid under more than one of the schemas listed in the 'oneOf' keyword",
 }
+# The words for `format`; both libraries have its name only.
+_FORMATS = {
+    "date": "a date such as 2026-01-31",
+    "date-time": "a date with time and zone such as 2026-01-31T12:00:00Z",
+    "time": "a time with zone such as 12:00:00Z",
+    "duration": "a duration such as P1DT12H",
+    "email": "an email address",
+    "idn-email": "an email address",
+    "hostname": "a host name",
+    "idn-hostname": "a host name",
+    "ipv4": "an IPv4 address",
+    "ipv6": "an IPv6 address",
+    "uri": "a URI such as https://example.org/a",
+    "uri-reference": "a URI or a relative reference",
+    "iri": "an IRI such as https://example.org/a",
+    "iri-reference": "an IRI or a relative reference",
+    "uri-template": "a URI template such as /rooms/{id}",
+    "uuid": "a UUID",
+    "json-pointer": "a JSON Pointer such as /rooms/0",
+    "relative-json-pointer": "a relative JSON Pointer such as 1/rooms",
+    "regex": "a regular expression",
+}
 _DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 # A value that fails one of these is of another kind than the branch describes.
@@ -65,7 +87,17 @@ def from_compiled(error: jsonschema_rs.ValidationError, depth: int = 0) -> Reaso
         for number, errors in enumerate(islice(context, _MAX_COMPARED), start=1)
         if depth < MAX_DEPTH
     ]
-    return Reason(lambda: error.message, error.kind.name, error.instance_path, branches)
+    words = partial(_words_of_compiled, error)
+    return Reason(words, error.kind.name, error.instance_path, branches)
+
+
+def _words_of_compiled(error: jsonschema_rs.ValidationError) -> str:
+    """Return the message of an error of jsonschema-rs, with the name of a format in words."""
+    name = getattr(error.kind, "format", None)
+    ending = f'is not a "{name}"'
+    if name in _FORMATS and error.message.endswith(ending):
+        return f"{error.message.removesuffix(ending)}is not {_FORMATS[name]}"
+    return str(error.message)
 
 
 def from_listed(error: jsonschema.ValidationError, depth: int = 0) -> Reason:
@@ -107,7 +139,7 @@ def _words_of_keyword(error: jsonschema.ValidationError, keyword: str) -> str:
         schema |= {"$schema": _DRAFT_7, "items": [True] * len(around.get("items", []))}
     try:
         validator = jsonschema_rs.validator_for(schema, validate_formats=True)
-        return str(next(iter(validator.iter_errors(error.instance))).message)
+        return _words_of_compiled(next(iter(validator.iter_errors(error.instance))))
     except (ValueError, StopIteration):
         expected = _quoted(error.validator_value)
         return f"{_quoted(error.instance)} does not match `{keyword}`: {expected}"

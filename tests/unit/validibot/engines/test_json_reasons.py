@@ -59,3 +59,16 @@ def test_large_document_gets_messages_of_small_one(schema: Any, value: Any) -> N
     large = from_listed(next(lister.iter_errors(value)))
 
     assert describe(large) == describe(small)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("email", '"a" is not an email address'),
+        ("date-time", '"a" is not a date with time and zone such as 2026-01-31T12:00:00Z'),
+        ("ipv4", '"a" is not an IPv4 address'),
+    ],
+)
+def test_value_of_wrong_format_is_told_in_words(name: str, message: str) -> None:
+    validator = jsonschema_rs.validator_for({"format": name}, validate_formats=True)
+    assert describe(from_compiled(next(iter(validator.iter_errors("a"))))) == message
