@@ -104,7 +104,7 @@ def members(request: HttpRequest, scope: Scope) -> HttpResponse:
         members=accounts_members.members_of(scope.organisation),
         assignable=assignable,
         is_personal=scope.organisation.personal_owner_id is not None,
-        invitations=_open(scope).exclude(role="") if may_manage else [],
+        invitations=_described(_open(scope).exclude(role=""), {}) if may_manage else [],
     )
 
 
@@ -170,6 +170,7 @@ def guests(request: HttpRequest, scope: Scope) -> HttpResponse:
                 scope, wanted["email"], workflows=wanted["workflows"], access=wanted["access"]
             )
             return _invited(request, invitation, "guests")
+    names = {each.slug: each.name for each in workflows}
     return page(
         request,
         scope,
@@ -177,8 +178,11 @@ def guests(request: HttpRequest, scope: Scope) -> HttpResponse:
         status=422 if form.errors else 200,
         form=form,
         workflows=workflows,
-        guests=accounts_guests.guests_of(scope.organisation),
-        invitations=_open(scope).filter(role=""),
+        guests=[
+            (each.user, [_granted(grant.workflow, grant.access, names) for grant in each.grants])
+            for each in accounts_guests.guests_of(scope.organisation)
+        ],
+        invitations=_described(_open(scope).filter(role=""), names),
     )
 
 
@@ -261,6 +265,23 @@ def _list_of(invitation: Invitation) -> str:
 
 def _role(invitation: Invitation) -> str:
     return str(Role(invitation.role).label) if invitation.role else ""
+
+
+def _described(
+    rows: QuerySet[Invitation], names: Mapping[str, str]
+) -> list[tuple[Invitation, list[str]]]:
+    """Return the invitations, each with the role or the workflows that it is for.
+
+    `names` are those of the workflows by slug; a workflow that was deleted has its slug only.
+    """
+    return [
+        (each, [_granted(slug, each.access, names) for slug in each.workflows] or [_role(each)])
+        for each in rows
+    ]
+
+
+def _granted(slug: str, access: str, names: Mapping[str, str]) -> str:
+    return f"{names.get(slug, slug)} ({GrantAccess(access).label})"
 
 
 def _open(scope: Scope) -> QuerySet[Invitation]:

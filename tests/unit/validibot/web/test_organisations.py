@@ -237,11 +237,14 @@ def test_guest_sees_granted_workflow_only(
     EmailAddress.objects.create(user=guest, email=guest.email, verified=True)
     fields = {"workflows": [shown.slug], "access": "view"}
     link = _invitation_link(client, django_capture_on_commit_callbacks, "guests/", **fields)
+    invited = _text(client.get("/app/orgs/acme/settings/guests/"))
     visitor = Client()
     visitor.force_login(guest)
     visitor.post(link)
     page = _text(visitor.get("/app/orgs/acme/workflows/"))
 
+    assert "Shown (View)" in invited
+    assert "Shown (View)" in _text(client.get("/app/orgs/acme/settings/guests/"))
     assert "Shown" in page
     assert "Hidden" not in page
     assert "/app/orgs/acme/settings/" not in page
