@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from validibot.accounts.audit_texts import ACTIONS
 from validibot.accounts.models import AuditEntry, Organisation, User
 from validibot.core.origin import current_origin
 from validibot.core.spreadsheets import safe_cell
@@ -36,6 +37,7 @@ def record(
     `changes` are the values before and after by field; those that are the same are left out. `account`
     is the person whose sign-in or key it is; without an organisation either it is about the site.
     """
+    assert action in ACTIONS, f"ACTIONS has no text for {action}"
     origin = current_origin()
     differ = {name: list(pair) for name, pair in (changes or {}).items() if pair[0] != pair[1]}
     AuditEntry.objects.create(

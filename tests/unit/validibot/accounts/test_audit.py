@@ -20,6 +20,7 @@ from tests.factories import MembershipFactory, WorkflowFactory
 from validibot.accounts import api_keys, audit, members, projects
 from validibot.accounts.models import AuditEntry, Membership, Role, User
 from validibot.accounts.scope import Scope
+from validibot.web.templatetags.auditlog import action_text, change_texts
 from validibot.webhooks import editing as webhooks
 from validibot.webhooks.models import Webhook
 from validibot.workflows import editing, schedules
@@ -131,7 +132,8 @@ def test_sign_in_is_recorded_also_when_it_fails(client: Client, owner: Membershi
         ("sign_in.succeeded", owner.user.pk, address),
     ]
     page = client.get("/app/users/security/").content.decode()
-    assert "sign_in.failed" in page
+    assert f"Sign-in failed: {address}" in page
+    assert "Method: password" in page
     assert "Not signed in" in page
     assert "unknown account" not in page
 
@@ -226,11 +228,31 @@ def test_page_shows_what_filters_select(client: Client, scope: Scope, owner: Mem
     exported = client.get(f"{base}export/", {"kind": "csv", "before": "2026-01-03"})
     wrong = client.get(base, {"after": "yesterday"}).content.decode()
 
-    assert "ada@example.org" in listed
+    assert "Member joined: ada@example.org" in listed
+    assert "Role: Viewer" in listed
     assert "=Homes" not in listed
     assert exported.headers["Content-Disposition"].endswith("audit.csv")
     assert "Enter a valid date" in wrong
     assert "=Homes" not in wrong
+
+
+def test_changes_are_told_in_words() -> None:
+    changes = {
+        "is_active": [True, False],
+        "workflows": [{}, {"homes": "launch"}],
+        "roles": [["owner"], []],
+        "scopes": [None, "read manage"],
+        "API_KEY": ["value 1", "value 2"],
+    }
+
+    assert [*change_texts(AuditEntry(changes=changes))] == [
+        ("Switched on", "yes", "no"),
+        ("Workflows", "", "homes (View and start runs)"),
+        ("Roles", "Owner", "—"),
+        ("Scopes", "", "Read, Manage"),
+        ("API_KEY", "value 1", "value 2"),
+    ]
+    assert action_text("older.release") == "older.release"
 
 
 def test_exports_hold_all_batches_and_no_formula(
