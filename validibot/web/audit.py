@@ -18,7 +18,7 @@ from validibot.core.downloads import streamed
 from validibot.web.scope import page, permitted
 
 ENTRIES_PER_PAGE = 50
-_KINDS = {
+KINDS = {
     "": gettext_lazy("All changes"),
     "member": gettext_lazy("Members"),
     "invitation": gettext_lazy("Invitations"),
@@ -29,6 +29,7 @@ _KINDS = {
     "workflow": gettext_lazy("Workflows"),
     "validator": gettext_lazy("Validators"),
     "ai_endpoint": gettext_lazy("AI endpoint"),
+    "credits": gettext_lazy("Credits"),
     "schedule": gettext_lazy("Schedules"),
     "sample": gettext_lazy("Samples"),
     "launch_link": gettext_lazy("Launch links"),
@@ -42,7 +43,7 @@ class AuditFilterForm(forms.Form):
 
     actor = forms.CharField(label=gettext_lazy("Person"), required=False, max_length=254)
     action = forms.ChoiceField(
-        label=gettext_lazy("Change of"), choices=list(_KINDS.items()), required=False
+        label=gettext_lazy("Change of"), choices=list(KINDS.items()), required=False
     )
     after = forms.DateField(
         label=gettext_lazy("From"), required=False, widget=forms.DateInput({"type": "date"})

@@ -18,8 +18,10 @@ from django.utils import timezone
 
 from tests.factories import MembershipFactory, WorkflowFactory
 from validibot.accounts import api_keys, audit, members, projects
+from validibot.accounts.audit_texts import ACTIONS
 from validibot.accounts.models import AuditEntry, Membership, Role, User
 from validibot.accounts.scope import Scope
+from validibot.web.audit import KINDS
 from validibot.web.templatetags.auditlog import action_text, change_texts
 from validibot.webhooks import editing as webhooks
 from validibot.webhooks.models import Webhook
@@ -234,6 +236,14 @@ def test_page_shows_what_filters_select(client: Client, scope: Scope, owner: Mem
     assert exported.headers["Content-Disposition"].endswith("audit.csv")
     assert "Enter a valid date" in wrong
     assert "=Homes" not in wrong
+
+
+def test_filter_has_every_kind_of_an_organisation() -> None:
+    kinds = {action.partition(".")[0] for action in ACTIONS}
+
+    # Those of accounts and of the site.
+    assert kinds - set(KINDS) == {"password", "second_factor", "sign_in", "site", "waitlist"}
+    assert set(KINDS) - kinds == {""}
 
 
 def test_changes_are_told_in_words() -> None:
