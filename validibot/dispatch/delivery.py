@@ -5,8 +5,9 @@ The worker's HTTP endpoint for Cloud Tasks and the process of the database queue
 the queue, any other status repeats it. When attempt number `max_attempts` of the backend fails, a
 dead letter is recorded and the entry is removed. During an outage of the database no dead letter
 can be written, so the entry is kept; the limit of the queue itself is higher for that case.
-A task that this version does not have, and arguments that do not have the types of the task's parameters,
-are a dead letter at once: a repetition would not help.
+Arguments that do not have the types of the task's parameters, and names that no version of the product
+has, are a dead letter at once: a repetition would not help. An unknown task of the product is repeated: during
+a release a new `web` enqueues tasks that an old worker does not have yet.
 """
 
 import inspect
@@ -35,6 +36,7 @@ from validibot.dispatch.models import DeadLetter
 from validibot.engines import EngineBusy
 
 MAX_ERROR_CHARACTERS = 4000
+_PRODUCT = __name__.partition(".")[0]
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*){2,9}")
 _Call = tuple[str, list[Any], dict[str, Any]]
 
@@ -68,7 +70,7 @@ class MalformedDelivery(Exception):
 
 
 class ImpossibleCall(Exception):
-    """There is no such task, or the arguments do not fit its parameters."""
+    """The name is not one of a task of the product, or the arguments do not fit its parameters."""
 
 
 def queue_account() -> str:
@@ -130,8 +132,7 @@ def requeue(letter: DeadLetter) -> bool:
 
 def find_task(path: str) -> Task[..., Any] | None:
     """Return the task at a dotted path inside one of the product's apps."""
-    product = __name__.partition(".")[0]
-    ours = {config.name for config in apps.get_app_configs() if config.name.startswith(product)}
+    ours = {config.name for config in apps.get_app_configs() if config.name.startswith(_PRODUCT)}
     if not _PATH.fullmatch(path) or ".".join(path.split(".")[:2]) not in ours:
         return None
     try:
@@ -141,15 +142,24 @@ def find_task(path: str) -> Task[..., Any] | None:
     return found if isinstance(found, Task) else None
 
 
+def _is_of_product(path: str) -> bool:
+    """Return whether a path may be one of a task of the product, in this version or another one."""
+    return path.startswith(f"{_PRODUCT}.") and _PATH.fullmatch(path) is not None
+
+
 def _run(
     delivery: TaskDelivery, path: str, args: list[Any], kwargs: dict[str, Any]
 ) -> DeliveryResult:
     task = find_task(path)
     if task is None:
-        raise ImpossibleCall(
+        text = (
             f"This version has no task {path[:200]!r}: another version enqueued it. Requeue it"
             " with that version, or delete it."
         )
+        if not _is_of_product(path):
+            raise ImpossibleCall(text)
+        logger.warning("delivery %s: no task %r", delivery.task_id, path[:200])
+        return DeliveryResult(404, f"There is no task {path[:200]!r}.", text)
     _check_arguments(task, args, kwargs)
     if task.takes_context:
         args = [TaskContext(task_result=_result(task, args, kwargs, delivery)), *args]

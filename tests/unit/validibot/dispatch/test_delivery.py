@@ -108,12 +108,24 @@ def test_malformed_delivery_is_dropped(body: bytes) -> None:
 
 
 @pytest.mark.django_db
-def test_unknown_task_is_a_dead_letter_at_once() -> None:
+def test_foreign_name_is_a_dead_letter_at_once() -> None:
     result = deliver(TaskDelivery(delivery(task="x" * 300).body, "t1", number=0))
 
     letter = DeadLetter.objects.get()
     assert (result.status, letter.attempts) == (200, 1)
     assert letter.error.startswith(f"This version has no task {'x' * 200!r}: another version")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_three_attempts")
+@pytest.mark.parametrize("path", ["validibot.runs.tasks.of_tomorrow", "validibot.new.tasks.x"])
+def test_unknown_task_of_product_is_repeated_before_it_is_a_dead_letter(path: str) -> None:
+    body = delivery(task=path).body
+
+    assert deliver(TaskDelivery(body, "t1", number=1)).status == 404
+    assert not DeadLetter.objects.exists()
+    assert deliver(TaskDelivery(body, "t1", number=2)).status == 200
+    assert DeadLetter.objects.get().error.startswith(f"This version has no task {path!r}: another")
 
 
 @pytest.mark.parametrize(
