@@ -30,6 +30,7 @@ from validibot.core.problems import ApiError
 from validibot.core.throttle import RequestLimit, RequestUsage
 
 _QUERY_PARAMETERS = "query_parameters"
+_COUNTED = "validibot.request_usage"
 DECLARATION = "declaration"
 """The attribute of a view's method with what it declares: arguments of drf-spectacular's extend_schema."""
 
@@ -64,7 +65,7 @@ class ApiView(APIView):
         """Authenticate the request, count it and check its query. Raises ApiError."""
         super().initial(request, *args, **kwargs)
         if settings.API_REQUESTS_PER_MINUTE and self.counts_requests:
-            self._count(request.user)
+            self._count(request)
         self._check_query(request)
 
     def finalize_response(  # type: ignore[override]  # views answer with Django's own responses
@@ -80,9 +81,13 @@ class ApiView(APIView):
             final.headers["RateLimit"] = f'"requests";r={usage.remaining};t={usage.reset_seconds}'
         return final
 
-    def _count(self, user: Any) -> None:
-        assert isinstance(user, User)
-        self._usage = usage = _limit(settings.API_REQUESTS_PER_MINUTE).use(str(user.pk))
+    def _count(self, request: Request) -> None:
+        assert isinstance(request.user, User)
+        limit = _limit(settings.API_REQUESTS_PER_MINUTE)
+        # With a large body a view may run twice for one request (`core.asgi`), with the same scope.
+        scope = getattr(request._request, "scope", {})  # noqa: SLF001 - not REST framework's own
+        counted = scope.get(_COUNTED)
+        self._usage = scope[_COUNTED] = usage = counted or limit.use(str(request.user.pk))
         if usage.is_exceeded:
             raise ApiError(
                 429,

@@ -1,14 +1,19 @@
 """Rules of every API request: parameters, limits, ETags, counts, repeated requests."""
 
 import datetime as dt
+import io
 
 import pytest
 import time_machine
+from django.core.handlers.asgi import ASGIRequest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
+from rest_framework.request import Request
 
 from tests.unit.validibot.api.conftest import Api
+from validibot.accounts.models import User
+from validibot.api.base import ApiView
 from validibot.workflows.models import Workflow
 
 WORKFLOWS = "orgs/acme/workflows/"
@@ -46,6 +51,20 @@ def test_requests_over_limit_wait_and_polling_is_free(
     assert answers[2].headers["Retry-After"] == "60"
     assert answers[2].json()["code"] == "TOO_MANY_REQUESTS"
     assert (poll.status_code, "RateLimit" in poll.headers) == (200, False)
+
+
+def test_request_whose_view_runs_twice_is_counted_once(alice: Api, settings: Settings) -> None:
+    """A view runs again when it reads a large body, see `core.asgi`."""
+    settings.API_REQUESTS_PER_MINUTE = 7
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    view = ApiView()
+    for _ in range(2):
+        request = Request(ASGIRequest(scope, io.BytesIO()))
+        request.user = User.objects.get(email="alice@example.com")
+        view._count(request)
+
+    assert view._usage is not None
+    assert view._usage.remaining == 6
 
 
 def test_known_document_is_not_sent_again(alice: Api, people: Workflow) -> None:
