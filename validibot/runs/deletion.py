@@ -24,7 +24,7 @@ from validibot.core.storage import StorageError, get_storage
 from validibot.dispatch import TryLater
 from validibot.notifications.models import Notification
 from validibot.runs.lifecycle import cancel_run
-from validibot.runs.models import Attempt, Run
+from validibot.runs.models import Attempt, ExportFile, Run
 from validibot.runs.states import RunStatus
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -116,8 +116,9 @@ def delete_user(user_id: int, workspace_id: int) -> None:
     """Delete a user with the personal workspace; runs in other organisations stay."""
     if workspace_id:
         delete_organisation.func(workspace_id)
-    delete_files(f"{settings.DATA_ROOT}/accounts/{user_id}/")
     delete_user_rows(user_id)
+    # After the rows: a task that is writing the archive then deletes its file itself.
+    delete_files(f"{settings.DATA_ROOT}/accounts/{user_id}/")
 
 
 @task
@@ -159,6 +160,8 @@ def delete_runs(runs: "QuerySet[Run]") -> None:
     if living.exists():
         raise TryLater("Executions of the runs are being cancelled.")
     for batch in _batches(runs):
+        # First: a task that is writing one of them then deletes its file itself.
+        ExportFile.objects.filter(run__in=[each[0] for each in batch]).delete()
         for run_pk, submission_id, organisation_id in batch:
             delete_files(f"{settings.DATA_ROOT}/runs/{organisation_id}/{run_pk}/")
             delete_files(_submission_folder(organisation_id, submission_id))

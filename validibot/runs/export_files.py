@@ -144,9 +144,12 @@ def stale_exports(now: dt.datetime) -> "QuerySet[ExportFile]":
 def remove_exports(exports: "QuerySet[ExportFile]", *, limit: int = 1) -> int:
     """Remove at most `limit` exports, their files first; return how many. Raises StorageError."""
     found = list(exports.select_related("run").only("user", "run__organisation")[:limit])
+    rows = ExportFile.objects.filter(pk__in=[each.pk for each in found])
+    # A task that is writing one of them then deletes its file itself.
+    rows.update(state=ExportState.FAILED)
     for export in found:
         get_storage(export.folder).delete_below(export.folder)
-    ExportFile.objects.filter(pk__in=[each.pk for each in found]).delete()
+    rows.delete()
     return len(found)
 
 

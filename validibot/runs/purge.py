@@ -63,7 +63,8 @@ _ENDED = sorted(terminal(RUN))
 _UUID_TEXT = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _FOLDER = re.compile(
     rf".*?/(?:runs/\d+/(?P<run>{_UUID_TEXT})/attempts/(?P<attempt>{_UUID_TEXT})"
-    rf"|submissions/\d+/(?P<submission>{_UUID_TEXT}))/"
+    rf"|submissions/\d+/(?P<submission>{_UUID_TEXT})"
+    rf"|(?:runs/\d+/{_UUID_TEXT}/exports|accounts/\d+)/(?P<export>{_UUID_TEXT}))/"
 )
 # Tables of apps that not every process has installed.
 _SESSION_LIST = "DELETE FROM usersessions_usersession WHERE id IN (SELECT id FROM usersessions_usersession WHERE last_seen_at < %s AND session_key NOT IN (SELECT session_key FROM django_session) LIMIT %s)"
@@ -192,15 +193,16 @@ def _submissions(before: dt.datetime) -> int:
 
 
 def _orphaned_files(before: dt.datetime) -> int:
-    """Remove the files of attempts and submissions that have no row; return how many files.
+    """Remove the files of attempts, submissions and exports that have no row; return how many files.
 
-    They are left by interrupted launches and by attempts that were purged. A row is written before
-    the files of an attempt, and at once after the file of a submission, so the row of an old file
-    would be there. The last attempt's artifacts, and those of any other, keep their folder.
+    They are left by interrupted launches, by exports whose process died, and by attempts that were
+    purged. A row is written before the files of an attempt or an export, and at once after the file of
+    a submission, so the row of an old file would be there. The last attempt's artifacts, and those of
+    any other, keep their folder.
     """
     _check_data_root()
     removed = 0
-    for kind in ("runs", "submissions"):
+    for kind in ("runs", "submissions", "accounts"):
         root = f"{settings.DATA_ROOT}/{kind}/"
         found_uris = get_storage(root).list_written_before(root, before)
         for uris in batched(found_uris, BATCH, strict=False):
@@ -230,17 +232,17 @@ def _check_data_root() -> None:
 
 
 def _without_rows(folders: Mapping[str, re.Match[str]]) -> list[str]:
-    """Return the folders whose attempt or submission does not exist."""
-    attempts = [found["attempt"] for found in folders.values() if found["attempt"]]
-    submissions = [found["submission"] for found in folders.values() if found["submission"]]
-    rows = {str(pk) for pk in Attempt.objects.filter(pk__in=attempts).values_list("pk", flat=True)}
-    rows |= {
-        str(pk) for pk in Submission.objects.filter(pk__in=submissions).values_list("pk", flat=True)
-    }
+    """Return the folders whose attempt, submission or export does not exist."""
+    rows: set[str] = set()
+    owners: dict[str, Any] = {"attempt": Attempt, "submission": Submission, "export": ExportFile}
+    for name, model in owners.items():
+        keys = [found[name] for found in folders.values() if found[name]]
+        there = model.objects.filter(pk__in=keys).values_list("pk", flat=True)
+        rows |= {str(pk) for pk in there}
     return [
         folder
         for folder, found in folders.items()
-        if (found["attempt"] or found["submission"]) not in rows
+        if (found["attempt"] or found["submission"] or found["export"]) not in rows
         and not (
             found["run"]
             and Artifact.objects.filter(run_id=UUID(found["run"]), uri__startswith=folder).exists()

@@ -2,10 +2,12 @@
 
 import datetime as dt
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import pytest
 from django.template import Context, Engine
@@ -15,6 +17,7 @@ from django.utils import timezone, translation
 from config.settings import base
 from tests.checkout import ROOT
 from tests.factories import RunFactory, UserFactory
+from validators.sdk.storage.file import FileStorage
 from validibot.core.storage import StorageError, get_storage
 from validibot.dispatch import TryLater
 from validibot.runs import export_files
@@ -25,6 +28,7 @@ from validibot.runs.export_files import (
     lost_exports,
     make_export,
     open_export,
+    remove_exports,
     request_account_export,
     request_export,
 )
@@ -115,6 +119,46 @@ def test_export_removed_while_it_is_made_leaves_no_file(
     make_export.call(str(request_export(run, BUNDLE).pk))
 
     assert not [each for each in root.rglob("*") if each.is_file()]
+
+
+def test_file_that_is_finished_during_its_removal_goes_as_well(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task ends between the deletion of the files and that of the rows."""
+    user = UserFactory.create()
+    delete_below = FileStorage.delete_below
+
+    def finish_late(storage: FileStorage, uri: str) -> int:
+        deleted = delete_below(storage, uri)
+        for export in ExportFile.objects.all():
+            make_export.call(str(export.pk))
+        return deleted
+
+    monkeypatch.setattr(FileStorage, "delete_below", finish_late)
+    request_export(run, BUNDLE)
+    remove_exports(ExportFile.objects.all())
+    request_account_export(user)
+    delete_user.func(user.pk, 0)
+    request_export(run, BUNDLE)
+    delete_runs(Run.objects.all())
+
+    assert not [each for each in root.rglob("*") if each.is_file()]
+
+
+def test_old_files_of_exports_without_rows_are_removed(run: Run, root: Path) -> None:
+    owner, long_ago = run.organisation_id, (timezone.now() - dt.timedelta(days=400)).timestamp()
+    folders = [
+        made(run, "html").folder,
+        f"{root.as_uri()}/runs/{owner}/{run.pk}/exports/{uuid4()}/",
+        f"{root.as_uri()}/accounts/{owner}/{uuid4()}/",
+    ]
+    files = [get_storage(root.as_uri()).create(f"{each}a", b"x", mime_type="") for each in folders]
+    for each in files:
+        os.utime(each.uri.removeprefix("file://"), (long_ago, long_ago))
+
+    assert purge()["orphaned_files"] == 2
+    left = [get_storage(each.uri).current(each.uri) is not None for each in files]
+    assert left == [True, False, False]
 
 
 def test_failed_export_is_made_again_a_minute_later(
