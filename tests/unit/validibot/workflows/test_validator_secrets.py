@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[4]
 MANIFEST = (ROOT / "examples/text_limits/validator.toml").read_text()
 IMAGE = f"registry.example.org/team/text-limits@sha256:{'a' * 64}"
-SECRETS = '[secrets.API_KEY]\ntitle = "Key of the service"\n\n[secrets.SECOND]\n'
+SECRETS = '[secrets.API_KEY]\ntitle = "Key of the service"\ndescription = "Of <i>it</i>."\n\n[secrets.SECOND]\n'
 KEY = "never-to-be-seen"
 REFERENCE = "projects/p/secrets/api-key/versions/3"
 
@@ -191,6 +191,7 @@ def test_admin_enters_secrets_which_no_page_shows(
     catalogue = client.get(f"/app/orgs/{member.organisation.slug}/validators/text-limits/")
 
     assert "Key of the service (API_KEY)" in page
+    assert "Of &lt;i&gt;it&lt;/i&gt;. No value yet." in page
     assert "Secrets missing" in page
     assert refused.status_code == 422
     assert "control character" in refused.content.decode()
