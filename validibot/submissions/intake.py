@@ -99,8 +99,11 @@ def receive(request: HttpRequest) -> Incoming:
 def declared_name(request: HttpRequest) -> str:
     """Return the name that the headers give to a file sent as the body, or "" if they give none.
 
-    A body of type `application/json` without a name may be an envelope.
+    A form has the names in its parts, and a body of type `application/json` without a name may be an
+    envelope.
     """
+    if request.content_type == "multipart/form-data":
+        return ""
     if name := request.headers.get("X-Filename", ""):
         return _header_text(name)
     declared = request.content_type or ""
