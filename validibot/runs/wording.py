@@ -37,7 +37,8 @@ _SIGNS = {
     "um": "µm",
     "hr": "h",
 }
-_EXPONENT = re.compile(r"(?<=[A-Za-z])(-?[0-9])\b")
+# Not of formulas that people write into units: kgCO2/m2, kgCH4.
+_EXPONENT = re.compile(r"(?<=[A-Za-z])(?<!O)(?<!CH)(-?[0-9])\b")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -48,6 +48,7 @@ def test_axis_of_rates_ends_at_100() -> None:
         ("W/m2-K", "W/(m²·K)"),
         ("W/(m2.K)", "W/(m²·K)"),
         ("s-1", "s⁻¹"),
+        ("kgCO2/m2", "kgCO2/m²"),
         ("kgWater/kgDryAir", "kgWater/kgDryAir"),
     ],
 )
