@@ -56,6 +56,7 @@ _METHODS: Mapping[str, Promise] = {
 }
 _ORIGINS: Mapping[str, Promise] = {
     "api": gettext_lazy("by the API"),
+    "command": gettext_lazy("by a command"),
     "page": gettext_lazy("in the browser"),
 }
 
