@@ -50,12 +50,13 @@ class ConditionalRole(Resource):
         if not found:
             return None
         first, *others = found
+        further = {"further roles": [each.role for each in others]} if others else {}
         return {
             "role": first.role,
             "accounts": sorted(self._short(member) for member in first.members),
             "condition": first.condition.expression,
             "description": first.condition.description,
-            "further roles": [each.role for each in others],
+            **further,
         }
 
     def create(self) -> None:

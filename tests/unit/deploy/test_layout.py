@@ -1,9 +1,11 @@
 """Resources of a stage: their order, and what is no difference to the cloud."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.cloud import sqladmin_v1 as sqladmin
+from google.iam.v1.policy_pb2 import Policy
 
 from deploy.cli import layout_of
 from deploy.google import GoogleCloud
@@ -67,6 +69,33 @@ def test_absent_roles_that_are_not_wanted_are_no_change(
     )
 
     assert change_of(roles) is None
+
+
+def test_role_with_a_condition_is_in_line_once_it_is_made(
+    custom: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both of a stage: that of the database, and that for jobs of custom validators."""
+    policy = Policy()
+
+    class Projects:
+        def get_iam_policy(self, request: Any) -> Policy:
+            return policy
+
+        def set_iam_policy(self, request: Any) -> None:
+            policy.CopyFrom(request.policy)
+
+    monkeypatch.setattr(GoogleCloud, "number", "1")
+    monkeypatch.setattr(GoogleCloud, "projects", Projects())
+    roles = [each for each in layout_of(custom).resources() if each.kind == "project-role"]
+    for role in roles:
+        role.create()
+
+    assert [role.name for role in roles] == ["dev-validator-jobs", "dev-database"]
+    assert [change_of(role) for role in roles] == [None, None]
+    policy.bindings.add(role="roles/editor").condition.title = "dev-database"
+    change = change_of(roles[1])
+    assert change is not None
+    assert list(change.lines())[1:] == ["    further roles: roles/editor -> none"]
 
 
 @pytest.mark.parametrize("host", ["", "/", "https://www.googleapis.com/compute/v1/"])
