@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from deploy.layout import Layout
 from deploy.resource import command
-from deploy.resources.domain_mapping import REGIONS
 
 
 def commands_by_hand(layout: Layout) -> Iterator[str]:
     """Yield the lines that a person runs or reads once for a stage."""
     stage = layout.stage
-    if not stage.domain:
+    if not (stage.domain and stage.map_domain):
         return
     if layout.product.mapping:
         yield command(
@@ -18,7 +17,7 @@ def commands_by_hand(layout: Layout) -> Iterator[str]:
             *(f"--domain={stage.domain}", f"--region={stage.region}"),
             format="yaml(status.resourceRecords)",
         )
-    elif stage.region not in REGIONS:
+    else:
         yield (
             f"# {stage.region} has no domain mappings: put a load balancer in front of {stage.named('web')} "
             "(docs/production.md, Domain)"

@@ -27,6 +27,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 class DomainMapping(Resource):
     """A domain that leads to a service; one that leads there already is left as it is.
 
+    One that leads to another service is neither changed nor deleted: it serves something else.
     Google refuses a domain of which the deployer is no verified owner, in the conditions of a mapping that
     exists then: `apply` makes it anew once the domain is verified.
     """
@@ -71,11 +72,18 @@ class DomainMapping(Resource):
         self._check(self.cloud.rest.call("POST", _collection(self.cloud), body))
 
     def update(self, current: Settings) -> None:
-        self.delete()
+        if current["service"] != self.service:
+            raise DeployError(
+                f"{self.address} leads to the service {current['service']}. Delete the mapping with `"
+                f"{self.gcloud('delete', {})[0]}` and run `apply` again, or set `map_domain = false`."
+            )
+        self.cloud.rest.call("DELETE", self._url)
         self.create()
 
     def delete(self) -> None:
-        self.cloud.rest.call("DELETE", self._url)
+        current = self.read()
+        if current and self.service in ("", current["service"]):
+            self.cloud.rest.call("DELETE", self._url)
 
     def gcloud(self, action: str, current: Settings) -> list[str]:
         words, region = ("beta", "run", "domain-mappings"), self.cloud.region

@@ -25,5 +25,12 @@ def test_region_without_mappings_leaves_a_load_balancer() -> None:
     assert line.startswith("# australia-southeast1 has no domain mappings: put a load balancer")
 
 
+def test_domain_that_others_map_leaves_nothing(tmp_path: Path) -> None:
+    text = (STAGES / "prod.toml").read_text()
+    (tmp_path / "prod.toml").write_text(f"map_domain = false\n{text}")
+
+    assert list(commands_by_hand(layout_of(str(tmp_path / "prod.toml")))) == []
+
+
 def test_stage_without_domain_leaves_nothing() -> None:
     assert list(commands_by_hand(layout_of("dev"))) == []

@@ -1,5 +1,6 @@
 """Domain mappings: what Google refuses, and what only waits for the owner's DNS."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,18 @@ def test_refused_mapping_is_made_anew() -> None:
 
     assert current != mapping.desired()
     assert rest.calls == ["GET app.example.com", "DELETE app.example.com", "POST domainmappings"]
+
+
+def test_mapping_of_another_service_is_neither_replaced_nor_deleted() -> None:
+    rest = PlayedRest("", [RECORD])
+    other = replace(mapping_with(rest), service="prod2-web")
+    current = other.read()
+    assert current is not None
+    with pytest.raises(DeployError, match="leads to the service prod-web"):
+        other.update(current)
+    other.delete()
+
+    assert {call.partition(" ")[0] for call in rest.calls} == {"GET"}
 
 
 def test_mapping_that_waits_for_records_is_in_line() -> None:
