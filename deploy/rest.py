@@ -3,7 +3,8 @@
 from typing import Any
 
 import google.auth
-from google.api_core.exceptions import from_http_response
+import requests
+from google.api_core.exceptions import ServiceUnavailable, from_http_response
 from google.auth.transport.requests import AuthorizedSession
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -19,7 +20,12 @@ class RestClient:
 
     def call(self, verb: str, url: str, body: Any = None, **parameters: str) -> Any:
         """Return the answer. Raises GoogleAPICallError, or GoogleAuthError without credentials."""
-        answer = self._session.request(verb, url, json=body, params=parameters, timeout=_SECONDS)
+        try:
+            answer = self._session.request(
+                verb, url, json=body, params=parameters, timeout=_SECONDS
+            )
+        except requests.RequestException as error:
+            raise ServiceUnavailable(f"{url}: {error}") from error  # type: ignore[no-untyped-call]
         if not answer.ok:
             raise from_http_response(answer)  # type: ignore[no-untyped-call]
         return answer.json()

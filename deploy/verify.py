@@ -112,7 +112,8 @@ def results(wanted: Iterable[StageCheck]) -> Iterator[tuple[str, str]]:
 def _failure(check: StageCheck) -> str:
     """Run a check; return what failed or an empty text."""
     try:
-        check.run()
+        with explained("Google"):
+            check.run()
     except (CheckFailed, DeployError) as error:
         return str(error)
     except requests.RequestException as error:
@@ -168,14 +169,14 @@ def _find_custom_secrets(layout: Layout) -> None:
                     f" {secret.name}` gives it one"
                 )
     cloud = layout.cloud
-    jobs = f"{cloud.location}/jobs/{layout.stage.named('custom-')}"
     for job in cloud.jobs.list_jobs(parent=cloud.location):
-        variables = job.template.template.containers[0].env if job.name.startswith(jobs) else ()
-        for variable in variables:
+        name = job.name.rpartition("/")[2]
+        is_custom = name.startswith(layout.stage.named("custom-"))
+        for variable in job.template.template.containers[0].env if is_custom else ():
             wanted = variable.value_source.secret_key_ref
             if wanted.secret and not _is_enabled(cloud, wanted):
                 raise CheckFailed(
-                    f"{job.name.rpartition('/')[2]} needs version {wanted.version} of the secret"
+                    f"{name} needs version {wanted.version} of the secret"
                     f" {wanted.secret} as {variable.name}, which is missing or disabled: enter another"
                     " version on the page of the validator, or delete the job if nobody needs it"
                 )

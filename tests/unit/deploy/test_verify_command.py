@@ -1,12 +1,15 @@
 """`deploy verify` without an API key, and without a cloud."""
 
 import pytest
+import requests
+from google.api_core.exceptions import Forbidden, ServiceUnavailable
 from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.errors import DeployError
 from deploy.layout import Layout
-from deploy.verify import Launches, StageCheck
+from deploy.rest import RestClient
+from deploy.verify import Launches, StageCheck, results
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +55,27 @@ def test_unknown_workflow_without_api_key_is_refused() -> None:
 
     assert isinstance(result.exception, DeployError)
     assert "the unknown workflow 'decay'" in str(result.exception)
+
+
+def test_refusal_of_google_fails_its_check_only() -> None:
+    def refused() -> None:
+        raise Forbidden("Permission 'run.jobs.list' denied")  # type: ignore[no-untyped-call]
+
+    found = list(results([StageCheck("jobs", refused), StageCheck("site", lambda: None)]))
+
+    assert found[0][1].startswith("Google: Permission 'run.jobs.list' denied. Give the deployer")
+    assert found[1] == ("site", "")
+
+
+def test_rest_call_without_connection_is_an_error_of_google(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise requests.ConnectionError("no route")
+
+    client = RestClient.__new__(RestClient)
+    client._session = requests.Session()
+    monkeypatch.setattr(client._session, "request", fail)
+
+    with pytest.raises(ServiceUnavailable, match="no route"):
+        client.call("GET", "https://compute.googleapis.com/compute/v1/x")
