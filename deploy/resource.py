@@ -23,9 +23,10 @@ _SECRET_VALUE = re.compile(
     r"://[^/@\s]*:[^/@\s]+@|[?&;](api_?key|key|pass(word)?|secret|sig|token)=[^&\s]|-----BEGIN "
     r"|\b(sk-|vbk_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AKIA|AIza|ya29\.|SG\.|eyJ|hf_|ak-|as-)[\w.-]{8}"
     r"|\b[0-9a-fA-F]{32,}\b"
-    r"|(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[0-9])[\w+/=-]{20,}"
+    r"|(?<![\w+/=-])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*[0-9])[\w+/=-]{20,}"
 )
-_NOT_SECRET = frozenset({"DEPLOYED_SECRETS"})  # names of secrets
+# Names of secrets, and accounts that read some.
+_NOT_SECRET = frozenset({"DEPLOYED_SECRETS", "CUSTOM_VALIDATOR_SECRET_ACCOUNTS"})
 _DIGEST_LENGTH = 8
 
 

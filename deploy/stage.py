@@ -275,9 +275,12 @@ class Stage(StagePart):
 
     @model_validator(mode="after")
     def _check_custom(self) -> Self:
-        if self.custom_validators:
-            return self
-        for name in ("custom_subnetwork", "custom_secrets"):
+        own = self.custom_secrets.items()
+        if same := {f"CUSTOM_{n}_{name}" for n, each in own for name in each} & {*self.secrets}:
+            raise ValueError(
+                f"{min(same)} in `secrets` would be the same secret as one in `[custom_secrets]`: rename it"
+            )
+        for name in () if self.custom_validators else ("custom_subnetwork", "custom_secrets"):
             if getattr(self, name):
                 raise ValueError(
                     f"`{name}` is for custom validators: set `custom_validators` to true"
@@ -365,13 +368,9 @@ def _table(path: tuple[int | str, ...]) -> type[BaseModel]:
     table: type[BaseModel] = Stage
     for key in path:
         hint = table.model_fields[str(key)].annotation
-        found = [one for one in (hint, *get_args(hint)) if _is_table(one)]
-        table = found[0] if found else table
+        kinds = (each for each in (hint, *get_args(hint)) if isinstance(each, type))
+        table = next((each for each in kinds if issubclass(each, BaseModel)), table)
     return table
-
-
-def _is_table(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, BaseModel)
 
 
 def _line(text: str, path: tuple[int | str, ...]) -> int:

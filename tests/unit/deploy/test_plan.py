@@ -173,4 +173,6 @@ def test_plan_and_commands_hide_secret_variables(monkeypatch: pytest.MonkeyPatch
     assert "    env.AI_ENDPOINT_KEY: hidden-sha256-" in told
     assert "AI_ENDPOINT_KEY=hidden-sha256-" in told
     assert "    env.GCS_BUCKET: validibot-prod-prod-files" in told
+    names = "CUSTOM_VALIDATOR_SECRET_ACCOUNTS", "12=prod-custom-12@p.iam.gserviceaccount.com"
+    assert shown_variable(*names) == names[1]
     assert "    env.DEPLOYED_SECRETS: prod-postmark-server-token,prod-database-url," in told

@@ -49,6 +49,11 @@ def test_stage_of_the_repository_is_valid(name: str) -> None:
             "[custom_secrets]\nacme = []\n[web]",
             "dev.toml:9: `custom_secrets.acme` is 'acme', which must match",
         ),
+        (
+            '[ "POSTMARK_SERVER_TOKEN" ]',
+            "['CUSTOM_12_A']\ncustom_secrets = {12 = ['A']}",
+            "CUSTOM_12_A in `secrets` would be the same secret as one in `[custom_secrets]`",
+        ),
         ("[env]", "[env", "dev.toml: Expected ']' at the end of a table declaration"),
         ("project =", "name = 'x'\nproject =", "dev.toml:3: unknown key `name`. The stage has the name"),
         ("[env]", f"x = {'[' * 5000}", "dev.toml: maximum recursion depth exceeded"),
