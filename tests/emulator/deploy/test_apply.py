@@ -30,6 +30,11 @@ from validibot.runs.backends.cloud_run import CloudRunBackend
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
+# What the worker needs to make jobs of custom validators, as each of their accounts.
+NEEDED = (
+    "project-role/shared-validator-jobs",
+    *("access/account/shared-validator-custom", "access/account/shared-custom-12"),
+)
 CUSTOM_JOB = JobDefinition(
     name="custom-7",
     image="sleeper:1",
@@ -253,10 +258,7 @@ def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: A
     act_as("shared-worker")
     backend.check_preparation()
     use_job(backend)
-    refused = [
-        refusal_without(layout, name, backend, act_as)
-        for name in ("project-role/shared-validator-jobs", "access/account/shared-validator-custom")
-    ]
+    refused = [refusal_without(layout, name, backend, act_as) for name in NEEDED]
     problems = problems_of_secrets(layout)
     layout.cloud.jobs.delete_job(name=f"{PLACE}/jobs/shared-custom-7")
     path.write_text(text)
@@ -267,8 +269,9 @@ def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: A
     assert "secret/shared-custom-12-api-key has no value" in problems[1]
     assert "shared-custom-7 needs version 1 of the secret" in problems[2]
     assert "run.jobs.create" in refused[0]
-    assert "iam.serviceAccounts.actAs" in refused[1]
+    assert all("iam.serviceAccounts.actAs" in each for each in refused[1:])
     assert "+ role/shared_validatorJobs\n" in told
+    assert "project-role/" not in planned
     account = backend.options.custom_account
     assert f"env.CUSTOM_VALIDATOR_ACCOUNT: none -> {account}" in planned
     assert not [line for line in planned.splitlines() if "custom-12" in line and line[0] in "+-"]

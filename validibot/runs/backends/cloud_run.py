@@ -226,15 +226,16 @@ class CloudRunBackend(ExecutionBackend):
             labels={},
         )
         parent, _sep, job_id = self._job(definition.name).rpartition("/jobs/")
-        request = run_v2.CreateJobRequest(
-            parent=parent,
-            job=self._job_of(definition),
-            job_id=job_id,
-            validate_only=True,
-        )
+        job = self._job_of(definition)
         with _translated(parent):
             _connect(jobs())
-            jobs().create_job(request, timeout=_ANSWER_SECONDS)
+            # The maker of a job must be allowed to act as its account, and there are several.
+            for account in (self.options.custom_account, *self.options.secret_accounts.values()):
+                job.template.template.service_account = account
+                request = run_v2.CreateJobRequest(
+                    parent=parent, job=job, job_id=job_id, validate_only=True
+                )
+                jobs().create_job(request, timeout=_ANSWER_SECONDS)
 
     def check(self) -> Sequence[CheckMessage]:
         if settings.CAPABILITY_ACCOUNT:
