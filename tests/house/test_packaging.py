@@ -12,4 +12,5 @@ def test_wheel_needs_what_the_packages_of_devenv_need() -> None:
 
     assert set(ours["optional-dependencies"]["devenv"]) <= {*wheel["dependencies"], *optional}
     assert set(wheel["dependencies"]) <= known
+    assert len(wheel["dependencies"]) == len({*wheel["dependencies"]})
     assert wheel["version"] == ours["version"]
