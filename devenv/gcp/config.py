@@ -151,10 +151,11 @@ class CloudConfig:
 
     `storage` is the URL of a server that is Cloud Storage instead of ours; `sql_server` that of the
     PostgreSQL, as a superuser, that all instances of Cloud SQL are. `roles` are custom roles by
-    their ids, with their permissions. `domains` are those that its owner has verified. `secrets` are secrets that exist at the start by their names,
-    each with the value of its first version ("": without one). An instance of a Cloud Run service
-    that was deployed by API stops after `instances_idle` seconds without a request (0: never); each
-    start of one takes `cold_start` seconds longer.
+    their ids, with their permissions. `domains` are those that its owner has verified. `secrets` are
+    secrets that exist at the start by their names, each with the value of its first version ("":
+    without one). An instance of a Cloud Run service that was deployed by API stops after
+    `instances_idle` seconds without a request (0: never); each start of one takes `cold_start`
+    seconds longer.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE

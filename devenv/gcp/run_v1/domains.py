@@ -55,7 +55,8 @@ class DomainMappings:
         }
 
     async def create(self, call: V1Call) -> Json:
-        meta, spec = call.body.get("metadata", {}), call.body.get("spec", {})
+        meta, spec = _object(call.body, "metadata"), _object(call.body, "spec")
+        labels, annotations = _object(meta, "labels"), _object(meta, "annotations")
         domain = str(meta.get("name", ""))
         self._allow(call, "create", domain)
         if not _DOMAIN.fullmatch(domain):
@@ -81,8 +82,8 @@ class DomainMappings:
                 "uid": str(uuid.uuid4()),
                 "generation": 1,
                 "creationTimestamp": self._now(),
-                "labels": meta.get("labels", {}),
-                "annotations": meta.get("annotations", {}),
+                "labels": labels,
+                "annotations": annotations,
             },
             "spec": spec,
         }
@@ -146,6 +147,13 @@ class DomainMappings:
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock.now(), UTC).isoformat().replace("+00:00", "Z")
+
+
+def _object(holder: Json, name: str) -> Json:
+    value = holder.get(name, {})
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{name} is {str(value)[:100]!r}; it must be an object.")
+    return value
 
 
 def _dns_records(domain: str, verified: tuple[str, ...]) -> list[Json]:

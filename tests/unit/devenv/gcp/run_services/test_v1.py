@@ -315,6 +315,7 @@ def test_mapping_tells_what_its_domain_lacks(
     [
         ("no domain", {"routeName": "web"}, "metadata.name is 'no domain'"),
         ("a.example.com", {}, "spec.routeName is required"),
+        ("a.example.com", "web", "spec is 'web'; it must be an object"),
         ("a.example.com", {"routeName": "web", "certificateMode": "MINE"}, "is 'MINE'"),
         ("a.example.com", {"routeName": "web", "other": 1}, "spec.other is not emulated"),
     ],
