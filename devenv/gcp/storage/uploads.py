@@ -204,6 +204,7 @@ class Uploads:
         content = digest.content(session.id)
         try:
             with self._objects.change() as displaced:
+                self._find(session.id)  # it may have been cancelled, with its file, meanwhile
                 result = self._objects.place(access, session.draft, content, displaced)
                 self._catalogue.finish_session(session.id, result)
         except Exception:

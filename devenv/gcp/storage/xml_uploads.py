@@ -168,6 +168,8 @@ class XmlMultipart:
 
     def _place(self, exchange: Exchange, upload: _Upload, content: ObjectContent) -> ObjectRecord:
         with self._objects.change(content) as displaced:
+            if self._catalogue.session(upload.id) is None:
+                raise NoSuchUpload  # aborted or completed while a thread joined the parts
             stored = self._objects.place(exchange.access, upload.draft, content, displaced)
             self._catalogue.drop_session(upload.id)
         return stored

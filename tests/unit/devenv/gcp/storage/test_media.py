@@ -1,5 +1,6 @@
 """Bytes that are stored or sent with gzip, cross-origin requests, parallel uploads."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -252,6 +253,18 @@ async def test_aborted_parallel_upload_leaves_nothing(cloud: StorageCloud) -> No
     assert "<PartNumber>1</PartNumber>" in parts.text
     assert aborted.status_code == 204
     assert code(await upload.put(1, b"a")) == "NoSuchUpload"
+    assert cloud.blobs() == 0
+
+
+async def test_parallel_upload_aborted_while_it_completes_makes_no_object(
+    cloud: StorageCloud,
+) -> None:
+    upload = ParallelUpload(cloud)
+    await upload.begin()
+    part = (1, (await upload.put(1, b"a")).headers["etag"])
+    abort = cloud.client.delete(upload.url, params={"uploadId": upload.upload_id})
+    completed, _ = await asyncio.gather(upload.complete(part), abort)
+    assert code(completed) == "NoSuchUpload"
     assert cloud.blobs() == 0
 
 

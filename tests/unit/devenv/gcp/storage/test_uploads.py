@@ -1,5 +1,7 @@
 """Resumable uploads."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from devenv.gcp.storage.uploads import LIFETIME
@@ -125,6 +127,20 @@ async def test_cancelled_upload_session_is_gone(cloud: StorageCloud) -> None:
     assert (await cloud.client.delete(session)).status_code == 499
     assert reason(await cloud.chunk(session, "bytes */*")) == "notFound"
     assert cloud.blobs() == 0
+
+
+async def test_session_cancelled_while_bytes_come_makes_no_object(
+    cloud: StorageCloud,
+) -> None:
+    session = await cloud.begin("a")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await cloud.client.delete(session)
+        yield b"y"
+
+    assert (await cloud.client.put(session, content=body())).status_code == 404
+    assert ((await cloud.get("a")).status_code, cloud.blobs()) == (404, 0)
 
 
 async def test_upload_session_expires_after_a_week(cloud: StorageCloud) -> None:
