@@ -28,32 +28,43 @@ from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
 from devenv.gcp.rpc.calls import Calls, envelope
 from devenv.gcp.rpc.hosts import service_at, services_of
 
+_PIECE = 1 << 20
+
 
 def gunzipped(scope: Scope, receive: Receive) -> Receive:
     """Return a `receive` that decompresses the body if its Content-Encoding says gzip.
 
-    It raises InvalidArgument for another coding, and for a body that is not what it says.
+    It raises InvalidArgument for another coding, and for a body that is not what it says. A message
+    has at most 1 MiB, so that its reader can stop before much has come of few bytes.
     """
     codings = [value for name, value in scope["headers"] if name == b"content-encoding"]
     coding = b",".join(codings).strip().lower()
     if coding in (b"", b"identity"):
         return receive
     unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    message: AsgiMessage = {}
+    is_full = False  # the last piece has not all that came of the message
 
     async def decompressed() -> AsgiMessage:
+        nonlocal message, is_full
         if coding != b"gzip":
             name = coding.decode("latin-1")[:40]
             raise InvalidArgument(f"Content-Encoding '{name}' is not supported; use gzip or none.")
-        message = await receive()
-        if message["type"] != "http.request":
-            return message
+        packed = unpack.unconsumed_tail
+        if not is_full:
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+            packed = message.get("body", b"")
         try:
-            body = unpack.decompress(message.get("body", b""))
+            body = unpack.decompress(packed, _PIECE)
         except zlib.error as error:
             raise InvalidArgument("The request body is not valid gzip.") from error
-        if not message.get("more_body") and not unpack.eof:
+        is_full = len(body) == _PIECE and not unpack.eof
+        has_more = is_full or message.get("more_body", False)
+        if not has_more and not unpack.eof:
             raise InvalidArgument("The gzip request body ends too early.")
-        return {**message, "body": body}
+        return {**message, "body": body, "more_body": has_more}
 
     return decompressed
 

@@ -1,5 +1,9 @@
 """One method as REST: paths, parameters, bodies, answers and errors."""
 
+import asyncio
+import gzip
+from typing import Any
+
 import pytest
 from google.cloud import run_v2, tasks_v2
 from google.protobuf.message import Message
@@ -10,7 +14,7 @@ from devenv.gcp.errors import FailedPrecondition, InvalidArgument
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.hosts import services_of
-from devenv.gcp.rpc.rest import RestApp, fill
+from devenv.gcp.rpc.rest import RestApp, fill, gunzipped
 from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, no_faults
 from tests.unit.devenv.gcp.web import Web
 
@@ -214,3 +218,20 @@ def test_bytes_that_are_no_base64_are_refused() -> None:
     assert caught.value.message == (
         "Invalid value at 'http_request.body' (TYPE_BYTES), Base64 decoding failed for \"%%%\""
     )
+
+
+def test_gzip_body_is_expanded_in_small_pieces() -> None:
+    sent = [{"type": "http.request", "body": gzip.compress(bytes(3 << 20)), "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return sent.pop()
+
+    async def sizes() -> list[int]:
+        expand = gunzipped({"headers": [(b"content-encoding", b"gzip")]}, receive)
+        pieces = [await expand()]
+        while pieces[-1]["more_body"]:
+            pieces.append(await expand())
+        return [len(piece["body"]) for piece in pieces]
+
+    found = asyncio.run(sizes())
+    assert (max(found), sum(found)) == (1 << 20, 3 << 20)
