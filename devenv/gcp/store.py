@@ -48,12 +48,23 @@ class Store:
     one process: locks that other processes could see would take a third of the time of a commit.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, timeout: float = 5.0) -> None:
+        """Wait up to `timeout` seconds for another process to stop. Raises OSError if it does not."""
         if path != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection = sqlite3.connect(
+            path, timeout=timeout, isolation_level=None, check_same_thread=False
+        )
         self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self.connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            self.connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            self.connection.close()
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            raise BlockingIOError(
+                f"{path} is open in another process: stop the emulator that has it."
+            ) from error
         self.connection.execute("PRAGMA synchronous = NORMAL")
         # Only a checkpoint waits for the disk, and everybody with it: one for each 16 MB.
         self.connection.execute("PRAGMA wal_autocheckpoint = 4000")
