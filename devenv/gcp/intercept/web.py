@@ -156,6 +156,8 @@ class _Connection(HttpToolsProtocol):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def on_headers_complete(self) -> None:
+        if self.transport.is_closing():
+            return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         self.scope["method"] = self.parser.get_method().decode("ascii")

@@ -98,6 +98,18 @@ def test_pipelined_requests_are_answered_in_order() -> None:
     assert [part[-6:] for part in writes] == [b"/0body", b"/1body", b"/2body"]
 
 
+def test_request_behind_the_last_answer_of_a_connection_is_not_run() -> None:
+    seen: list[str] = []
+
+    async def last(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["path"])
+        await send(_START | {"headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    answers(last, b"".join(HEAD % number + b"\r\nbody" for number in range(2)))
+    assert seen == ["/0"]
+
+
 def test_requests_behind_a_slow_one_wait_for_it() -> None:
     writes, _ = answers(late, 2 * b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
     assert [part[:4] for part in writes[:3]] == [b"HTTP", b"4\r\nl", b"HTTP"]
