@@ -115,7 +115,7 @@ class _Recording:
         return self._entry
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is asyncio.CancelledError:
+        if kind in (asyncio.CancelledError, GeneratorExit):
             self._entry.status = "CANCELLED"
         _entry.reset(self._token)
         self._entry.milliseconds = round((perf_counter() - self._start) * 1000, 1)
@@ -236,15 +236,15 @@ class Journal:
             name = entry.caller.partition("@")[0] or "-"
             log.info("%s %s %s %.1fms", entry.method, name, entry.status, entry.milliseconds)
         marks = ", ".join("?" * len(_COLUMNS))
-        self._rows.execute("BEGIN")
-        self._rows.executemany(
-            f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608
-            map(_row, waiting),
-        )
-        self._rows.execute(
-            "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (self._kept,)
-        )
-        self._rows.execute("COMMIT")
+        with self._rows:  # rolls back what fails, for example on a full disk
+            self._rows.execute("BEGIN")
+            self._rows.executemany(
+                f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608
+                map(_row, waiting),
+            )
+            self._rows.execute(
+                "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (self._kept,)
+            )
 
     def close(self) -> None:
         self.flush()

@@ -1,7 +1,7 @@
 """TailLogEntries: new entries to a client as they are written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from devenv.gcp.caller import ApiCall
@@ -37,7 +37,7 @@ class TailMethod:
         method = "google.logging.v2.LoggingServiceV2/TailLogEntries"
         return StreamRpc(method, Request, Response, self.tail)
 
-    async def tail(self, requests: AsyncIterator[Any], call: ApiCall) -> AsyncIterator[Any]:
+    async def tail(self, requests: AsyncIterator[Any], call: ApiCall) -> AsyncGenerator[Any, None]:
         """Yield entries until the client cancels; it may end its own side before. Raises CloudError.
 
         Each answer has the entries of one buffer window, in the order of their times.

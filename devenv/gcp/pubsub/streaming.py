@@ -1,7 +1,7 @@
 """StreamingPull: messages to a client as they come, its acknowledgements back, with flow control."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from devenv.gcp.caller import ApiCall
@@ -35,7 +35,7 @@ class StreamingPull:
         method = "google.pubsub.v1.Subscriber/StreamingPull"
         return StreamRpc(method, Request, Response, self.pull)
 
-    async def pull(self, requests: AsyncIterator[Any], call: ApiCall) -> AsyncIterator[Any]:
+    async def pull(self, requests: AsyncIterator[Any], call: ApiCall) -> AsyncGenerator[Any, None]:
         """Yield deliveries until the client ends the stream. Raises CloudError."""
         first = await anext(requests, None)
         if first is None or not first.subscription:

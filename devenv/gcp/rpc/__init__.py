@@ -1,11 +1,12 @@
 """Methods that are served by gRPC and REST alike.
 
 A service offers `Rpc`s: a handler that takes and returns protocol buffers, with the HTTP rules of
-Google's published API. A `StreamRpc` has streams of them, by gRPC alone. `calls` authenticates,
-logs and serves gRPC; `rest` serves the same methods by HTTP and JSON, `hosts` tells at which host.
+Google's published API. A `StreamRpc` has streams of them, by gRPC alone. `calls` authenticates and
+records each call; `grpc_server` serves the methods by gRPC, `rest` by HTTP and JSON, and `hosts` tells
+at which host.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -56,7 +57,7 @@ class StreamRpc:
     method: str
     request: type[Message]
     response: type[Message]
-    handle: Callable[[AsyncIterator[Any], ApiCall], AsyncIterator[Message]]
+    handle: Callable[[AsyncIterator[Any], ApiCall], AsyncGenerator[Message, None]]
 
 
 @dataclass(frozen=True, slots=True)

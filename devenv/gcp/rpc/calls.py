@@ -1,8 +1,8 @@
 """Calls of methods: authentication, journal, faults, and errors in Google's form."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from google.protobuf import json_format
@@ -39,11 +39,11 @@ class Calls:
 
     async def stream(
         self, rpc: StreamRpc, headers: Mapping[str, str], sent: AsyncIterator[bytes]
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncGenerator[Message, None]:
         """Yield the answers of `rpc` to a stream of requests. Raises CloudError only.
 
         A fault strikes when the first request has come, which names the resource; the journal has
-        the stream when it has ended.
+        the stream when it has ended. Close the generator in the task that has read from it.
         """
         with self._entry(rpc.method, headers) as (entry, caller):
             messages = aiter(sent)
@@ -59,8 +59,9 @@ class Calls:
 
             async with self._faults.strike(entry):
                 pass
-            async for answer in rpc.handle(parsed(), ApiCall(caller, headers)):
-                yield answer
+            async with aclosing(rpc.handle(parsed(), ApiCall(caller, headers))) as answers:
+                async for answer in answers:
+                    yield answer
 
     @contextmanager
     def _entry(

@@ -10,6 +10,7 @@ import logging
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from devenv.gcp.errors import (
     DeadlineExceeded,
     Internal,
     ResourceExhausted,
+    Unavailable,
     Unimplemented,
 )
 from devenv.gcp.rpc import Rpc, StreamRpc
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 MESSAGE_LIMIT = 20 << 20
 _PREFIX = 5  # whether the message is compressed, and its length
 _NOT_ONE = "The request is not one whole message."
-_WAITING = 1 << 20  # bytes of requests in a stream that wait for their handler
+_LONGEST_NAME = 500  # of a method that is not emulated, in the journal
 _GRACE = 0.2
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
@@ -71,6 +73,8 @@ class GrpcServer:
             await asyncio.wait(self._answering, timeout=_GRACE)
         for connection in tuple(self._connections):
             connection.abort()
+        if self._answering:  # cancelled now: their ends belong into the journal
+            await asyncio.wait(self._answering, timeout=_GRACE)
 
     def _open(self, stream: Http2Stream) -> StreamHandler:
         path = stream.headers.get(":path", "")
@@ -78,7 +82,7 @@ class GrpcServer:
         if not stream.headers.get("content-type", "").startswith("application/grpc"):
             stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_NOT_OK)
         elif rpc is None:
-            self._calls.miss(method_id(path.removeprefix("/")))
+            self._calls.miss(method_id(path.removeprefix("/"))[:_LONGEST_NAME])
             _refuse(stream, Unimplemented("Method not found!"))
         elif isinstance(rpc, StreamRpc):
             return _StreamCall(self._calls, rpc, stream, self._answering)
@@ -182,7 +186,10 @@ class _Call:
         self._answering.discard(task)
         if self._timer:
             self._timer.cancel()
-        error = None if task.cancelled() else task.exception()
+        if task.cancelled():  # by the client or the deadline, which ended the stream; or by others
+            error: BaseException | None = Unavailable("The call was broken off.")
+        else:
+            error = task.exception()
         if error and not isinstance(error, CloudError):
             log.error("%s broke", self._stream.headers[":path"], exc_info=error)
             error = Internal("Internal error encountered.")
@@ -232,7 +239,9 @@ class _StreamCall(_Call):
         super().__init__(calls, stream, answering)
         self._rpc = rpc
         self._requests: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._waiting = 0  # bytes
+        self._waiting = (
+            0  # bytes that the handler has not taken: the client's window is smaller by them
+        )
         self._run(self._answer())
 
     def data(self, payload: bytes) -> None:
@@ -243,8 +252,7 @@ class _StreamCall(_Call):
             self._break_off(error)
             return
         self._waiting += len(payload)
-        # A large message must become whole before anybody can take it.
-        if self._requests.empty() or self._waiting < _WAITING:
+        if self._requests.empty():  # a large message must become whole before anybody can take it
             self._take()
 
     def end(self) -> None:
@@ -262,10 +270,11 @@ class _StreamCall(_Call):
 
     async def _answer(self) -> None:
         metadata = _metadata(self._stream)
-        async for answer in self._calls.stream(self._rpc, metadata, self._sent()):
-            self._stream.send(head=self._head, data=_framed(answer))
-            self._head = b""
-            await self._stream.drain()
+        async with aclosing(self._calls.stream(self._rpc, metadata, self._sent())) as answers:
+            async for answer in answers:
+                self._stream.send(head=self._head, data=_framed(answer))
+                self._head = b""
+                await self._stream.drain()
         self._stream.send(head=self._head, tail=_OK)
 
 

@@ -69,6 +69,7 @@ class Http2Stream:
         self.window = connection.first_window
         self.out = bytearray()
         self.tail = b""
+        self.room = _STREAM_WINDOW  # bytes that the client may still send
         self._connection = connection
         self._taken = 0
         self._writable: asyncio.Event | None = None
@@ -90,6 +91,7 @@ class Http2Stream:
         self._taken += size
         if self._taken >= _STREAM_WINDOW // 2 and not self.has_ended:
             self._connection.widen(self.number, self._taken)
+            self.room += self._taken
             self._taken = 0
 
     def wake(self) -> None:
@@ -110,6 +112,8 @@ class Http2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._unread = b""
         self._greeted = False
+        self._is_leaving = False
+        self._is_writable = True  # the client fetches what we write
         self._decoder = hpack.Decoder(max_header_list_size=_HEADERS_LIMIT)
         self._known: dict[bytes, Mapping[str, str]] = {}
         self._streams: dict[int, Http2Stream] = {}
@@ -132,7 +136,8 @@ class Http2Connection(asyncio.Protocol):
         }
 
     def leave(self) -> None:
-        """Tell the client to send no more requests."""
+        """Tell the client to send no more requests; one that it sends meanwhile is refused unread."""
+        self._is_leaving = True
         self._transport.write(self._goaway(Code.NO_ERROR))
 
     def abort(self) -> None:
@@ -147,8 +152,10 @@ class Http2Connection(asyncio.Protocol):
         if number not in self._streams:
             return
         parts = [*self._header_frames(number, head)] if head else []
-        while stream.out and (size := min(len(stream.out), stream.window, self._window)) > 0:
-            size = min(size, self._frame_limit)
+        while self._is_writable and stream.out:
+            size = min(len(stream.out), stream.window, self._window, self._frame_limit)
+            if size <= 0:
+                break
             parts.append(frame(Frame.DATA, 0, number, stream.out[:size]))
             del stream.out[:size]
             stream.window -= size
@@ -178,6 +185,8 @@ class Http2Connection(asyncio.Protocol):
         self._transport.write(_GREETING)
 
     def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():  # TLS delivers what came before the client knows
+            return
         data = self._unread + data if self._unread else data
         try:
             self._unread = self._parse(data)
@@ -186,10 +195,13 @@ class Http2Connection(asyncio.Protocol):
             self._transport.close()
 
     def pause_writing(self) -> None:
+        self._is_writable = False
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        self._is_writable = True
         self._transport.resume_reading()
+        self._push_blocked()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
@@ -231,6 +243,9 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is None or stream.has_ended:
             return  # it has been answered or reset while this was on its way
+        stream.room -= len(payload)
+        if stream.room < 0:
+            raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "More DATA than the window of its stream.")
         content = unpadded(flags, payload)
         stream.take(len(payload) - len(content))
         stream.has_ended = bool(flags & Flag.END_STREAM)
@@ -273,7 +288,7 @@ class Http2Connection(asyncio.Protocol):
                 stream.handler.end()
             return
         self._last = number
-        if len(self._streams) >= _MOST_STREAMS:
+        if self._is_leaving or len(self._streams) >= _MOST_STREAMS:
             self._transport.write(_reset_frame(number, Code.REFUSED_STREAM))
             return
         stream = self._streams[number] = Http2Stream(self, number, headers)
@@ -286,7 +301,7 @@ class Http2Connection(asyncio.Protocol):
         """Return the headers in a block; clients repeat blocks that leave the table as it is."""
         if headers := self._known.get(block):
             return headers
-        before = self._table()
+        limit, count, newest = self._table()
         try:
             pairs = self._decoder.decode(block, raw=True)
         except hpack.OversizedHeaderListError as error:
@@ -294,18 +309,19 @@ class Http2Connection(asyncio.Protocol):
         except hpack.HPACKError as error:
             raise ProtocolFault(Code.COMPRESSION_ERROR, str(error)) from error
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
-        is_same = self._table() == before
+        after = self._table()
+        is_same = after[:2] == (limit, count) and after[2] is newest
         if not is_same or len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         if is_same:
             self._known[block] = headers
         return headers
 
-    def _table(self) -> tuple[int, int, int]:
-        """Return what differs after each change of the client's table of headers."""
+    def _table(self) -> tuple[int, int, object]:
+        """Return what differs after each change of the client's table: limit, size, newest entry."""
         table = self._decoder.header_table
         entries = table.dynamic_entries
-        return table.maxsize, len(entries), id(entries[0]) if entries else 0
+        return table.maxsize, len(entries), entries[0] if entries else None
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -323,7 +339,8 @@ class Http2Connection(asyncio.Protocol):
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "SETTINGS of a wrong length.")
         if flags & Flag.ACK:
             return
-        for name, value in _SETTINGS.iter_unpack(payload):
+        # The last value of each counts; each change of the first window changes that of all streams.
+        for name, value in dict(_SETTINGS.iter_unpack(payload)).items():
             self._apply(name, value)
         self._transport.write(frame(Frame.SETTINGS, Flag.ACK, 0))
         self._push_blocked()

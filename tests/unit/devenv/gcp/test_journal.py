@@ -80,6 +80,15 @@ async def test_oldest_rows_are_forgotten(tmp_path: Path) -> None:
     journal.close()
 
 
+async def test_rows_that_cannot_be_written_do_not_stop_the_next(journal: Journal) -> None:
+    with journal.entry("lost") as entry:
+        entry.trace = object()  # type: ignore[assignment]  # stands for a full disk
+    with pytest.raises(sqlite3.Error):
+        journal.flush()
+    note(journal, "kept")
+    assert [row["method"] for row in journal.rows({})] == ["kept"]
+
+
 async def test_methods_that_are_not_emulated_are_counted(journal: Journal) -> None:
     for caller in ("web@p", "worker@p", "web@p"):
         note(journal, "pubsub.Publisher.Publish", caller, UNKNOWN)

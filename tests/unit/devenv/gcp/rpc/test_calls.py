@@ -1,6 +1,6 @@
 """Calls of methods with streams: their requests, faults and journal."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ METHOD = "google.pubsub.v1.Subscriber/StreamingPull"
 Request: Any = types.StreamingPullRequest.pb()
 
 
-async def echo(requests: AsyncIterator[Any], _call: ApiCall) -> AsyncIterator[Message]:
+async def echo(requests: AsyncIterator[Any], _call: ApiCall) -> AsyncGenerator[Message]:
     async for request in requests:
         yield request
 
