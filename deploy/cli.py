@@ -9,7 +9,7 @@ import typer
 from deploy import verify
 from deploy.by_hand import commands_by_hand
 from deploy.costs import MonthlyLoad, cost_sheet
-from deploy.errors import DeployError
+from deploy.errors import DeployError, explained
 from deploy.golive import PERSONAL_TASKS, machine_checks
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
@@ -55,7 +55,8 @@ DeleteOption = Annotated[
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit. Errors that the operator can mend are printed without a traceback."""
     try:
-        app(args=arguments)
+        with explained("Google"):
+            app(args=arguments)
     except DeployError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)

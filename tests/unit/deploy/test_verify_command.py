@@ -5,7 +5,7 @@ import requests
 from google.api_core.exceptions import Forbidden, ServiceUnavailable
 from typer.testing import CliRunner
 
-from deploy.cli import app
+from deploy.cli import app, main
 from deploy.errors import DeployError
 from deploy.layout import Layout
 from deploy.rest import RestClient
@@ -79,3 +79,19 @@ def test_rest_call_without_connection_is_an_error_of_google(
 
     with pytest.raises(ServiceUnavailable, match="no route"):
         client.call("GET", "https://compute.googleapis.com/compute/v1/x")
+
+
+def test_command_that_google_refuses_ends_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_args: object) -> None:
+        raise Forbidden("Permission 'run.services.get' denied")  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr("deploy.cli.status_lines", refused)
+
+    with pytest.raises(SystemExit):
+        main(["status", "dev"])
+    assert capsys.readouterr().err == (
+        "Google: Permission 'run.services.get' denied. Give the deployer that permission "
+        "(docs/production.md lists its roles), then run `apply` again.\n"
+    )
