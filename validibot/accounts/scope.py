@@ -126,10 +126,6 @@ class Scope:
             launchable=frozenset(launchable),
         )
 
-    @property
-    def is_guest(self) -> bool:
-        return self.workflows is not None
-
     def can(self, permission: str) -> bool:
         """Return whether the whole organisation may be acted on so; for a launch ask `can_launch`."""
         return permission in self.permissions

@@ -14,14 +14,14 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Exists, OuterRef
+from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 
 from validibot.accounts.models import Membership, Organisation, User
 from validibot.accounts.regions import OrganisationElsewhere, check_served, served_here
-from validibot.accounts.scope import NotAMember, Scope, is_open_to, scope_of
+from validibot.accounts.scope import PERMISSIONS, NotAMember, Scope, is_open_to, scope_of
 from validibot.accounts.sign_up import is_open
 from validibot.core.models import SiteSettings
 from validibot.notifications.models import Channel, Notification
@@ -134,7 +134,13 @@ class Navigation:
             is_open_to(user), served_here(), deletion_requested_at=None
         )
         members = Membership.objects.filter(organisation=OuterRef("pk"), user=user)
-        return list(own.annotate(has_member=Exists(members)).order_by("name")[:MAX_ORGANISATIONS])
+        role = Subquery(members.values("role")[:1])
+        return list(own.annotate(user_role=role).order_by("name")[:MAX_ORGANISATIONS])
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The user's permissions in the organisation that was visited last; none of a guest's."""
+        return PERMISSIONS.get(getattr(self.current, "user_role", ""), frozenset())
 
     @cached_property
     def switcher(self) -> list[SwitcherEntry]:

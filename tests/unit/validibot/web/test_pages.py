@@ -132,7 +132,8 @@ def test_navigation_keeps_the_last_organisation(
 
     page = client.get(path, headers=BROWSER).content.decode()
 
-    assert f'href="/app/orgs/{other.slug}/runs/"' in page
+    for part in ("runs", "dashboard", "validators", "settings"):
+        assert f'href="/app/orgs/{other.slug}/{part}/"' in page
     assert f'href="/app/orgs/{member.organisation.slug}/workflows/"' in page
 
 
