@@ -43,8 +43,8 @@ def prepare_validator(validator_id: int) -> None:
     if validator is None or validator.organisation is None:
         return
     backend, state, problem = get_backend(), JobState.READY, " ".join(refusals(validator))
-    references = _references(validator)
-    if missing_secrets(validator, backend.secret_source):
+    references, missing = _references(validator), missing_secrets(validator, backend.secret_source)
+    if missing:
         state = JobState.INCOMPLETE
     elif problem:
         state = JobState.REFUSED
@@ -55,10 +55,12 @@ def prepare_validator(validator_id: int) -> None:
             state, problem = JobState.REFUSED, str(refused)
     with transaction.atomic():
         Validator.objects.select_for_update(of=("self",)).get(pk=validator_id)
-        if _references(validator) == references:
+        now_missing = missing_secrets(validator, backend.secret_source)
+        if (_references(validator), now_missing) == (references, missing):
             pending.update(job_state=state, job_error=problem[:2000])
             return
-        # The job may have been made from the older ones last, after a task that knew the newer.
+        # Secrets changed meanwhile. The job may have been made from the older ones last, after a task
+        # that knew the newer.
         Validator.objects.filter(pk=validator_id).update(job_state=JobState.PENDING)
         transaction.on_commit(partial(_enqueue, validator_id), robust=True)
 

@@ -12,6 +12,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from tests.factories import MembershipFactory, OrganisationFactory
 from validators.sdk.manifest import ManifestInvalid, parse_manifest
 from validibot.accounts.models import AuditEntry, Role
+from validibot.runs import registration
 from validibot.runs.backends.base import JobDefinition
 from validibot.runs.grants import refusals
 from validibot.runs.registration import prepare_validator
@@ -173,6 +174,28 @@ def test_job_made_from_older_references_is_made_again(
 
     assert state_of(validator) == JobState.READY
     assert [job.secrets["API_KEY"] for job in made] == [REFERENCE, newer]
+
+
+def test_secret_that_is_entered_during_the_preparation_is_seen(
+    validator: Validator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret is forgotten before the task looks, and entered again before it writes what it saw."""
+    store(validator, given={"API_KEY": KEY, "SECOND": KEY})
+    Validator.objects.update(job_state=JobState.PENDING)
+    ValidatorSecret.objects.filter(name="SECOND").delete()
+
+    def entered_later(*given: Any) -> list[str]:
+        missing = missing_secrets(*given)
+        if missing:
+            store(validator, given={"SECOND": KEY})
+        return missing
+
+    monkeypatch.setattr(registration, "missing_secrets", entered_later)
+    prepare_validator.func(validator.pk)
+    assert state_of(validator) == JobState.PENDING
+    prepare_validator.func(validator.pk)
+
+    assert state_of(validator) == JobState.READY
 
 
 def test_admin_enters_secrets_which_no_page_shows(
