@@ -63,6 +63,10 @@ class _Exchange(RequestResponseCycle):
             raise RuntimeError(f"The message {kind!r} is not expected at this point of the answer.")
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        # A client that was not told to continue sends its body or not (RFC 9110, section 10.1.1), so
+        # nobody could tell where its next request begins.
+        is_body_unsure = self.waiting_for_100_continue and self.more_body
+        self.keep_alive = self.keep_alive and not is_body_unsure
         self.response_started, self.waiting_for_100_continue = True, False
         lines, closes = [STATUS_LINE[status]], False
         for key, value in (*self.default_headers, *headers):

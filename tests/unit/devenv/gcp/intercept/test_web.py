@@ -92,6 +92,11 @@ def test_client_that_expects_continue_gets_it_before_its_body() -> None:
     assert writes[1].endswith(b"/1body")
 
 
+def test_answer_before_an_expected_body_is_the_last_of_its_connection() -> None:
+    writes, _ = answers(late, HEAD % 1 + b"expect: 100-continue\r\n\r\n")
+    assert b"\r\nconnection: close\r\n" in writes[0]
+
+
 def test_pipelined_requests_are_answered_in_order() -> None:
     requests = b"".join(HEAD % number + b"\r\nbody" for number in range(3))
     writes, _ = answers(echo, requests)
