@@ -30,7 +30,7 @@ from validibot.runs.backends.cloud_run import CloudRunBackend
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
 PLACE = "projects/validibot-local/locations/us-west1"
-# What the worker needs to make jobs of custom validators, as each of their accounts.
+# The grants that the worker needs to make jobs of custom validators, as each of their accounts.
 NEEDED = (
     "project-role/shared-validator-jobs",
     *("access/account/shared-validator-custom", "access/account/shared-custom-12"),
