@@ -126,9 +126,11 @@ class ThreadedHandler(ASGIHandler):
             return False
         if isinstance(response, DeferredResponse):
             response = await response.final()
-        await self.send_response(response, send)
-        if response.streaming:
-            await in_thread(response.close)()
+        try:
+            await self.send_response(response, send)
+        finally:
+            if response.streaming:
+                await in_thread(response.close)()
         await drain(receive)
         return True
 

@@ -1,7 +1,8 @@
 """Trials of a step by a real run: a hidden workflow with that step alone.
 
 The step is copied as it stands in the editor, saved or not, so a trial neither freezes a version nor
-changes one; or it is made of a sample of a custom validator. Hidden workflows are in no list; the purge removes them with their runs after a day.
+changes one; or it is made of a sample of a custom validator. Hidden workflows are in no list; the
+purge removes them with their runs after a day.
 """
 
 import datetime as dt

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from validibot.core.asgi import DeferredResponse, ThreadedHandler
 
@@ -53,6 +53,24 @@ class _AsgiWire:
 
 def _part(body: bytes, *, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
+
+
+@pytest.mark.anyio
+async def test_stream_to_a_client_that_is_gone_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    response = StreamingHttpResponse([b"a"])
+    monkeypatch.setattr(response, "close", lambda: closed.append(True))
+    handler = ThreadedHandler()
+    monkeypatch.setattr(handler, "get_response", lambda _: response)
+    headers = [(b"content-length", b"9000000")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+
+    async def send(message: Any) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await handler.handle(scope, _AsgiWire().receive, send)
+    assert closed == [True]
 
 
 @pytest.mark.anyio
