@@ -234,7 +234,9 @@ class Journal:
             return
         for entry in waiting:
             name = entry.caller.partition("@")[0] or "-"
-            log.info("%s %s %s %.1fms", entry.method, name, entry.status, entry.milliseconds)
+            # The path of an unknown method may have line breaks.
+            method = entry.method if entry.method.isprintable() else ascii(entry.method)[1:-1]
+            log.info("%s %s %s %.1fms", method, name, entry.status, entry.milliseconds)
         marks = ", ".join("?" * len(_COLUMNS))
         with self._rows:  # rolls back what fails, for example on a full disk
             self._rows.execute("BEGIN")

@@ -89,6 +89,16 @@ async def test_rows_that_cannot_be_written_do_not_stop_the_next(journal: Journal
     assert [row["method"] for row in journal.rows({})] == ["kept"]
 
 
+async def test_line_break_in_a_method_makes_no_second_line(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "devenv.gcp.requests"):
+        note(journal, "storage GET /a\nrun.Jobs.RunJob web OK")
+        journal.flush()
+    assert caplog.messages[0].startswith("storage GET /a\\nrun")
+    assert len(caplog.messages[0].splitlines()) == 1
+
+
 async def test_methods_that_are_not_emulated_are_counted(journal: Journal) -> None:
     for caller in ("web@p", "worker@p", "web@p"):
         note(journal, "pubsub.Publisher.Publish", caller, UNKNOWN)
