@@ -32,6 +32,7 @@ _KEEP_ALIVE = 620
 _HANDSHAKE = 10.0
 _GRACE = 0.2
 _SHORT = 64 * 1024  # bytes of a body that the application need not begin without
+_LONGEST_HEAD = 512 * 1024  # bytes of a head that does not end, and of what came with its beginning
 _COPIED = 64 * 1024  # bytes of a body that are copied behind the head
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -141,6 +142,8 @@ class _Connection(HttpToolsProtocol):
 
     _waiting: RequestResponseCycle | None = None
     _answered = 0.0
+    _is_in_head = False
+    _head_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -154,12 +157,20 @@ class _Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self._head_size = self._head_size + len(data) if self._is_in_head else 0
+        if self._head_size > _LONGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response(f"The head of the request is longer than {_LONGEST_HEAD} bytes.")
         # uvicorn has no cycle until the first head is whole, which its types do not say.
         if _QUICKACK is not None and getattr(self.cycle, "more_body", True):
             with suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_in_head = True
+
     def on_headers_complete(self) -> None:
+        self._is_in_head = False
         if self.transport.is_closing():
             return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)

@@ -97,6 +97,18 @@ def test_answer_before_an_expected_body_is_the_last_of_its_connection() -> None:
     assert b"\r\nconnection: close\r\n" in writes[0]
 
 
+def test_endless_head_is_refused() -> None:
+    writes, _ = answers(echo, b"GET / HTTP/1.1\r\nhost: ", *9 * [b"h" * 65_536])
+    assert [part[:12] for part in writes] == [b"HTTP/1.1 400"]
+
+
+def test_head_behind_a_long_body_is_read() -> None:
+    body = bytes(65_536)
+    request = b"PUT / HTTP/1.1\r\ncontent-length: 655360\r\n\r\n"
+    writes, _ = answers(echo, request, *10 * [body], b"GET /next", b" HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert writes[-1].endswith(b"/next")
+
+
 def test_pipelined_requests_are_answered_in_order() -> None:
     requests = b"".join(HEAD % number + b"\r\nbody" for number in range(3))
     writes, _ = answers(echo, requests)
