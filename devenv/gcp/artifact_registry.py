@@ -19,7 +19,8 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented, wrong_project
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import every, masked, page, refuse_unemulated, set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 registry = client_types("google.cloud.artifactregistry_v1")
@@ -38,7 +39,7 @@ _STANDARD = int(registry.Repository.Mode.STANDARD_REPOSITORY)
 _LARGEST_PAGE = 1000
 
 
-class ArtifactRegistryService:
+class ArtifactRegistryService(CloudService):
     """google.devtools.artifactregistry.v1.ArtifactRegistry, as far as repositories go."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
@@ -70,9 +71,6 @@ class ArtifactRegistryService:
             for method, response, handle, rule in methods
         )
 
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:
             return str(self._existing(self._full(resource)).name)
@@ -81,12 +79,6 @@ class ArtifactRegistryService:
         path = f"/v1/{{resource={_REPOSITORY}}}"
         permission = "artifactregistry.repositories"
         return (PolicyKind(service, (path,), permission, find, reading="GET"),)
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         parent = self._full(request.parent)

@@ -33,7 +33,7 @@ from devenv.gcp.logging.metrics import LogMetricsService
 from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.logging.sinks import LogSinksService
 from devenv.gcp.monitoring.service import MonitoringService
-from devenv.gcp.parts import CloudParts, CloudService
+from devenv.gcp.parts import CloudParts
 from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
@@ -48,6 +48,7 @@ from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.run_v1.domains import DomainMappings
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
+from devenv.gcp.service import CloudService
 from devenv.gcp.service_networking.service import PrivateConnections, ServiceNetworkingService
 from devenv.gcp.sql.service import CloudSqlService
 from devenv.gcp.storage.service import StorageService

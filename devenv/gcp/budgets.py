@@ -18,9 +18,9 @@ from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import Aborted, InvalidArgument, NotFound
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import every, masked, page, refuse_unemulated
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 types = client_types("google.cloud.billing.budgets_v1")
@@ -45,7 +45,7 @@ _MOST_CHANNELS, _LONGEST_NAME, _LARGEST_PAGE = 5, 60, 100
 _MONTH, _ALL_CREDITS, _CURRENT_SPEND = 1, 1, 1
 
 
-class BudgetsService:
+class BudgetsService(CloudService):
     """The budgets of all billing accounts whose ids are well formed: the project has any of them."""
 
     def __init__(self, *, config: CloudConfig, store: Store, guard: Guard) -> None:
@@ -70,18 +70,6 @@ class BudgetsService:
         ):
             request = getattr(types, f"{name}Request").pb()
             yield Rpc(f"{_SERVICE}/{name}", request, response, handle, (rule,))
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         _check_account(request.parent)

@@ -1,33 +1,19 @@
-"""The parts that the services of the emulated cloud share, and what the server asks of a service."""
+"""The parts that the services of the emulated cloud share."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, CloudPlace
 from devenv.gcp.faults import Faults
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.identity.identity import Identity
 from devenv.gcp.intercept.authority import Authority
 from devenv.gcp.intercept.ports import Ports
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal
-from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
 from devenv.gcp.store import Store
-
-
-class CloudService(Protocol):
-    """An emulated service, as the server uses it."""
-
-    def rpcs(self) -> Iterable[Rpc | StreamRpc]: ...
-    def mounts(self) -> tuple[HttpMount, ...]: ...
-    def policy_kinds(self) -> tuple[PolicyKind, ...]: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.forward.connection import Origin, Pool, buffered
 from devenv.gcp.forward.passage import Passage, end_to_end
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.service import CloudService
 
 _PATHS = (
     *("/storage/v1/", "/upload/storage/v1/", "/resumable/upload/storage/v1/"),
@@ -26,7 +26,7 @@ _HOSTS = ("storage.googleapis.com", "*.storage.googleapis.com")
 _TIMEOUT = 10.0
 
 
-class StorageElsewhere:
+class StorageElsewhere(CloudService):
     """The service that forwards to the other server."""
 
     def __init__(self, config: CloudConfig) -> None:
@@ -36,9 +36,6 @@ class StorageElsewhere:
         self._pool = Pool()
 
     def rpcs(self) -> tuple[Rpc, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()
 
     def mounts(self) -> tuple[HttpMount, ...]:

@@ -16,9 +16,8 @@ from devenv.gcp.compute.fields import (
 from devenv.gcp.compute.records import ADDRESSES, NETWORKS, SUBNETWORKS, ComputeRecords
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import page
-from devenv.gcp.rpc import Handler, HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import Handler, HttpRule, Rpc
 from devenv.gcp.rpc.json_methods import (
     Json,
     JsonAnswer,
@@ -29,6 +28,7 @@ from devenv.gcp.rpc.json_methods import (
     listed,
     texts,
 )
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 ComputeRequest: Any = json_request(
@@ -46,7 +46,7 @@ _LARGEST_PAGE = 500
 _KEPT_OPERATIONS = 1000
 
 
-class ComputeService:
+class ComputeService(CloudService):
     """Networks, subnetworks, addresses, operations and the one region of a project.
 
     `in_use` returns what uses a network beyond its subnetworks and addresses: text for the refusal of
@@ -102,17 +102,8 @@ class ComputeService:
         yield _rpc("Regions/Get", self.region, "GET", f"{{name={_REGION}}}")
         yield _rpc("Regions/List", self.list_regions, "GET", f"{{parent={_PROJECT}}}/regions")
 
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
     async def start(self) -> None:
         self._records.seed()
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     # All kinds
 

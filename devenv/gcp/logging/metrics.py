@@ -14,11 +14,11 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import AlreadyExists, InvalidArgument, NotFound
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.logging.entries import LoggingNames
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import every, page, refuse_unemulated, set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 types = client_types("google.cloud.logging_v2")
@@ -39,7 +39,7 @@ _FIELDS = every(
 )
 
 
-class LogMetricsService:
+class LogMetricsService(CloudService):
     """The log-based metrics of one project: each counts the entries of its filter."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
@@ -59,18 +59,6 @@ class LogMetricsService:
         ):
             request = getattr(types, f"{name}Request").pb()
             yield Rpc(f"{_GRPC}/{name}", request, response, handle, (rule,))
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         self._allow(request.parent, call, "create")

@@ -15,7 +15,6 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unauthenticated, Unimplemented
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.logging.bucket_methods import LogBucketMethods
 from devenv.gcp.logging.buckets import LogBuckets
 from devenv.gcp.logging.descriptors import DESCRIPTORS
@@ -27,7 +26,8 @@ from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.output import OutputLines
 from devenv.gcp.logging.tail import TailMethod
 from devenv.gcp.messages import page, page_in_order
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc, StreamRpc
+from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 types = client_types("google.cloud.logging_v2")
@@ -45,7 +45,7 @@ _NO_DEFAULTS: Any = types.WriteLogEntriesRequest.pb()()
 PartialErrors: Any = types.WriteLogEntriesPartialErrors.pb()
 
 
-class LoggingService:
+class LoggingService(CloudService):
     """The log entries of one project; `output` takes the lines of jobs and services."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
@@ -80,18 +80,6 @@ class LoggingService:
             yield _rpc(name, response, handle, rule)
         yield from self._bucket_methods.rpcs()
         yield self._tail.rpc()
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     async def write(self, request: Any, call: ApiCall) -> Any:
         """Keep valid entries; without `partial_success` all of them or none. Raises CloudError."""

@@ -23,13 +23,13 @@ from devenv.gcp.errors import (
     NotFound,
     Unimplemented,
 )
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.logging.buckets import FILTERS
 from devenv.gcp.logging.entries import LoggingNames
 from devenv.gcp.logging.exports import BUCKETS, LOG_BUCKETS, TOPICS, LogSink, SinkExports
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import every, masked, page, refuse_unemulated, set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 types = client_types("google.cloud.logging_v2")
@@ -49,7 +49,7 @@ _UNMASKED = ("destination", "filter")
 Listed: Any = types.ListSinksResponse.pb()
 
 
-class LogSinksService:
+class LogSinksService(CloudService):
     """The sinks of one project; `exports` carries the entries."""
 
     def __init__(
@@ -80,12 +80,6 @@ class LogSinksService:
         ):
             request = getattr(types, f"{name}Request").pb()
             yield Rpc(f"{_GRPC}/{name}", request, response, handle, rules)
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
 
     async def start(self) -> None:
         for _, value in self._table.scan():

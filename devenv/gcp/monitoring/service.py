@@ -20,7 +20,6 @@ from devenv.gcp.errors import (
     Unimplemented,
     wrong_project,
 )
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import masked, page, set_moment
 from devenv.gcp.monitoring.checks import (
     Channel,
@@ -31,7 +30,8 @@ from devenv.gcp.monitoring.checks import (
     complete_uptime_check,
 )
 from devenv.gcp.monitoring.series import SeriesMethods
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store, Table
 
 monitoring = client_types("google.cloud.monitoring_v3")
@@ -76,7 +76,7 @@ _KINDS = (
 )
 
 
-class MonitoringService:
+class MonitoringService(CloudService):
     """The settings of one project, whose names are numbers that the service chooses, and its series."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
@@ -90,18 +90,6 @@ class MonitoringService:
         for each in self._methods:
             yield from each.rpcs()
         yield from self._series.rpcs()
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
 
 class _Methods:

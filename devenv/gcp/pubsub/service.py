@@ -33,7 +33,8 @@ from devenv.gcp.pubsub.state import LiveSubscription, PubSubStore
 from devenv.gcp.pubsub.streaming import StreamingPull
 from devenv.gcp.pubsub.subscriptions import SubscriptionMethods
 from devenv.gcp.pubsub.topics import TopicMethods
-from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
+from devenv.gcp.rpc import Rpc, StreamRpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import DeclaredNames, Store
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ _NEEDS = {
 _DEFAULTS = SubscriptionConfig("", "")
 
 
-class PubSubService:
+class PubSubService(CloudService):
     """Topics, subscriptions and messages; pushes leave through `send` once targets are `ready`."""
 
     def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
@@ -89,9 +90,6 @@ class PubSubService:
         yield from self._subscriptions.rpcs()
         yield from self._schemas.rpcs()
         yield StreamingPull(self._subscriptions, self.broker).rpc()
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         """Return one kind: clients ask for the policies of all three types by one method."""

@@ -12,7 +12,7 @@ from devenv.gcp.config import CloudConfig, JobConfig as Declared
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.journal import as_uuid
 from devenv.gcp.messages import moment, set_moment
-from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.rpc import Rpc
 from devenv.gcp.run_jobs.api import ExecutionsApi, JobsApi, OperationsApi, Settled
 from devenv.gcp.run_jobs.containers import ContainerSources
 from devenv.gcp.run_jobs.coordinator import attempt_of
@@ -22,12 +22,13 @@ from devenv.gcp.run_jobs.life import new_task
 from devenv.gcp.run_jobs.resources import RunNames
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.state import RunJobsState
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 log = logging.getLogger(__name__)
 
 
-class RunJobsService:
+class RunJobsService(CloudService):
     """google.cloud.run.v2 Jobs, Executions and Tasks, with their long-running operations."""
 
     def __init__(
@@ -67,9 +68,6 @@ class RunJobsService:
 
     def rpcs(self) -> tuple[Rpc, ...]:
         return tuple(rpc for api in self._apis for rpc in api.rpcs())
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
 
     def executions_of(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the executions whose variables name a `trace`, or its id as a UUID.

@@ -23,6 +23,7 @@ from devenv.gcp.run_services.invoker import Claims, Invoker
 from devenv.gcp.run_services.records import READY, REVISION_PARTS, ServicesState, tell
 from devenv.gcp.run_services.routing import DECLARED_TIMEOUT, Routes
 from devenv.gcp.run_services.settings import ServiceMaker
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ START_TIMEOUT = 120.0  # seconds for a service to start after this cloud, on a b
 _POLL_INTERVAL = 0.25
 
 
-class RunServices:
+class RunServices(CloudService):
     """google.cloud.run.v2 Services and Revisions, and the front end that they share.
 
     `claims` reads ID tokens; `timeout` is the request timeout of declared services in seconds.

@@ -11,11 +11,11 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig, ScheduleConfig
 from devenv.gcp.delivery import Ready, Send, Topics, always_ready, check_signer
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import masked, page, set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.scheduler.limits import Job, SchedulerNames, complete_job
 from devenv.gcp.scheduler.runner import ScheduleRunner
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import DeclaredNames, Store
 
 scheduler_v1 = client_types("google.cloud.scheduler_v1")
@@ -29,7 +29,7 @@ _JOB = "/v1/{name=projects/*/locations/*/jobs/*}"
 _OUTPUT_ONLY = ("state", "status", "schedule_time", "last_attempt_time", "user_update_time")
 
 
-class SchedulerService:
+class SchedulerService(CloudService):
     """Jobs and their execution through `send` or to `topics`, once their targets are `ready`."""
 
     def __init__(  # noqa: PLR0913 - the parts of the cloud, by name
@@ -69,12 +69,6 @@ class SchedulerService:
             _rpc("ResumeJob", Job, self.resume, HttpRule("POST", f"{_JOB}:resume", "*")),
             _rpc("RunJob", Job, self.run, HttpRule("POST", f"{_JOB}:run", "*")),
         )
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
 
     async def start(self) -> None:
         """Resume the stored jobs. Those of devenv.toml follow the file, but stay paused if they were.

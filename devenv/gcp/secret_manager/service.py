@@ -21,7 +21,7 @@ from devenv.gcp.errors import (
 )
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import page_in_order, seconds, set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.secret_manager.vault import (
     Secret,
     SecretNames,
@@ -33,6 +33,7 @@ from devenv.gcp.secret_manager.vault import (
     checksum,
     new_secret,
 )
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 secret_manager = client_types("google.cloud.secretmanager_v1")
@@ -45,7 +46,7 @@ _ITEM = "/v1/{name=projects/*/secrets/*}"
 _VERSION = "/v1/{name=projects/*/secrets/*/versions/*}"
 
 
-class SecretManagerService:
+class SecretManagerService(CloudService):
     """The secrets of one project."""
 
     def __init__(self, *, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
@@ -84,9 +85,6 @@ class SecretManagerService:
         ):  # fmt: skip
             yield _rpc(name, response, handle, rule)
 
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:
             secret_id = self._names.secret(resource)
@@ -106,9 +104,6 @@ class SecretManagerService:
                 secret = self._create(secret_id, new_secret(wanted, now=self._clock.now()))
             if value and not self._vault.numbers(secret_id):
                 self._add(secret_id, secret, secret_manager.SecretPayload.pb()(data=value.encode()))
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     def value(self, email: str, secret: str, version: str) -> bytes:
         """Return what a version holds for the account `email`. Raises CloudError.

@@ -14,8 +14,7 @@ from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.compute.fields import checked
 from devenv.gcp.compute.records import VPC_PEERING, ComputeRecords, range_of
 from devenv.gcp.errors import CloudError, FailedPrecondition, InvalidArgument, NotFound
-from devenv.gcp.iam.policy_methods import PolicyKind
-from devenv.gcp.rpc import Handler, HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import Handler, HttpRule, Rpc
 from devenv.gcp.rpc.json_methods import (
     Json,
     JsonAnswer,
@@ -26,6 +25,7 @@ from devenv.gcp.rpc.json_methods import (
     listed,
     texts,
 )
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 
 ConnectionRequest: Any = json_request(
@@ -99,7 +99,7 @@ class PrivateConnections:
         )
 
 
-class ServiceNetworkingService:
+class ServiceNetworkingService(CloudService):
     """`uses` yields the networks, by their names, in which services of Google's have addresses."""
 
     def __init__(
@@ -128,18 +128,6 @@ class ServiceNetworkingService:
             ("GetOperation", self.operation, "GET", "{name=operations/*}"),
         ):
             yield _rpc(name, handle, verb, path)
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         self._allow(call, "addPeering", request.parent)

@@ -24,9 +24,9 @@ from devenv.gcp.errors import (
     PermissionDenied,
     Unimplemented,
 )
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import page, set_moment
-from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
+from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.sql.access import SqlAccess
 from devenv.gcp.sql.contents import InstanceContents
 from devenv.gcp.sql.operations import Operation, SqlOperations
@@ -61,7 +61,7 @@ _DEFAULT_USER = _DEFAULT_DATABASE = "postgres"
 _FILTER = re.compile(r"name[:=]\"?([^\s\"]+)\"?")
 
 
-class CloudSqlService:
+class CloudSqlService(CloudService):
     """The instances of one project, and the sockets that lead to them from containers."""
 
     def __init__(
@@ -124,12 +124,6 @@ class CloudSqlService:
             ("Operations.List", listed[3], self.list_operations, get, _OPERATIONS),
         ):
             yield _rpc(method, response, handle, verb, path)
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
 
     async def start(self) -> None:
         self._operations.start(self._resumed)

@@ -20,6 +20,7 @@ from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.journal import Journal
 from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.acl import AccessLists
 from devenv.gcp.storage.acl_api import acl_methods
@@ -116,7 +117,7 @@ def method_id(verb: str, path: str) -> str:
 log = logging.getLogger(__name__)
 
 
-class StorageService:
+class StorageService(CloudService):
     """Buckets and objects of one project; `data` is the folder for the objects' bytes."""
 
     def __init__(  # noqa: PLR0913 - the parts of the server, by name

@@ -10,7 +10,8 @@ from devenv.gcp.config import CloudConfig, QueueConfig
 from devenv.gcp.delivery import Send
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import set_moment
-from devenv.gcp.rpc import HttpMount, Rpc
+from devenv.gcp.rpc import Rpc
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import DeclaredNames, Store
 from devenv.gcp.tasks.dispatcher import Dispatcher
 from devenv.gcp.tasks.methods import QueueMethods, TaskMethods, TasksContext
@@ -20,7 +21,7 @@ from devenv.gcp.tasks.state import QueueHistory, TasksStore
 log = logging.getLogger(__name__)
 
 
-class TasksService:
+class TasksService(CloudService):
     """Queues, tasks and their delivery through `send`."""
 
     def __init__(
@@ -50,9 +51,6 @@ class TasksService:
 
     def rpcs(self) -> tuple[Rpc, ...]:
         return (*self._queues.rpcs(), *self._tasks.rpcs())
-
-    def mounts(self) -> tuple[HttpMount, ...]:
-        return ()
 
     def overview(self, _query: Mapping[str, str]) -> dict[str, Any]:
         """Return the queues with their depth and its history, for the control API."""

@@ -31,11 +31,11 @@ from devenv.gcp.caller import ApiCall, ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, InvalidArgument, wrong_project
-from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.otlp import attribute
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.rpc.calls import method_id, status
 from devenv.gcp.rpc.rest import parse_object, read_body
+from devenv.gcp.service import CloudService
 from devenv.gcp.store import Store
 from devenv.gcp.telemetry.span_store import SpanStore
 from devenv.gcp.telemetry.spans import SpanRecord, spans_of
@@ -86,7 +86,7 @@ _SIGNALS = (
 )
 
 
-class TelemetryService:
+class TelemetryService(CloudService):
     """Spans, metrics and log records that programs of one project export.
 
     `keeping` has what keeps the signals `metrics` and `logs`.
@@ -130,15 +130,6 @@ class TelemetryService:
                 tuple(names.values()),
             ),
         )
-
-    def policy_kinds(self) -> tuple[PolicyKind, ...]:
-        return ()
-
-    async def start(self) -> None:
-        """Do nothing: everything is in the store."""
-
-    async def stop(self) -> None:
-        """Do nothing: everything is in the store."""
 
     def spans(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the spans of the trace that `query` names, else a page of the latest traces."""
