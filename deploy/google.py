@@ -1,5 +1,7 @@
 """Google's clients for one project and region, made when they are first used."""
 
+import time
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +29,8 @@ from deploy.rest import RestClient
 _OPERATION_SECONDS = 900.0
 # The clients ask after one second first; most operations of a deployment take less.
 _POLLING = DEFAULT_POLLING.with_delay(initial=0.1, multiplier=1.5, maximum=5.0)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 
 
 class GoogleCloud:
@@ -152,3 +156,12 @@ class GoogleCloud:
 def finish(operation: Any) -> Any:
     """Wait for a long-running operation; return its result. Raises the error that it ended with."""
     return operation.result(timeout=_OPERATION_SECONDS, polling=_POLLING)
+
+
+def pauses(seconds: float) -> Iterator[bool]:
+    """Wait before each step, a little longer each time, until so many seconds have passed."""
+    pause, end = _FIRST_PAUSE, time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        yield True

@@ -1,6 +1,5 @@
 """Domain mappings of Cloud Run: the host name that users know, for a service."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -8,7 +7,7 @@ from typing import Any, ClassVar, Self
 from google.api_core.exceptions import NotFound
 
 from deploy.errors import DeployError
-from deploy.google import GoogleCloud
+from deploy.google import GoogleCloud, pauses
 from deploy.resource import Resource, Settings, command
 
 # https://cloud.google.com/run/docs/mapping-custom-domains#limitations
@@ -20,7 +19,6 @@ REGIONS = frozenset(
 )
 _UNVERIFIED = "PermissionDenied"
 _LONGEST_SECONDS = 60.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,7 @@ class DomainMapping(Resource):
 
         The certificate comes later, when the records of the domain lead to Google.
         """
-        pause, end = _FIRST_PAUSE, time.monotonic() + _LONGEST_SECONDS
+        waiting = pauses(_LONGEST_SECONDS)
         while not found.get("status", {}).get("resourceRecords"):
             reason, message = _refusal(found)
             if reason == _UNVERIFIED:
@@ -107,10 +105,8 @@ class DomainMapping(Resource):
                 )
             if reason:
                 raise DeployError(f"{self.address}: {message} Mend it, then run `apply` again.")
-            if time.monotonic() > end:
+            if not next(waiting, False):
                 return
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
             found = self.cloud.rest.call("GET", self._url)
 
     @property

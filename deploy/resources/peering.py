@@ -1,13 +1,12 @@
 """Private services access: the connection of a VPC network with Google's services."""
 
-import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from google.api_core.exceptions import Conflict, NotFound
 
 from deploy.errors import DeployError
-from deploy.google import GoogleCloud
+from deploy.google import GoogleCloud, pauses
 from deploy.resource import Resource, Settings, command
 
 _COMPUTE = "https://compute.googleapis.com/compute/v1"
@@ -15,7 +14,6 @@ _NETWORKING = "https://servicenetworking.googleapis.com/v1"
 _SERVICE = "servicenetworking.googleapis.com"
 _PREFIX = 16  # bits, as Google recommends
 _LONGEST_SECONDS = 600.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +106,13 @@ class Peering(Resource):
 
     def _wait(self, operation: Any, url: str) -> Any:
         """Return an operation when it is done. Raises DeployError after ten minutes."""
-        pause, end = _FIRST_PAUSE, time.monotonic() + _LONGEST_SECONDS
+        waiting = pauses(_LONGEST_SECONDS)
         while not (operation.get("done") or operation.get("status") == "DONE"):
-            if time.monotonic() > end:
+            if not next(waiting, False):
                 raise DeployError(
                     f"{self.address}: the operation {operation['name']} is in progress for ten minutes. Run "
                     "`apply` again."
                 )
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
             operation = self.cloud.rest.call("GET", url)
         return operation
 

@@ -1,14 +1,11 @@
 """Instances and long-running operations of Cloud SQL, whose API has operations of its own kind."""
 
-import time
-
 from google.cloud import sqladmin_v1 as sqladmin
 
 from deploy.errors import DeployError
-from deploy.google import GoogleCloud
+from deploy.google import GoogleCloud, pauses
 
 _CREATION_SECONDS = 1800.0  # ten minutes, usually
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _DONE = sqladmin.Operation.SqlOperationStatus.DONE
 
 
@@ -45,14 +42,12 @@ def finish_sql(cloud: GoogleCloud, operation: sqladmin.Operation) -> None:
 def _wait(cloud: GoogleCloud, operation: sqladmin.Operation) -> sqladmin.Operation:
     """Return an operation when it is done. Raises DeployError after half an hour."""
     request = sqladmin.SqlOperationsGetRequest(project=cloud.project, operation=operation.name)
-    pause, end = _FIRST_PAUSE, time.monotonic() + _CREATION_SECONDS
+    waiting = pauses(_CREATION_SECONDS)
     while operation.status != _DONE:
-        if time.monotonic() > end:
+        if not next(waiting, False):
             raise DeployError(
                 f"database/{operation.target_id}: the operation {operation.name} is in progress for half "
                 "an hour. Run `apply` again, which waits for it."
             )
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
         operation = cloud.sql_operations.get(request=request)
     return operation
