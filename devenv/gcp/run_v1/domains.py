@@ -55,8 +55,7 @@ class DomainMappings:
         }
 
     async def create(self, call: V1Call) -> Json:
-        meta, spec = _object(call.body, "metadata"), _object(call.body, "spec")
-        labels, annotations = _object(meta, "labels"), _object(meta, "annotations")
+        meta, spec = call.body.get("metadata", {}), call.body.get("spec", {})
         domain = str(meta.get("name", ""))
         self._allow(call, "create", domain)
         if not _DOMAIN.fullmatch(domain):
@@ -82,8 +81,8 @@ class DomainMappings:
                 "uid": str(uuid.uuid4()),
                 "generation": 1,
                 "creationTimestamp": self._now(),
-                "labels": labels,
-                "annotations": annotations,
+                "labels": meta.get("labels", {}),
+                "annotations": meta.get("annotations", {}),
             },
             "spec": spec,
         }
@@ -147,13 +146,6 @@ class DomainMappings:
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock.now(), UTC).isoformat().replace("+00:00", "Z")
-
-
-def _object(holder: Json, name: str) -> Json:
-    value = holder.get(name, {})
-    if not isinstance(value, dict):
-        raise InvalidArgument(f"{name} is {str(value)[:100]!r}; it must be an object.")
-    return value
 
 
 def _dns_records(domain: str, verified: tuple[str, ...]) -> list[Json]:

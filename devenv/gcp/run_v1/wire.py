@@ -31,6 +31,17 @@ _TEXTS = (
 )
 
 
+# The fields that are taken apart here; messages of v2 check all others.
+_TYPES_OF_FIELDS: Mapping[type, tuple[str, ...]] = {
+    dict: (
+        *("annotations", "labels", "metadata", "overrides", "secret", "secretKeyRef", "spec"),
+        *("template", "valueFrom"),
+    ),
+    list: ("containers", "env", "items", "traffic", "volumeMounts", "volumes"),
+    str: ("key", "name", "secretName"),
+}
+_WORDS: Mapping[type, str] = {dict: "an object", list: "a list of objects", str: "a text"}
+
 V1Request: Any = json_request("run_v1", "V1Request", texts(*_TEXTS) | {"limit": int})
 
 
@@ -45,7 +56,7 @@ class V1Call:
         self._methods = methods
         self.place = place
         self.namespace = place.split("/")[1]
-        self.body = body_of(request)
+        self.body = _shaped(body_of(request), "")
 
     @property
     def short(self) -> str:
@@ -87,6 +98,32 @@ class V1Call:
             raise NotFound(f"Project '{parts[1][:100]}' not found or deleted.")
         if wanted not in (region, "-"):
             raise NotFound(f"Location '{wanted[:100]}' is not emulated; the region is {region}.")
+
+
+def _shaped(given: Json, where: str) -> Json:
+    """Return a body without what is null. Raises InvalidArgument for a field of another type."""
+    return {
+        name: _part(name, value, f"{where}.{name}".lstrip("."))
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _part(name: str, value: Any, where: str) -> Any:
+    wanted = next((kind for kind, names in _TYPES_OF_FIELDS.items() if name in names), None)
+    items = value if wanted is list and isinstance(value, list) else []
+    if wanted and not (isinstance(value, wanted) and all(isinstance(each, dict) for each in items)):
+        raise InvalidArgument(f"{where} is {str(value)[:100]!r}; it must be {_WORDS[wanted]}.")
+    if name in ("labels", "annotations"):
+        for key, text in value.items():
+            if not isinstance(text, str):
+                raise InvalidArgument(
+                    f"{where}.{key[:100]} is {str(text)[:100]!r}; it must be a text."
+                )
+        return value
+    if wanted is list:
+        return [_shaped(each, f"{where}[{index}]") for index, each in enumerate(items)]
+    return _shaped(value, where) if wanted is dict else value
 
 
 def message(kind: Pb, value: Json) -> Pb:

@@ -280,6 +280,29 @@ def test_annotation_that_cannot_be_followed_is_named(
 
 
 @pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ({"spec": "x"}, "spec.template.spec is 'x'; it must be an object"),
+        ({"metadata": {"labels": {"a": 5}}}, "metadata.labels.a is '5'; it must be a text"),
+        ({"spec": {"containers": ["x"]}}, "containers is \"['x']\"; it must be a list of objects"),
+        ({"spec": {"containers": [{"env": [{"name": 1}]}]}}, "containers[0].env[0].name is '1'"),
+        (
+            {"spec": {"volumes": [{"secret": "x"}]}},
+            "volumes[0].secret is 'x'; it must be an object",
+        ),
+        (
+            {"metadata": {"annotations": None}, "spec": None},
+            "template.containers: must contain one",
+        ),
+    ],
+)
+def test_field_of_another_type_is_named(web: Web, template: Any, message: str) -> None:
+    body = {"metadata": {"name": "web"}, "spec": {"template": template}}
+
+    assert message in web.post(f"{SERVICES}/services", json=body).json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
     ("domain", "route", "state", "reason", "records"),
     [
         ("app.example.com", "web", "True", None, {"CNAME"}),
