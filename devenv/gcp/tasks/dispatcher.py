@@ -165,12 +165,7 @@ class Dispatcher:
         now = self._clock.now()
         self.history(queue).note(len(queue.tasks))
         while entry := queue.next(now):
-            try:
-                self._begin(queue, entry)
-            except BaseException:  # it could not be written, so it has not left
-                queue.land(entry)
-                queue.put(entry)
-                raise
+            self._begin(queue, entry)
             self._launch(self._attempt(queue, entry))
         wake = queue.wake_at(now)
         if wake is not None:
@@ -210,14 +205,26 @@ class Dispatcher:
         return self._alarms[queue]
 
     def _begin(self, queue: LiveQueue, entry: QueuedEntry) -> None:
-        self.history(queue).note(len(queue.tasks), delivered=1)
+        """Note and write that an attempt leaves; if it cannot be written, it has not left."""
         begin(entry, self._clock.now())
-        self._saved.save(entry)
+        try:
+            self._saved.save(entry)
+        except BaseException:
+            entry.task.dispatch_count -= 1
+            queue.land(entry)
+            queue.put(entry)
+            raise
+        self.history(queue).note(len(queue.tasks), delivered=1)
 
     def _launch(self, work: Coroutine[Any, Any, None]) -> None:
         attempt = asyncio.create_task(work)
         self._attempts.add(attempt)
-        attempt.add_done_callback(self._attempts.discard)
+        attempt.add_done_callback(self._ended)
+
+    def _ended(self, attempt: asyncio.Task[None]) -> None:
+        self._attempts.discard(attempt)
+        if not attempt.cancelled() and (error := attempt.exception()):
+            log.error("An attempt of a task could not be written", exc_info=error)
 
     async def _forced(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         if not entry.gone:  # RunTask is answered with the task as it was before
@@ -225,12 +232,13 @@ class Dispatcher:
         await self._attempt(queue, entry)
 
     async def _attempt(self, queue: LiveQueue, entry: QueuedEntry) -> None:
-        if not entry.gone:
-            outcome = await self._deliver(entry)
-            if not entry.gone:
+        try:
+            outcome = None if entry.gone else await self._deliver(entry)
+            if outcome and not entry.gone:
                 self._settle(queue, entry, outcome)
-        queue.land(entry)
-        self.pump(queue)
+        finally:  # what came of it may not be written, on a full disk: the queue goes on
+            queue.land(entry)
+            self.pump(queue)
 
     async def _deliver(self, entry: QueuedEntry) -> DispatchResult:
         try:
@@ -260,5 +268,5 @@ class Dispatcher:
             queue.drop(entry)
             self._saved.delete([entry.name])
         else:
-            self._saved.save(entry)
             queue.put(entry)
+            self._saved.save(entry)

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from devenv.gcp.config import CloudConfig, QueueConfig
-from devenv.gcp.delivery import DeliveryFailed
+from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from tests.unit.devenv.gcp.tasks.cloud import PARENT, QUEUE, TasksBench, task
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,37 @@ async def test_task_that_cannot_be_written_takes_no_place_in_its_queue(cloud: Ta
         cloud.store.connection.execute("PRAGMA query_only = OFF")
         await call("CreateTask", parent=QUEUE, task=task(id="t2"))
     assert cloud.target.sent("X-CloudTasks-TaskName") == ["t2"]
+
+
+async def test_forced_task_that_could_not_be_written_can_be_forced_again(
+    cloud: TasksBench,
+) -> None:
+    async with cloud.running() as call:
+        await call("PauseQueue", name=QUEUE)
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+        cloud.store.connection.execute("PRAGMA query_only = ON")
+        await call("RunTask", name=f"{QUEUE}/tasks/t1")
+        cloud.store.connection.execute("PRAGMA query_only = OFF")
+        await call("RunTask", name=f"{QUEUE}/tasks/t1")
+    assert cloud.target.sent("X-CloudTasks-TaskRetryCount") == ["0"]
+
+
+async def test_failed_attempt_that_cannot_be_written_is_tried_again(
+    cloud: TasksBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, full = cloud.target.send, ["ON"]
+
+    async def send_until_full(request: DeliveryRequest) -> DeliveryAnswer:
+        cloud.store.connection.execute(f"PRAGMA query_only = {full.pop() if full else 'OFF'}")
+        return await send(request)
+
+    monkeypatch.setattr(cloud.target, "send", send_until_full)
+    cloud.target.script = [500]
+    async with cloud.running() as call:
+        await call("CreateTask", parent=QUEUE, task=task(id="t1"))
+        cloud.store.connection.execute("PRAGMA query_only = OFF")
+        await cloud.clock.turn(10)
+    assert cloud.target.sent("X-CloudTasks-TaskRetryCount") == ["0", "1"]
 
 
 async def test_caller_headers_keep_casing_and_google_headers_are_dropped(
