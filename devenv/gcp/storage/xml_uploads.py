@@ -162,7 +162,8 @@ class XmlMultipart:
             and values["name"].startswith(prefix)
         )
         known = [upload_id for name, _, upload_id in found if name == after]
-        behind = known[known.index(mark) + 1 :] if mark in known else []
+        # Behind one that has ended meanwhile, those of its name come again: none may be missed.
+        behind = known[known.index(mark) + 1 if mark in known else 0 :] if mark else []
         rest = [each for each in found if each[0] > after or each[2] in behind]
         return _document("ListMultipartUploadsResult", _uploads_page(bucket, query, rest, most))
 

@@ -127,3 +127,11 @@ async def test_unfinished_uploads_are_listed_in_pages(cloud: StorageCloud) -> No
     assert re.findall(
         "<Key>(.)</Key>", (await cloud.client.get(f"/{BUCKET}?uploads&prefix=c")).text
     )
+
+
+async def test_list_of_uploads_goes_on_behind_one_that_has_ended(cloud: StorageCloud) -> None:
+    begun = [(await cloud.client.post(f"/{BUCKET}/a?uploads")).text for _ in range(2)]
+    ended, unfinished = (re.findall("<UploadId>(.*?)</UploadId>", text)[0] for text in begun)
+    await cloud.client.delete(f"/{BUCKET}/a?uploadId={ended}")
+    query = f"uploads&key-marker=a&upload-id-marker={ended}"
+    assert unfinished in (await cloud.client.get(f"/{BUCKET}?{query}")).text
