@@ -35,21 +35,21 @@ class ImageGrant:
     access: Mapping[str, Any] = field(default_factory=dict)
 
 
-def refusals(validator: Validator) -> Iterator[str]:
-    """Yield a sentence for each need of a custom validator that this site cannot meet."""
+def refusals(validator: Validator, backend: ExecutionBackend | None = None) -> Iterator[str]:
+    """Yield a sentence for each need of a custom validator that a backend, the site's, cannot meet."""
     needs = ImageNeeds(
         organisation=str(validator.organisation_id),
         network=validator.network_reach,
         secrets=validator.secret_names,
     )
-    return get_backend().refusals(needs)
+    return (backend or get_backend()).refusals(needs)
 
 
 def grant_to(validator: Validator, backend: ExecutionBackend) -> ImageGrant:
     """Return what an execution of a validator gets. Raises GrantRefused."""
     if not validator.is_custom:
         return ImageGrant()
-    if refusal := next(refusals(validator), ""):
+    if refusal := next(refusals(validator, backend), ""):
         raise GrantRefused(f"{validator}: {refusal}")
     if missing := missing_secrets(validator, backend.secret_source):
         text = _(

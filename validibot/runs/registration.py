@@ -42,7 +42,8 @@ def prepare_validator(validator_id: int) -> None:
     validator = pending.select_related("organisation").first()
     if validator is None or validator.organisation is None:
         return
-    backend, state, problem = get_backend(), JobState.READY, " ".join(refusals(validator))
+    backend, state = get_backend(), JobState.READY
+    problem = " ".join(refusals(validator, backend))
     references, missing = _references(validator), missing_secrets(validator, backend.secret_source)
     if missing:
         state = JobState.INCOMPLETE
