@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from rest_framework.request import Request
 
+from validibot.core.asgi import length_in
 from validibot.core.problems import ApiError
 
 MAX_BODY_BYTES = 64 * 1024
@@ -46,8 +47,7 @@ def read_body[B: Body](request: Request, kind: type[B], *, limit: int = MAX_BODY
 
 def read_bounded(request: HttpRequest, limit: int) -> bytes | None:
     """Return the body, or None if it has more than `limit` bytes; one that says so is not read."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if length.isdigit() and int(length) > limit:
+    if length_in(request.META.get("CONTENT_LENGTH") or "") > limit:
         return None
     content = request.read(limit + 1)
     return content if len(content) <= limit else None

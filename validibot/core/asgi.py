@@ -193,8 +193,12 @@ class ThreadedHandler(ASGIHandler):
 
 def declared_length(scope: Mapping[str, Any]) -> int:
     """Return the length of a request's body as its headers tell it, or 0."""
-    value = next((v for k, v in scope["headers"] if k.lower() == b"content-length"), b"0")
-    return int(value) if value.isdigit() else 0
+    return length_in(next((v for k, v in scope["headers"] if k.lower() == b"content-length"), b""))
+
+
+def length_in(header: bytes | str) -> int:
+    """Return the length that a Content-Length has, 0 if it has none; one that is too long is cut."""
+    return int(header[:20]) if header.isascii() and header.isdigit() else 0
 
 
 async def drain(receive: Receive) -> None:

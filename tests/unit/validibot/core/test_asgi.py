@@ -8,7 +8,7 @@ import pytest
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from validibot.core.asgi import DeferredResponse, ThreadedHandler
+from validibot.core.asgi import DeferredResponse, ThreadedHandler, declared_length
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="content"\r\n\r\nhello\r\n--x--\r\n'
 
@@ -31,6 +31,15 @@ def test_declared_content_length_is_kept() -> None:
 
     assert request.META["CONTENT_LENGTH"] == str(len(FORM))
     assert request.POST["content"] == "hello"
+
+
+@pytest.mark.parametrize(
+    ("header", "length"),
+    [(b"12", 12), (b"", 0), (b"-1", 0), (b"\xb2", 0), (b"9" * 5000, int("9" * 20))],
+    ids=["number", "empty", "negative", "superscript", "5,000 digits"],
+)
+def test_length_is_read_from_any_header(header: bytes, length: int) -> None:
+    assert declared_length({"headers": [(b"content-length", header)]}) == length
 
 
 class _AsgiWire:
