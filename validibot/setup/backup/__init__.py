@@ -142,9 +142,13 @@ def _migrations() -> list[str]:
 
 
 def unknown_migrations(seen: Sequence[str]) -> list[str]:
-    """Return those of the applied migrations that this version of the product does not have."""
-    known = {".".join(key) for key in MigrationLoader(connection).disk_migrations or {}}
-    return [name for name in seen if name not in known]
+    """Return those of the applied migrations that this version of the product does not have.
+
+    It has those, too, that a squashed migration replaces, though their files are gone.
+    """
+    found = MigrationLoader(connection).disk_migrations or {}
+    known = {*found, *(key for each in found.values() for key in each.replaces)}
+    return [name for name in seen if tuple(name.split(".", 1)) not in known]
 
 
 def dump_database(target: IO[bytes]) -> None:

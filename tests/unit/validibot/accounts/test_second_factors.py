@@ -1,8 +1,7 @@
-"""Secrets of second factors: encrypted in the database, old ones converted, none readable elsewhere."""
+"""Secrets of second factors: encrypted in the database, none readable elsewhere."""
 
 import json
 from collections.abc import Iterator
-from importlib import import_module
 
 import pytest
 import time_machine
@@ -14,7 +13,6 @@ from allauth.mfa.totp.internal.auth import (
     hotp_value,
     yield_hotp_counters_from_time,
 )
-from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -23,7 +21,6 @@ from validibot.accounts.second_factors import decrypt, encrypt
 
 pytestmark = pytest.mark.django_db
 SECRET = "JBSWY3DPEHPK3PXP"
-_migration = import_module("validibot.accounts.migrations.0009_encrypt_second_factors")
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +35,6 @@ def code() -> str:
     return str(format_hotp_value(hotp_value(SECRET, counter)))
 
 
-def migrate(function: str) -> None:
-    with connection.schema_editor() as editor:
-        getattr(_migration, function)(None, editor)
-
-
 def test_secrets_are_stored_encrypted_and_codes_are_accepted() -> None:
     user = UserFactory.create()
     totp, codes = TOTP.activate(user, SECRET), RecoveryCodes.activate(user)
@@ -53,27 +45,6 @@ def test_secrets_are_stored_encrypted_and_codes_are_accepted() -> None:
     assert SECRET not in stored
     assert totp.validate_code(code())
     assert codes.validate_code(codes.get_unused_codes()[0])
-
-
-def test_migration_encrypts_old_secrets_once_and_can_be_undone() -> None:
-    user = UserFactory.create()
-    kinds = Authenticator.Type
-    totp = Authenticator.objects.create(user=user, type=kinds.TOTP, data={"secret": SECRET})
-    codes = Authenticator.objects.create(
-        user=user, type=kinds.RECOVERY_CODES, data={"seed": "ab" * 40, "used_mask": 5}
-    )
-
-    for _ in range(2):
-        migrate("encrypt_all")
-    totp.refresh_from_db()
-    codes.refresh_from_db()
-
-    assert decrypt(totp.data["secret"]) == SECRET != totp.data["secret"]
-    assert (decrypt(codes.data["seed"]), codes.data["used_mask"]) == ("ab" * 40, 5)
-    assert TOTP(totp).validate_code(code())
-    migrate("decrypt_all")
-    totp.refresh_from_db()
-    assert totp.data == {"secret": SECRET}
 
 
 def test_other_pepper_accepts_no_code(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
