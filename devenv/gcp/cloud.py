@@ -101,6 +101,11 @@ class Cloud:
         """The token of the control API, `/_devenv/` on the plain port."""
         return self._server.control_token
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it has, by the names of the journal."""
+        return self._server.methods
+
     def environ(self, account: str) -> dict[str, str]:
         """Return the variables of a process that is `account` (short name or email)."""
         return self._server.environ(account)

@@ -102,6 +102,11 @@ class Faults:
         self._methods: tuple[str, ...] = ()
         self._active = {int(key): Fault(**json.loads(value)) for key, value in self._table.scan()}
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the cloud has, in order."""
+        return self._methods
+
     def know(self, methods: Iterable[str]) -> None:
         """Set the methods that the cloud has, so that a fault which can never strike is refused."""
         self._methods = tuple(sorted(methods))

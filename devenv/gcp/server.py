@@ -129,6 +129,11 @@ class CloudServer:
         """The token of the control API."""
         return control_token(self._data)
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that this cloud has, by the names of the journal."""
+        return self._faults.methods
+
     def access_token(self, account: str) -> str:
         """Return an OAuth access token of an account (short name or email)."""
         return self._identity.access_token(self._identity.account(account).email, primary=True)
