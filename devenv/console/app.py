@@ -22,6 +22,7 @@ from devenv.console.local import StackView
 from devenv.console.log_pages import LogPages
 from devenv.console.problems import ConsoleProblem
 from devenv.console.pubsub_pages import PubSubPages
+from devenv.console.resource_pages import ResourcePages
 from devenv.console.run_pages import RunPages
 from devenv.console.secret_pages import SchedulePages, SecretPages
 from devenv.console.shell import Shell
@@ -105,6 +106,7 @@ def _pages(
         *SecretPages(shell, cloud).routes(),
         *SchedulePages(shell, cloud).routes(),
         *IamPages(shell, cloud).routes(),
+        *ResourcePages(shell, cloud).routes(),
         *FaultPages(shell, cloud).routes(),
         *ClockPages(shell, cloud).routes(),
         *MailPages(shell, config.mail, page=config.mail_page or config.mail).routes(),

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -19,24 +20,57 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from devenv.console.gate import HEADERS, is_proof, proof
 from devenv.console.problems import ConsoleProblem
 
-# Name, title, path, and the part of the stack that the page needs.
+# Groups of entries: name, title, path, and the part of the stack that the page needs.
 NAVIGATION = (
-    ("stack", "Stack", "/", "stack"),
-    ("traces", "Traces", "/traces", "cloud"),
-    ("journal", "Journal", "/journal", "cloud"),
-    ("logs", "Logs", "/logs", "cloud"),
-    ("tasks", "Tasks", "/tasks", "cloud"),
-    ("pubsub", "Pub/Sub", "/pubsub", "cloud"),
-    ("jobs", "Jobs", "/jobs", "cloud"),
-    ("run", "Services", "/run", "cloud"),
-    ("storage", "Storage", "/storage", "cloud"),
-    ("secrets", "Secrets", "/secrets", "cloud"),
-    ("schedules", "Schedules", "/schedules", "cloud"),
-    ("iam", "IAM", "/iam", "cloud"),
-    ("mail", "Mail", "/mail", "mail"),
-    ("faults", "Faults", "/faults", "cloud"),
-    ("clock", "Clock", "/clock", "cloud"),
-    ("snapshots", "Snapshots", "/snapshots", "stack"),
+    (
+        "Stack",
+        (
+            ("stack", "Services", "/", "stack"),
+            ("mail", "Mail", "/mail", "mail"),
+            ("snapshots", "Snapshots", "/snapshots", "stack"),
+        ),
+    ),
+    (
+        "Observe",
+        (
+            ("traces", "Traces", "/traces", "cloud"),
+            ("journal", "Journal", "/journal", "cloud"),
+            ("logs", "Logs", "/logs", "cloud"),
+            ("monitoring", "Monitoring", "/monitoring", "cloud"),
+        ),
+    ),
+    (
+        "Simulate",
+        (("faults", "Faults", "/faults", "cloud"), ("clock", "Clock", "/clock", "cloud")),
+    ),
+    (
+        "Run",
+        (
+            ("run", "Cloud Run services", "/run", "cloud"),
+            ("jobs", "Cloud Run jobs", "/jobs", "cloud"),
+            ("tasks", "Tasks", "/tasks", "cloud"),
+            ("schedules", "Schedules", "/schedules", "cloud"),
+            ("pubsub", "Pub/Sub", "/pubsub", "cloud"),
+        ),
+    ),
+    (
+        "Data",
+        (
+            ("storage", "Storage", "/storage", "cloud"),
+            ("sql", "Cloud SQL", "/sql", "cloud"),
+            ("secrets", "Secrets", "/secrets", "cloud"),
+            ("registry", "Artifact Registry", "/registry", "cloud"),
+        ),
+    ),
+    (
+        "Project",
+        (
+            ("iam", "IAM", "/iam", "cloud"),
+            ("networks", "Networks", "/networks", "cloud"),
+            ("budgets", "Budgets", "/budgets", "cloud"),
+            ("apis", "APIs", "/apis", "cloud"),
+        ),
+    ),
 )
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
@@ -69,13 +103,15 @@ class Shell:
         self._pages.globals |= {
             "cloud_now": cloud_now,
             "title_of_stack": title,
-            "navigation": [one for one in NAVIGATION if has.get(one[3], True)],
+            "navigation": _navigation(has),
+            "zone": zone,
             "csrf": proof(token, "form"),
         }
         self._pages.filters |= {
             "ago": ago,
             "bytes": readable_bytes,
             "clock": clock,
+            "dots": dots,
             "duration": lambda text: str(dt.timedelta(seconds=float(text.removesuffix("s")))),
             "moment": moment_of,
             "points": points,
@@ -150,11 +186,40 @@ def _read_notice(request: Request) -> Mapping[str, str]:
     return {"kind": "error" if kind == "error" else "success", "text": str(text)}
 
 
-def clock(moment: float) -> str:
-    """Return Unix seconds as a time of this machine's day, with the date unless it is today."""
+def _navigation(has: Mapping[str, bool]) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """Return the groups of pages whose part the stack has."""
+    groups = (
+        (group, [one for one in pages if has.get(one[3], True)]) for group, pages in NAVIGATION
+    )
+    return [(group, pages) for group, pages in groups if pages]
+
+
+def clock(moment: float) -> Markup:
+    """Return Unix seconds as a time of this machine's day, with what of the date is not today's."""
     local = dt.datetime.fromtimestamp(moment).astimezone()
     today = dt.datetime.fromtimestamp(time.time()).astimezone().date()
-    return local.strftime("%H:%M:%S.%f" if local.date() == today else "%d %b %H:%M:%S.%f")[:-3]
+    form = "%H:%M:%S.%f"
+    if local.date() != today:
+        form = f"%d %b {form}" if local.year == today.year else f"%d %b %Y {form}"
+    return _time(local, local.strftime(form)[:-3])
+
+
+def dots(text: str) -> Markup:
+    """Return a dotted name that may break behind its dots."""
+    return Markup(".<wbr>").join(text.split("."))
+
+
+def zone() -> str:
+    """Return the time zone of all times on the pages."""
+    now = dt.datetime.fromtimestamp(time.time()).astimezone()
+    name, offset = now.strftime("%Z"), now.isoformat()[-6:]
+    return name if name == "UTC" else f"{name} (UTC{offset})"
+
+
+def _time(local: dt.datetime, text: str) -> Markup:
+    """Return a text for a moment; the whole time with its zone is a hint."""
+    hint = local.strftime("%d %b %Y %H:%M:%S %Z")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(local.isoformat(), hint, text)
 
 
 def moment_of(text: str) -> float:
@@ -172,14 +237,15 @@ def points(values: Sequence[float], width: int, height: int) -> str:
     )
 
 
-def ago(moment: float, now: float) -> str:
+def ago(moment: float, now: float) -> Markup:
     """Return how long a moment is past, or how soon it comes."""
     distance = abs(now - moment)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if distance >= size or size == 1:
             text = f"{distance / size:.0f} {unit}"
             break
-    return f"{text} ago" if moment <= now else f"in {text}"
+    local = dt.datetime.fromtimestamp(moment).astimezone()
+    return _time(local, f"{text} ago" if moment <= now else f"in {text}")
 
 
 def readable_body(encoded: str, *, size: int = 0) -> str:

@@ -77,6 +77,7 @@ class CloudServices:
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
         self._telemetry = self._make_telemetry()
+        self._budgets = BudgetsService(config=parts.config, store=parts.store, guard=parts.guard)
         self._networks = ComputeRecords(parts.config, parts.store, parts.clock)
         self._connections = PrivateConnections(self._networks, parts.store)
         self._sql = self._make_sql()
@@ -94,14 +95,7 @@ class CloudServices:
         ).deliver
         self._jobs = self._make_jobs()
         self._jobs.settled.append(self._run.settled)
-        self._tasks = TasksService(
-            config=parts.config,
-            store=parts.store,
-            clock=parts.clock,
-            guard=parts.guard,
-            minter=parts.identity,
-            send=self._send,
-        )
+        self._tasks = self._make_tasks()
         self._pubsub = PubSubService(
             config=parts.config,
             store=parts.store,
@@ -159,6 +153,7 @@ class CloudServices:
             "messages": self._pubsub.preview,
             "spans": self._telemetry.spans,
             "log": self._logging.view,
+            "budgets": self._budgets.view,
         }
 
     @cached_property
@@ -185,7 +180,7 @@ class CloudServices:
         parts, storage = self._parts, self._storage()
         return (
             *self._make_networking(),
-            BudgetsService(config=parts.config, store=parts.store, guard=parts.guard),
+            self._budgets,
             self._tasks,
             self._scheduler,
             self._jobs,
@@ -203,6 +198,17 @@ class CloudServices:
             ),
             storage,
             self._make_sinks(storage),
+        )
+
+    def _make_tasks(self) -> TasksService:
+        parts = self._parts
+        return TasksService(
+            config=parts.config,
+            store=parts.store,
+            clock=parts.clock,
+            guard=parts.guard,
+            minter=parts.identity,
+            send=self._send,
         )
 
     def _make_scheduler(self) -> SchedulerService:

@@ -9,10 +9,10 @@ billing account, so that any other budget is refused.
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2, json_format
 
 from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.client_types import client_types
@@ -70,6 +70,11 @@ class BudgetsService(CloudService):
         ):
             request = getattr(types, f"{name}Request").pb()
             yield Rpc(f"{_SERVICE}/{name}", request, response, handle, (rule,))
+
+    def view(self, _query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the budgets of all billing accounts for the control API."""
+        found = [BudgetMessage.FromString(value) for _, value in self._table.scan("")]
+        return {"budgets": [json_format.MessageToDict(each) for each in found]}
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         _check_account(request.parent)

@@ -17,6 +17,7 @@ Origin of another page.
 | GET /_devenv/executions?trace= | executions of Cloud Run jobs that name a trace |
 | GET /_devenv/permissions | what accounts used and may, and what was refused |
 | GET /_devenv/project | the project: its id, number, region and accounts |
+| GET /_devenv/budgets | budgets of all billing accounts |
 | GET /_devenv/queues | queues of Cloud Tasks with depth and deliveries |
 | GET /_devenv/subscriptions | topics of Pub/Sub, and subscriptions with depth |
 | GET /_devenv/messages?subscription=&after= | messages of a subscription, without leases |

@@ -98,8 +98,10 @@ def test_unknown_trace_is_empty_and_a_wrong_id_refused(visitor: ConsoleClient) -
     assert visitor.get(f"/traces?id={'A' * 32}").headers["location"] == f"/traces/{'a' * 32}"
 
 
-def test_exported_metrics_and_logs_are_read_by_clients(cloud: Cloud, act_as: ActAs) -> None:
-    """OpenTelemetry's exporters send them by HTTP, and Google's clients list them by gRPC."""
+def test_exported_metrics_and_logs_are_read_by_clients(
+    visitor: ConsoleClient, act_as: ActAs
+) -> None:
+    """OpenTelemetry's exporters send them by HTTP, Google's clients and the console list them."""
     act_as("admin")
     session = AuthorizedSession(google.auth.default()[0])  # type: ignore[no-untyped-call]
     resource = Resource(
@@ -135,3 +137,9 @@ def test_exported_metrics_and_logs_are_read_by_clients(cloud: Cloud, act_as: Act
     assert series.points[0].value.double_value == 3
     assert series.resource.labels["job"] == "shop"
     assert entry.payload == "sold out"
+    kind = "prometheus.googleapis.com/orders/counter"
+    assert kind in visitor.get("/monitoring").text
+    descriptor = f"projects/validibot-local/metricDescriptors/{kind}"
+    page = visitor.get(f"/monitoring/metrics?name={descriptor}").text
+    assert "latest 3.0, at most 3.0" in page
+    assert "job=shop" in page

@@ -47,6 +47,16 @@ document.addEventListener("htmx:after:swap", () => {
     while (list.childElementCount > Number(list.dataset.most)) list.lastElementChild.remove();
 });
 
-// On a narrow screen the navigation scrolls; its current entry must be in sight.
-document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a narrow screen the navigation is behind a button; Escape closes it.
+const menu = document.querySelector(".menu");
+function showMenu(on) {
+  document.getElementById("nav").classList.toggle("open", on);
+  menu.setAttribute("aria-expanded", String(on));
+}
+menu?.addEventListener("click", () => showMenu(menu.getAttribute("aria-expanded") !== "true"));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || menu?.getAttribute("aria-expanded") !== "true") return;
+  showMenu(false);
+  menu.focus();
+});
 document.querySelectorAll("[data-stream]").forEach(follow);

@@ -110,5 +110,5 @@ def test_time_of_another_day_has_its_date(monkeypatch: pytest.MonkeyPatch) -> No
     now = 1_800_000_000.0
     monkeypatch.setattr(time, "time", lambda: now)
 
-    assert re.fullmatch(r"[\d:]{8}\.\d{3}", clock(now))
-    assert re.fullmatch(r"\d\d \w{3} [\d:]{8}\.\d{3}", clock(now - 3 * 86_400))
+    assert re.fullmatch(r"[\d:]{8}\.\d{3}", clock(now).striptags())
+    assert re.fullmatch(r"\d\d \w{3} [\d:]{8}\.\d{3}", clock(now - 3 * 86_400).striptags())
