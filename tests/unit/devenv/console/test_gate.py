@@ -85,3 +85,11 @@ def test_pages_have_a_strict_policy(visitor: ConsoleClient) -> None:
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["cache-control"] == "no-store"
+
+
+def test_second_host_is_refused(visitor: ConsoleClient) -> None:
+    hosts = [("Host", "localhost:8090"), ("Host", "evil.example")]
+    answer = visitor.get("/", headers=hosts)
+
+    assert answer.status_code == 403
+    assert "more than one Host" in answer.text
