@@ -17,10 +17,12 @@ from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2
 from google.cloud.logging_v2.types import (
     LifecycleState,
     LogEntry,
+    LogExclusion,
     LogSink,
     TailLogEntriesRequest,
     WriteLogEntriesPartialErrors,
 )
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from devenv.gcp import Cloud
@@ -81,6 +83,39 @@ def test_default_client_writes_lists_and_deletes(act_as: ActAs, *, use_grpc: boo
     assert list(logger.list_entries()) == []
     with pytest.raises(exceptions.NotFound):
         logger.delete()
+
+
+def test_exclusions_keep_entries_out_of_the_default_bucket(
+    client: LoggingServiceV2Client, log: str
+) -> None:
+    exclusion = LogExclusion(
+        name=log.rpartition("/")[2], filter=f'logName="{log}" AND severity<ERROR'
+    )
+    with ConfigServiceV2Client() as config:
+        made = config.create_exclusion(parent=PROJECT, exclusion=exclusion)
+        name = f"{PROJECT}/exclusions/{made.name}"
+        write = {"log_name": log, "resource": GLOBAL}
+        for severity in (200, 500):
+            entry = LogEntry(text_payload=str(severity), severity=severity)
+            client.write_log_entries(request={**write, "entries": [entry]})
+        changed = config.update_exclusion(
+            name=name,
+            exclusion=LogExclusion(disabled=True),
+            update_mask=FieldMask(paths=["disabled"]),
+        )
+        client.write_log_entries(request={**write, "entries": [LogEntry(text_payload="back")]})
+        listed = list(config.list_exclusions(parent=PROJECT))
+        config.delete_exclusion(name=name)
+        with pytest.raises(exceptions.NotFound):
+            config.get_exclusion(name=name)
+        with pytest.raises(exceptions.Forbidden, match="Consider disabling instead"):
+            config.delete_sink(sink_name=f"{PROJECT}/sinks/_Default")
+        settings = config.get_settings(request={"name": f"{PROJECT}/settings"})
+
+    texts = [each.text_payload for each in found(client, f'logName="{log}"')]
+    assert (texts, changed.disabled) == (["500", "back"], True)
+    assert changed in listed
+    assert settings.kms_service_account_id.endswith("@gcp-sa-logging.iam.gserviceaccount.com")
 
 
 def test_standard_logging_arrives_by_the_cloud_handler(

@@ -116,7 +116,7 @@ PUBSUB_ADMIN = PUBSUB_EDIT | frozenset(
     for kind in ("topics", "subscriptions", "snapshots")
     for verb in ("getIamPolicy", "setIamPolicy")
 )
-LOG_SETTINGS = ("buckets", "logMetrics", "sinks", "views")
+LOG_SETTINGS = ("buckets", "exclusions", "logMetrics", "sinks", "views")
 LOGGING_VIEW = frozenset().union(
     *(each(f"logging.{kind}", "get list") for kind in LOG_SETTINGS),
     {"logging.logEntries.list", "logging.logs.list", "resourcemanager.projects.get"},
@@ -124,7 +124,7 @@ LOGGING_VIEW = frozenset().union(
 LOGGING_WRITE = each("logging.logEntries", "create route")
 LOGGING_CONFIG = frozenset().union(
     *(each(f"logging.{kind}", "create delete get list update") for kind in LOG_SETTINGS),
-    {"logging.buckets.undelete"},
+    {"logging.buckets.undelete", "logging.cmekSettings.get", "logging.settings.get"},
 )
 LOG_VIEW_ACCESS = each("logging.views", "access")
 LOGGING_ADMIN = (

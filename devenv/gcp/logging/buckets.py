@@ -13,8 +13,8 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.logging.entries import DAY, LoggingNames
-from devenv.gcp.logging.entry_store import LogStore
-from devenv.gcp.logging.fields import EntryTest
+from devenv.gcp.logging.entry_store import IN_BUCKETS, IN_DEFAULT, IN_REQUIRED, LogStore
+from devenv.gcp.logging.fields import EntryTest, EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import moment
 from devenv.gcp.store import Store
@@ -41,6 +41,21 @@ NOT_AUDIT = " AND ".join(f"NOT {each}" for each in _AUDIT.split(" OR "))
 _NO_DATA_ACCESS = 'NOT LOG_ID("cloudaudit.googleapis.com/data_access")'
 # Of the sinks that lead to the two buckets.
 FILTERS = {DEFAULT: NOT_AUDIT, REQUIRED: _AUDIT}
+BITS = {DEFAULT: IN_DEFAULT, REQUIRED: IN_REQUIRED}
+_BUILT_IN_TESTS = [(BITS[name], parse_filter(text)) for name, text in FILTERS.items()]
+
+
+def built_in_route(entry: EntryView) -> int:
+    """Return which of the two buckets keeps an entry, as long as no sink was changed."""
+    return sum(bit for bit, passes in _BUILT_IN_TESTS if passes(entry))
+
+
+class LogSource(NamedTuple):
+    """Entries to read: those that the buckets `kept` have and that pass the test."""
+
+    entries: LogStore
+    test: EntryTest
+    kept: int = IN_BUCKETS
 
 
 class BucketName(NamedTuple):
@@ -156,7 +171,7 @@ class LogBuckets:
             )
         return self._entries[name.key]
 
-    def source(self, text: str) -> tuple[LogStore, EntryTest]:
+    def source(self, text: str) -> LogSource:
         """Return the entries of a view, and the test of those that it shows. Raises CloudError.
 
         Without a view the name of a bucket stands for all its entries.
@@ -172,10 +187,9 @@ class LogBuckets:
         if entries is not None:
             # The next write may be far away.
             entries.prune(self._clock.now())
-            return entries, shown
+            return LogSource(entries, shown)
         self.project.prune(self._clock.now())
-        stored = parse_filter(FILTERS[name.bucket])
-        return self.project, lambda entry: stored(entry) and shown(entry)
+        return LogSource(self.project, shown, BITS[name.bucket])
 
     def _built_in(self, name: BucketName) -> Any:
         """Return one of the two buckets: `_Default` as it was changed, if it was."""

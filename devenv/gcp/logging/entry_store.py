@@ -17,7 +17,14 @@ MOST_ENTRIES = 50_000
 MOST_BYTES = 64 << 20  # of all entries together
 _PIECE = 500  # entries that are read before other calls have their turn
 
+# The log buckets of the project that keep an entry; a bucket of one's own has entries of DEFAULT only.
+IN_DEFAULT, IN_REQUIRED = 1, 2
+IN_BUCKETS = IN_DEFAULT | IN_REQUIRED
+# No bucket keeps it, but a sink has to carry it.
+TO_EXPORT = 4
+
 Listener: TypeAlias = Callable[[list[Any]], object]
+Route: TypeAlias = Callable[[EntryView], int]
 _Position: TypeAlias = tuple[int, str, int]
 
 
@@ -25,7 +32,8 @@ _Position: TypeAlias = tuple[int, str, int]
 class EntryQuery:
     """A page of entries; `of` is the filter, so that a page token fits no other query.
 
-    Entries that were written after the position `upto` are left out, none if it is None.
+    Entries that were written after the position `upto` are left out, none if it is None; so are those
+    that none of the buckets `kept` has.
     """
 
     test: EntryTest
@@ -34,12 +42,13 @@ class EntryQuery:
     token: str
     of: str
     upto: int | None = None
+    kept: int = IN_BUCKETS
 
 
 class LogStore:
     """The entries of one project, or those of one log bucket in a table of its own.
 
-    `retention` is in seconds.
+    `retention` is in seconds. `route` tells which buckets keep an entry, 0 for one that is dropped.
     """
 
     def __init__(
@@ -50,25 +59,26 @@ class LogStore:
         most_entries: int = MOST_ENTRIES,
         most_bytes: int = MOST_BYTES,
         retention: float = RETENTION,
+        route: Route = lambda _entry: IN_DEFAULT,
     ) -> None:
         self._store = store
         self._connection = store.connection
         self._table, self.retention = table, retention
         self._most_entries, self._most_bytes = most_entries, most_bytes
+        self.route = route
         self.listeners: set[Listener] = set()
-        self._connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {table} (seq INTEGER PRIMARY KEY, log TEXT, time INTEGER,"
-            " insert_id TEXT, bytes INTEGER, value BLOB, UNIQUE (time, insert_id, log))"
-        )
-        self._connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_log ON {table} (log)")
+        self._make_table()
         counted = f"SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM {table}"  # noqa: S608 - our own words
         self._count, self._bytes = self._connection.execute(counted).fetchone()
 
     def add(self, entries: Iterable[Any], *, now: float) -> None:
         """Keep entries; of those with the same log, time and insert id only the first is kept."""
-        added = []
+        added, shown = False, []
         with self._store.transaction():
             for entry in entries:
+                kept = self.route(EntryView(entry))
+                if not kept:
+                    continue
                 value = entry.SerializeToString()
                 row = (
                     entry.log_name,
@@ -76,26 +86,29 @@ class LogStore:
                     entry.insert_id,
                     len(value),
                     value,
+                    kept,
                 )
                 sql = (
                     f"INSERT OR IGNORE INTO {self._table}"  # noqa: S608 - our own words
-                    " (log, time, insert_id, bytes, value) VALUES (?, ?, ?, ?, ?)"
+                    " (log, time, insert_id, bytes, value, kept) VALUES (?, ?, ?, ?, ?, ?)"
                 )
                 if self._connection.execute(sql, row).rowcount:
-                    added.append(entry)
+                    added = True
+                    if kept & IN_BUCKETS:
+                        shown.append(entry)
                     self._count += 1
                     self._bytes += len(value)
             self.prune(now)
         if added:
             for listener in list(self.listeners):
-                listener(added)
+                listener(shown)
 
     async def find(self, query: EntryQuery) -> tuple[list[Any], str]:
         """Return a page of entries and the token of the next. Raises InvalidArgument."""
         position = _position_of(query)
         chosen: list[Any] = []
         last = position
-        while rows := self._piece(position, descending=query.descending):
+        while rows := self._piece(position, query):
             for seq, time, insert_id, value in rows:
                 position = (time, insert_id, seq)
                 if query.upto is not None and seq > query.upto:
@@ -115,34 +128,54 @@ class LogStore:
         sql = f"SELECT COALESCE(MAX(seq), 0) FROM {self._table}"  # noqa: S608 - our own words
         return int(self._connection.execute(sql).fetchone()[0])
 
-    def written_after(self, position: int, test: EntryTest) -> tuple[list[Any], int]:
+    def written_after(
+        self, position: int, test: EntryTest, *, kept: int = IN_BUCKETS
+    ) -> tuple[list[Any], int]:
         """Return the matching ones of the next entries, at most 500, and the position of the last."""
         # Positions begin again at a lower one after the deletion of the last entries.
         position = min(position, self.position())
-        sql = f"SELECT seq, value FROM {self._table} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+        sql = f"SELECT seq, value, kept FROM {self._table} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
         rows = self._connection.execute(sql, (position, _PIECE)).fetchall()
-        entries = [LogEntry.FromString(value) for _, value in rows]
+        entries = [LogEntry.FromString(value) for _, value, buckets in rows if buckets & kept]
         matching = [each for each in entries if test(EntryView(each))]
         return matching, rows[-1][0] if rows else position
 
-    def logs(self) -> list[str]:
+    def logs(self, kept: int = IN_BUCKETS) -> list[str]:
         """Return the names of all logs that have entries."""
-        sql = f"SELECT DISTINCT log FROM {self._table} ORDER BY log"  # noqa: S608 - our own words
-        rows = self._connection.execute(sql)
+        sql = f"SELECT DISTINCT log FROM {self._table} WHERE kept & ? ORDER BY log"  # noqa: S608
+        rows = self._connection.execute(sql, (kept,))
         return [row[0] for row in rows]
 
     def delete(self, log: str) -> bool:
         """Delete all entries of a log; return whether there were any."""
         return self._delete("log = ?", log) > 0
 
-    def _piece(self, after: _Position | None, *, descending: bool) -> list[tuple[Any, ...]]:
-        sign, order = ("<", "DESC") if descending else (">", "ASC")
-        where = f"WHERE (time, insert_id, seq) {sign} (?, ?, ?)" if after else ""
+    def _make_table(self) -> None:
+        table, execute = self._table, self._connection.execute
+        execute(
+            f"CREATE TABLE IF NOT EXISTS {table} (seq INTEGER PRIMARY KEY, log TEXT, time INTEGER,"
+            " insert_id TEXT, bytes INTEGER, value BLOB, kept INTEGER NOT NULL,"
+            " UNIQUE (time, insert_id, log))"
+        )
+        execute(f"CREATE INDEX IF NOT EXISTS {table}_log ON {table} (log)")
+        if all(row[1] != "kept" for row in execute(f"PRAGMA table_info({table})")):
+            # A table of an older version: the buckets of its entries depend on their logs alone.
+            added = f"ALTER TABLE {table} ADD COLUMN kept INTEGER NOT NULL DEFAULT {IN_DEFAULT}"
+            execute(added)
+            with self._store.transaction():
+                for log in self.logs():
+                    kept = self.route(EntryView(LogEntry(log_name=log)))
+                    sql = f"UPDATE {table} SET kept = ? WHERE log = ?"  # noqa: S608 - our own words
+                    execute(sql, (kept, log))
+
+    def _piece(self, after: _Position | None, query: EntryQuery) -> list[tuple[Any, ...]]:
+        sign, order = ("<", "DESC") if query.descending else (">", "ASC")
+        where = f"AND (time, insert_id, seq) {sign} (?, ?, ?)" if after else ""
         sql = (
-            f"SELECT seq, time, insert_id, value FROM {self._table} {where}"  # noqa: S608 - our own words
+            f"SELECT seq, time, insert_id, value FROM {self._table} WHERE kept & ? {where}"  # noqa: S608
             f" ORDER BY time {order}, insert_id {order}, seq {order} LIMIT {_PIECE}"
         )
-        return self._connection.execute(sql, after or ()).fetchall()
+        return self._connection.execute(sql, (query.kept, *(after or ()))).fetchall()
 
     def prune(self, now: float) -> None:
         """Delete entries that are too old, and the oldest of too many."""

@@ -24,7 +24,8 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.delivery import Topics
 from devenv.gcp.errors import CloudError, NotFound
-from devenv.gcp.logging.buckets import BUILT_IN, LogBuckets
+from devenv.gcp.logging.buckets import BITS, LogBuckets
+from devenv.gcp.logging.entry_store import IN_BUCKETS, TO_EXPORT
 from devenv.gcp.logging.fields import EntryTest, EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import moment
@@ -81,10 +82,12 @@ class SinkExports:
         self._topics = topics
         self.objects, self.buckets = objects, buckets
         self._followed: dict[str, _Followed] = {}
+        self._routes: dict[str, tuple[int, _Followed]] = {}
         self._hours: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Carry what has waited for this start, and what is written from now on."""
+        self._entries.route = self._route
         self._entries.listeners.add(self._carry_all)
         self._carry_all([])
         self._hours = asyncio.create_task(self._follow_hours())
@@ -102,13 +105,38 @@ class SinkExports:
         def test(entry: EntryView) -> bool:
             return passes(entry) and not any(drops(entry) for drops in dropped)
 
+        if (bit := self._built_in(sink.destination)) is not None:
+            self.forget(sink.name)
+            self._routes[sink.name] = (bit, _Followed(sink, test))
+            return
+        self._routes.pop(sink.name, None)
         if self._positions.get(sink.name) is None:
             self._move(sink.name, self._entries.position())
         self._followed[sink.name] = _Followed(sink, test)
 
     def forget(self, name: str) -> None:
         self._followed.pop(name, None)
+        self._routes.pop(name, None)
         self._positions.delete(name)
+
+    def _route(self, entry: EntryView) -> int:
+        """Return which of the two buckets keeps an entry, or that only another sink carries it."""
+        kept = 0
+        for bit, route in self._routes.values():
+            if not (kept & bit or route.sink.disabled) and route.test(entry):
+                kept |= bit
+        if not kept and any(
+            not each.sink.disabled and each.test(entry) for each in self._followed.values()
+        ):
+            return TO_EXPORT
+        return kept
+
+    def _built_in(self, destination: str) -> int | None:
+        """Return the bit of `_Default` or `_Required`, None for another destination."""
+        if not destination.startswith(LOG_BUCKETS):
+            return None
+        name = self.buckets.name(destination.removeprefix(LOG_BUCKETS))
+        return BITS.get(name.bucket) if name.location == "global" else None
 
     def _carry_all(self, _added: list[Any]) -> None:
         for followed in self._leading_to(TOPICS):
@@ -130,12 +158,11 @@ class SinkExports:
         )
 
     def _keep(self, _writer: ApiCaller, destination: str, entries: list[Any]) -> None:
-        """Keep entries in a log bucket; those of the project are in its own two anyway."""
         name = self.buckets.name(destination.removeprefix(LOG_BUCKETS))
         kept = self.buckets.entries(name)
         if kept is not None:
             kept.add(entries, now=self._clock.now())
-        elif entries and name.bucket not in BUILT_IN:
+        elif entries:
             raise NotFound("the log bucket does not exist")
 
     async def _follow_hours(self) -> None:
@@ -201,7 +228,9 @@ class SinkExports:
         last = self._entries.position()
         position = min(position, last)
         while position < last:
-            entries, position = self._entries.written_after(position, followed.test)
+            entries, position = self._entries.written_after(
+                position, followed.test, kept=IN_BUCKETS | TO_EXPORT
+            )
             yield ([] if followed.sink.disabled else entries), position
 
     def _try(self, followed: _Followed, act: Callable[..., None], *rest: Any) -> None:

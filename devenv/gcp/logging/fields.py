@@ -72,7 +72,7 @@ class FieldComparison:
 
     @cached_property
     def number(self) -> float | None:
-        return _number(self.text)
+        return number_of(self.text)
 
     @property
     def negative(self) -> bool:
@@ -89,7 +89,7 @@ def field_test(path: list[str], comparison: FieldComparison) -> EntryTest:
     if comparison.negative:
         inner = field_test(path, comparison.positive())
         return lambda view: not inner(view)
-    names = _known(path)
+    names = known_path(path)
     if comparison.operator == "=~":
         return _regex_test(names, comparison.text)
     if comparison.operator == ":" and comparison.text == "*" and not comparison.quoted:
@@ -102,7 +102,7 @@ def field_test(path: list[str], comparison: FieldComparison) -> EntryTest:
 def text_test(text: str) -> EntryTest:
     """Return the test of a value alone: some field contains it."""
     wanted = text.casefold()
-    return lambda view: any(wanted in each.casefold() for each in _texts(view.fields))
+    return lambda view: any(wanted in each.casefold() for each in texts_in(view.fields))
 
 
 def log_id_test(log_id: str) -> EntryTest:
@@ -115,8 +115,18 @@ def nanoseconds(timestamp: Any) -> int:
     return int(timestamp.seconds) * 10**9 + int(timestamp.nanos)
 
 
-def _known(path: list[str]) -> list[str]:
-    """Return a path with the names of JSON, whose first is a field of LogEntry."""
+def field_values(view: EntryView, names: list[str]) -> Iterator[Any]:
+    """Yield what an entry has at a known path, of each element of a list."""
+    return _found(view.fields, names)
+
+
+def ordered(operator: str) -> Callable[[Any, Any], bool] | None:
+    """Return the comparison of an operator, None for a match or a containment."""
+    return None if operator == ":" else _ORDERS.get(operator)
+
+
+def known_path(path: list[str]) -> list[str]:
+    """Return a path with the names of JSON, whose first is a field of LogEntry. Raises FilterProblem."""
     by_name, by_json = LogEntry.DESCRIPTOR.fields_by_name, _json_names()
     first = path[0]
     if first in by_name:
@@ -156,19 +166,21 @@ def _camel(name: str) -> str:
     return first + "".join(each.title() for each in rest)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value as the text that filters compare."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts of all values inside a value."""
     if isinstance(value, dict):
         for each in value.values():
-            yield from _texts(each)
+            yield from texts_in(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _texts(each)
+            yield from texts_in(each)
     else:
-        yield _text(value)
+        yield text_of(value)
 
 
 def _holds(value: Any, wanted: FieldComparison) -> bool:
@@ -176,20 +188,20 @@ def _holds(value: Any, wanted: FieldComparison) -> bool:
         if wanted.operator != ":":
             return False
         return any(wanted.folded == key.casefold() for key in value) or any(
-            wanted.folded in each.casefold() for each in _texts(value)
+            wanted.folded in each.casefold() for each in texts_in(value)
         )
     if isinstance(value, bool) or value is None:
-        return wanted.operator in ("=", ":") and _text(value) == wanted.folded
+        return wanted.operator in ("=", ":") and text_of(value) == wanted.folded
     compare = _ORDERS[wanted.operator]
-    left = _number(value)
+    left = number_of(value)
     is_number = not isinstance(value, str) or wanted.operator not in ("=", ":")
     if is_number and left is not None and wanted.number is not None:
         return compare(left, wanted.number)
-    text = _text(value).casefold()
+    text = text_of(value).casefold()
     return wanted.folded in text if wanted.operator == ":" else compare(text, wanted.folded)
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """Return a number, also that of a text or of a duration such as `0.5s`."""
     try:
         return float(value.removesuffix("s") if isinstance(value, str) else value)
@@ -211,7 +223,7 @@ def _severity_test(wanted: FieldComparison) -> EntryTest:
 
 
 def _time_test(attribute: str, wanted: FieldComparison) -> EntryTest:
-    moment = _moment(wanted.text)
+    moment = moment_of(wanted.text)
     compare = _ORDERS[wanted.operator]
     return lambda view: compare(nanoseconds(getattr(view.entry, attribute)), moment)
 
@@ -223,8 +235,8 @@ _TYPED: Mapping[str, Callable[[FieldComparison], EntryTest]] = {
 }
 
 
-def _moment(text: str) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 time or a date."""
+def moment_of(text: str) -> int:
+    """Return nanoseconds since 1970 of an RFC 3339 time or a date. Raises FilterProblem."""
     timestamp = Timestamp()
     try:
         if len(text) == len("2026-01-31"):
@@ -246,5 +258,5 @@ def _regex_test(names: list[str], pattern: str) -> EntryTest:
     except ValueError as error:
         raise FilterProblem(str(error)) from error
     return lambda view: any(
-        matches(_text(each)) for each in _found(view.fields, names) if not isinstance(each, dict)
+        matches(text_of(each)) for each in _found(view.fields, names) if not isinstance(each, dict)
     )

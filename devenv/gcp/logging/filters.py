@@ -5,6 +5,7 @@ then AND; two comparisons side by side are joined by AND.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from devenv.gcp.errors import InvalidArgument, Unimplemented
@@ -16,6 +17,7 @@ from devenv.gcp.logging.fields import (
     log_id_test,
     text_test,
 )
+from devenv.gcp.logging.functions import cast_test, network_test, sample_test, search_test
 
 _LONGEST = 20_000  # characters, as documented
 _DEEPEST = 50
@@ -26,7 +28,8 @@ _TOKEN = re.compile(
 _BLANK = re.compile(r"(?:\s|--[^\n]*)*")
 _OPERATORS = frozenset({"=", "!=", ">", "<", ">=", "<=", ":", "=~", "!~"})
 _KEYWORDS = frozenset({"AND", "OR", "NOT"})
-_FUNCTIONS = frozenset({"SEARCH", "cast", "ip_in_net", "regexp_extract", "sample", "source"})
+_FIELD_FUNCTIONS = {"sample": sample_test, "ip_in_net": network_test}
+_FUNCTIONS = frozenset({"regexp_extract", "source"})  # not emulated
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
 
@@ -133,16 +136,52 @@ class _EntryFilterParser:
 
     def _function(self) -> EntryTest:
         name = self._take()
-        if name.text.lower() != "log_id":
-            if name.text in _FUNCTIONS:
-                raise Unimplemented(
-                    f"Filter: the function {name.text} at position {name.place} is not emulated."
-                )
+        known = name.text.lower()
+        if known in _FUNCTIONS:
+            raise Unimplemented(
+                f"Filter: the function {name.text} at position {name.place} is not emulated."
+            )
+        if known not in ("log_id", "search", "cast", *_FIELD_FUNCTIONS):
             raise _syntax_error(self._text, name.place)
         self._expect("(")
-        wanted = self._value()
+        if known == "log_id":
+            wanted = self._value()
+            test = log_id_test(wanted.value)
+        elif known == "search":
+            test = self._search(name)
+        elif known == "cast":
+            return self._cast(name)
+        else:
+            path, argument = self._field_and_argument()
+            test = _at(name, lambda: _FIELD_FUNCTIONS[known](path, argument.value))
         self._expect(")")
-        return log_id_test(wanted.value)
+        return test
+
+    def _search(self, name: _FilterToken) -> EntryTest:
+        path: list[str] | None = None
+        if self._peek().kind == "word":
+            path = self._path()
+            self._expect(",")
+        if self._peek().kind != "string":
+            raise self._problem()
+        query = self._take().value
+        return _at(name, lambda: search_test(path, query))
+
+    def _cast(self, name: _FilterToken) -> EntryTest:
+        path, kind = self._field_and_argument()
+        self._expect(")")
+        if self._peek().text not in _OPERATORS or self._peek().kind != "sign":
+            raise self._problem()
+        operator, value = self._take().text, self._value()
+        comparison = FieldComparison(operator, value.value, quoted=value.kind == "string")
+        return _at(name, lambda: cast_test(path, kind.value, comparison))
+
+    def _field_and_argument(self) -> tuple[list[str], _FilterToken]:
+        if self._peek().kind not in ("word", "string"):
+            raise self._problem()
+        path = self._path()
+        self._expect(",")
+        return path, self._value()
 
     def _alternatives(self, path: list[str], at: int, operator: str, depth: int) -> EntryTest:
         """Read the values of `field=(a OR b)`; AND and NOT are possible too."""
@@ -175,8 +214,7 @@ class _EntryFilterParser:
         try:
             return field_test(path, comparison)
         except FilterProblem as problem:
-            place = at if problem.in_field else value.place
-            raise InvalidArgument(f"Invalid filter at position {place}: {problem}") from problem
+            raise _invalid(problem, at if problem.in_field else value.place) from problem
 
     def _path(self) -> list[str]:
         names = [self._take().value]
@@ -229,6 +267,18 @@ class _EntryFilterParser:
 def _blank_end(text: str, start: int) -> int:
     found = _BLANK.match(text, start)
     return found.end() if found else start
+
+
+def _at(function: _FilterToken, make: Callable[[], EntryTest]) -> EntryTest:
+    """Return the test that `make` returns. Raises InvalidArgument with the place of a function."""
+    try:
+        return make()
+    except FilterProblem as problem:
+        raise _invalid(problem, function.place) from problem
+
+
+def _invalid(problem: FilterProblem, place: int) -> InvalidArgument:
+    return InvalidArgument(f"Invalid filter at position {place}: {problem}")
 
 
 def _inverted(test: EntryTest) -> EntryTest:

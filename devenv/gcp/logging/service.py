@@ -16,14 +16,15 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unauthenticated, Unimplemented
 from devenv.gcp.logging.bucket_methods import LogBucketMethods
-from devenv.gcp.logging.buckets import LogBuckets
+from devenv.gcp.logging.buckets import LogBuckets, LogSource, built_in_route
 from devenv.gcp.logging.descriptors import DESCRIPTORS
 from devenv.gcp.logging.entries import LARGEST_WRITE, LoggingNames, completed_entry, is_kept
 from devenv.gcp.logging.entry_store import EntryQuery, LogStore
-from devenv.gcp.logging.fields import EntryTest, EntryView, nanoseconds
+from devenv.gcp.logging.fields import EntryView, nanoseconds
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.output import OutputLines
+from devenv.gcp.logging.settings import LogSettingsMethods
 from devenv.gcp.logging.tail import TailMethod
 from devenv.gcp.messages import page, page_in_order
 from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
@@ -52,9 +53,10 @@ class LoggingService(CloudService):
         self._clock = clock
         self._guard = guard
         self._names = LoggingNames(config)
-        self._entries = self.entries = LogStore(store)
+        self._entries = self.entries = LogStore(store, route=built_in_route)
         self.buckets = LogBuckets(config, store, clock, self._entries)
         self._bucket_methods = LogBucketMethods(config, self.buckets, clock, guard)
+        self._settings = LogSettingsMethods(config, guard)
         self._tail = TailMethod(self._entries, clock, self._readable)
         self.output = OutputLines(config, self._entries, clock)
 
@@ -79,6 +81,7 @@ class LoggingService(CloudService):
         ):
             yield _rpc(name, response, handle, rule)
         yield from self._bucket_methods.rpcs()
+        yield from self._settings.rpcs()
         yield self._tail.rpc()
 
     async def write(self, request: Any, call: ApiCall) -> Any:
@@ -118,7 +121,7 @@ class LoggingService(CloudService):
         return problems
 
     async def list(self, request: Any, call: ApiCall) -> Any:
-        entries, shown = self._source(request.resource_names, call)
+        source = self._source(request.resource_names, call)
         if not 0 <= request.page_size <= _MOST_PAGE:
             raise InvalidArgument(
                 f"page_size must be between 0 and {_MOST_PAGE}, not {request.page_size}."
@@ -131,13 +134,14 @@ class LoggingService(CloudService):
             )
         wanted = parse_filter(request.filter)
         query = EntryQuery(
-            test=lambda entry: shown(entry) and wanted(entry),
+            test=lambda entry: source.test(entry) and wanted(entry),
             descending=_ORDERS[order],
             size=request.page_size or _PAGE,
             token=request.page_token,
             of="\n".join([request.filter, *request.resource_names]),
+            kept=source.kept,
         )
-        found, token = await entries.find(query)
+        found, token = await source.entries.find(query)
         return Listed(entries=found, next_page_token=token)
 
     async def view(self, query: Mapping[str, str]) -> dict[str, Any]:
@@ -174,10 +178,11 @@ class LoggingService(CloudService):
     async def list_logs(self, request: Any, call: ApiCall) -> Any:
         if request.parent or not request.resource_names:
             self._names.project(request.parent)
-        entries, _ = self._named(request.resource_names or [request.parent])
+        source = self._named(request.resource_names or [request.parent])
         self._allow(call, "logs.list")
+        found = source.entries.logs(source.kept)
         names, token = page(
-            entries.logs(), size=request.page_size, token=request.page_token, most=_MOST_PAGE
+            found, size=request.page_size, token=request.page_token, most=_MOST_PAGE
         )
         return Logs(log_names=names, next_page_token=token)
 
@@ -198,7 +203,7 @@ class LoggingService(CloudService):
             resource_descriptors=[known[each] for each in chosen], next_page_token=token
         )
 
-    def _source(self, resource_names: Any, call: ApiCall) -> tuple[LogStore, EntryTest]:
+    def _source(self, resource_names: Any, call: ApiCall) -> LogSource:
         """Return the entries that these resources have, and the test of them. Raises CloudError."""
         if not any("/locations/" in name for name in resource_names):
             self._readable(resource_names, call)
@@ -207,12 +212,12 @@ class LoggingService(CloudService):
         self._allow(call, "views.access")
         return found
 
-    def _of_project(self) -> tuple[LogStore, EntryTest]:
+    def _of_project(self) -> LogSource:
         """Return the project's entries that are not too old; their next write may be far away."""
         self._entries.prune(self._clock.now())
-        return self._entries, _everything
+        return LogSource(self._entries, _everything)
 
-    def _named(self, resource_names: Any) -> tuple[LogStore, EntryTest]:
+    def _named(self, resource_names: Any) -> LogSource:
         """Return the entries of the project, or those of one view. Raises CloudError."""
         names = set(resource_names)
         views = {name for name in names if "/locations/" in name}

@@ -1,7 +1,7 @@
 """google.logging.v2.ConfigServiceV2: sinks, which export the entries of their filter.
 
 A sink leads to a topic of Pub/Sub, to a bucket of Cloud Storage, or to a log bucket of the project. The
-sinks `_Default` and `_Required` are there as in every project; they cannot be changed.
+sinks `_Default` and `_Required` are there as in every project; only `_Default` can be changed.
 
 See https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.sinks.
 """
@@ -21,12 +21,13 @@ from devenv.gcp.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     Unimplemented,
 )
-from devenv.gcp.logging.buckets import FILTERS
+from devenv.gcp.logging.buckets import DEFAULT, FILTERS, REQUIRED
 from devenv.gcp.logging.entries import LoggingNames
+from devenv.gcp.logging.exclusions import LogExclusionMethods, check_filter, checked_exclusions
 from devenv.gcp.logging.exports import BUCKETS, LOG_BUCKETS, TOPICS, LogSink, SinkExports
-from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import every, masked, page, refuse_unemulated, set_moment
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.service import CloudService
@@ -36,7 +37,7 @@ types = client_types("google.cloud.logging_v2")
 
 _GRPC = "google.logging.v2.ConfigServiceV2"
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
-_MOST, _MOST_EXCLUSIONS, _LONGEST_FILTER = 200, 50, 20_000
+_MOST = 200
 _MOST_PAGE = 1000
 _FIELDS = every(
     *("name", "destination", "filter", "description", "disabled"),
@@ -67,6 +68,7 @@ class LogSinksService(CloudService):
         self._clock = clock
         self._guard = guard
         self._exports = exports
+        self._exclusions = LogExclusionMethods(config, clock, guard, self._default, self._put)
 
     def rpcs(self) -> Iterator[Rpc]:
         one, many = "/v2/{sink_name=projects/*/sinks/*}", "/v2/{parent=projects/*}/sinks"
@@ -80,10 +82,11 @@ class LogSinksService(CloudService):
         ):
             request = getattr(types, f"{name}Request").pb()
             yield Rpc(f"{_GRPC}/{name}", request, response, handle, rules)
+        yield from self._exclusions.rpcs()
 
     async def start(self) -> None:
-        for _, value in self._table.scan():
-            self._exports.follow(LogSink.FromString(value))
+        for sink in self._all().values():
+            self._exports.follow(sink)
         self._exports.start()
 
     async def stop(self) -> None:
@@ -114,7 +117,9 @@ class LogSinksService(CloudService):
         return Listed(sinks=[found[name] for name in names], next_page_token=token)
 
     async def update(self, request: Any, call: ApiCall) -> Any:
-        before = self._changeable(request.sink_name, call, "update")
+        before = self._existing(request.sink_name, call, "update")
+        if before.name == REQUIRED:
+            raise PermissionDenied(f"Sink {REQUIRED} cannot be modified")
         mask, given = request.update_mask, LogSink()
         given.CopyFrom(request.sink)
         given.name = given.name or before.name
@@ -122,8 +127,9 @@ class LogSinksService(CloudService):
             raise InvalidArgument(f"sink.name is {given.name[:100]!r}; a sink keeps its name.")
         if not mask.paths:
             mask.paths.extend(_UNMASKED)
-        sink = self._checked(masked(before, given, mask))
-        sink.create_time.CopyFrom(before.create_time)
+        sink = self._checked(masked(before, given, mask), before)
+        if before.HasField("create_time"):  # _Default has none
+            sink.create_time.CopyFrom(before.create_time)
         set_moment(sink.update_time, self._clock.now())
         was_unique = before.writer_identity == self._writer(before, is_unique=True)
         is_unique = request.unique_writer_identity or was_unique
@@ -131,7 +137,10 @@ class LogSinksService(CloudService):
         return self._put(sink)
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
-        sink = self._changeable(request.sink_name, call, "delete")
+        sink = self._existing(request.sink_name, call, "delete")
+        if sink.name in FILTERS:
+            advice = ". Consider disabling instead" if sink.name == DEFAULT else ""
+            raise PermissionDenied(f"Sink {sink.name} cannot be deleted{advice}")
         self._table.delete(sink.name)
         self._exports.forget(sink.name)
         return empty_pb2.Empty()
@@ -143,7 +152,10 @@ class LogSinksService(CloudService):
 
     def _all(self) -> dict[str, Any]:
         own = {name: LogSink.FromString(value) for name, value in self._table.scan()}
-        return own | {sink.name: sink for sink in self._built_in()}
+        return {sink.name: sink for sink in self._built_in()} | own
+
+    def _default(self) -> Any:
+        return self._all()[DEFAULT]
 
     def _built_in(self) -> Iterator[Any]:
         project = self._names.project_name
@@ -151,8 +163,11 @@ class LogSinksService(CloudService):
             bucket = f"{LOG_BUCKETS}{project}/locations/global/buckets/{name}"
             yield LogSink(name=name, destination=bucket, filter=text)
 
-    def _checked(self, given: Any) -> Any:
-        """Return a sink of a caller without what the service sets. Raises CloudError."""
+    def _checked(self, given: Any, before: Any | None = None) -> Any:
+        """Return a sink of a caller without what the service sets. Raises CloudError.
+
+        `before` is the sink that it replaces.
+        """
         refuse_unemulated(given, _FIELDS, where="sink")
         sink = LogSink()
         sink.CopyFrom(given)
@@ -164,16 +179,11 @@ class LogSinksService(CloudService):
                 "begin with a letter, a digit or _."
             )
         self._check_destination(sink.destination)
-        _check_filter("sink.filter", sink.filter)
-        if len(sink.exclusions) > _MOST_EXCLUSIONS:
-            raise InvalidArgument(f"sink.exclusions has more than {_MOST_EXCLUSIONS} members.")
-        for index, exclusion in enumerate(sink.exclusions):
-            where = f"sink.exclusions[{index}]"
-            if not _ID.fullmatch(exclusion.name):
-                raise InvalidArgument(f"{where}.name is {exclusion.name[:120]!r}; it is not valid.")
-            if not exclusion.filter:
-                raise InvalidArgument(f"{where}.filter is required.")
-            _check_filter(f"{where}.filter", exclusion.filter)
+        check_filter("sink.filter", sink.filter)
+        earlier = before.exclusions if before else []
+        exclusions = checked_exclusions(given.exclusions, earlier, self._clock.now())
+        del sink.exclusions[:]
+        sink.exclusions.extend(exclusions)
         return sink
 
     def _check_destination(self, text: str) -> None:
@@ -216,16 +226,6 @@ class LogSinksService(CloudService):
             return f"serviceAccount:{agent}"
         return "serviceAccount:cloud-logs@system.gserviceaccount.com"
 
-    def _changeable(self, full: str, call: ApiCall, verb: str) -> Any:
-        sink = self._existing(full, call, verb)
-        if sink.name == "_Required":
-            raise InvalidArgument("The sink _Required cannot be changed or deleted.")
-        if sink.name == "_Default":
-            raise Unimplemented(
-                "Changes of the sink _Default are not emulated: it keeps everything."
-            )
-        return sink
-
     def _existing(self, full: str, call: ApiCall, verb: str) -> Any:
         project, collection, name = full.partition("/sinks/")
         if not collection:
@@ -238,9 +238,3 @@ class LogSinksService(CloudService):
     def _allow(self, parent: str, call: ApiCall, verb: str) -> None:
         project = self._names.project(parent)
         self._guard.require(call.caller, f"logging.sinks.{verb}", project)
-
-
-def _check_filter(where: str, text: str) -> None:
-    if len(text) > _LONGEST_FILTER:
-        raise InvalidArgument(f"{where} has more than {_LONGEST_FILTER} characters.")
-    parse_filter(text)

@@ -83,6 +83,29 @@ def test_gcloud_writes_reads_and_deletes_logs(gcloud: Gcloud) -> None:
     assert gcloud("logging", "read", f"log_id({log})") == ""
 
 
+def test_gcloud_changes_the_default_sink_and_log_buckets(gcloud: Gcloud) -> None:
+    log, bucket = f"gcloud-{os.urandom(6).hex()}", f"bucket-{os.urandom(4).hex()}"
+    exclusion = f"name={log},filter=log_id({log}) AND severity<ERROR"
+    gcloud("logging", "sinks", "update", "_Default", f"--add-exclusion={exclusion}")
+    gcloud("logging", "write", log, "noise")
+    gcloud("logging", "write", log, "broken", "--severity=ERROR")
+    kept = gcloud(
+        "logging", "read", f'SEARCH("noise") OR log_id({log})', "--format=value(textPayload)"
+    )
+    gcloud("logging", "sinks", "update", "_Default", f"--remove-exclusions={log}")
+    place = "--location=global"
+    gcloud("logging", "buckets", "create", bucket, place, "--retention-days=5")
+    gcloud("logging", "buckets", "update", bucket, place, "--locked", text="y\n")
+    shown = gcloud(
+        *("logging", "buckets", "describe", bucket, place, "--format=value(retentionDays,locked)")
+    )
+
+    assert kept.split() == ["broken"]
+    assert shown.split() == ["5", "True"]
+    described = gcloud("logging", "sinks", "describe", "_Default", "--format=value(exclusions)")
+    assert log not in described
+
+
 def test_gcloud_grants_a_role_on_a_secret(gcloud: Gcloud, config: CloudConfig) -> None:
     name, member = f"gcloud-{os.urandom(6).hex()}", f"serviceAccount:{config.email('guest')}"
     role = "--role=roles/secretmanager.secretAccessor"

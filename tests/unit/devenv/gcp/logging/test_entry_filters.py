@@ -23,6 +23,8 @@ ENTRY = EntryView(
                 "message": "Could not resize",
                 "user": {"name": "Ann", "tags": ["red", "blue"]},
                 "size": 10,
+                "ip": "10.1.2.3",
+                "at": "2026-03-01T12:00:00Z",
                 "code": "0042",
                 "retry": True,
             },
@@ -87,6 +89,26 @@ ENTRY = EntryView(
         ('jsonPayload.user.name=("Bob" OR "Ann") AND severity=ERROR', True),
         ("jsonPayload.user.tags:(red AND blue)", True),
         ("jsonPayload.user.tags:(red AND NOT blue)", False),
+        ('SEARCH("resize COULD")', True),
+        ('SEARCH("could resiz")', False),
+        ('SEARCH("`could not` ann")', True),
+        ('SEARCH("`not could`")', False),
+        ('SEARCH(jsonPayload.message, "ann")', False),
+        ('search(jsonPayload.user, "red")', True),
+        ('NOT SEARCH("nobody") AND severity=ERROR', True),
+        ("sample(jsonPayload.size, 1)", True),
+        ("sample(jsonPayload.size, 0)", False),
+        ("sample(jsonPayload.missing, 1)", False),
+        ('ip_in_net(jsonPayload.ip, "10.1.2.0/24")', True),
+        ('ip_in_net(jsonPayload.ip, "10.1.3.0/24")', False),
+        ('ip_in_net(jsonPayload.message, "10.1.3.0/24")', False),
+        ("cast(jsonPayload.code, INT64)=42", True),
+        ("cast(jsonPayload.message, INT64)!=42", True),
+        ("cast(jsonPayload.code, FLOAT64)>42.5", False),
+        ("cast(jsonPayload.retry, STRING)=True", True),
+        ('cast(jsonPayload.at, TIMESTAMP)>="2026-03-01"', True),
+        ("cast(httpRequest.latency, DURATION)<=1.5s", True),
+        ('resource.labels.job_name=~"^Th"', True),
     ],
 )
 def test_entry_filter_decides_by_fields(text: str, *, passes: bool) -> None:
@@ -108,6 +130,13 @@ def test_entry_filter_decides_by_fields(text: str, *, passes: bool) -> None:
         ('textPayload=~"("', "position 13: Invalid regular expression '('"),
         ('textPayload="open', "position 12"),
         ("(" * 60 + "a", "nested deeper"),
+        ('SEARCH("--")', "position 0: SEARCH needs a word"),
+        ("SEARCH(textPayload)", "position 18"),
+        ("ann sample(insertId, 2)", "position 4: The fraction '2'"),
+        ('ip_in_net(textPayload, "x")', "position 0: 'x' is no network"),
+        ("cast(textPayload, DATE)>1", "position 0: Unknown type 'DATE'"),
+        ("cast(textPayload, INT64)>x", "position 0: > 'x' is no comparison with a INT64"),
+        ("sample(colour, 1)", "position 0: Field not found: 'colour'"),
         ("a" * 20_001, "longer than 20000"),
     ],
 )
@@ -118,8 +147,8 @@ def test_invalid_entry_filter_names_the_place(text: str, message: str) -> None:
 
 
 def test_unknown_function_is_not_emulated() -> None:
-    with pytest.raises(Unimplemented, match="sample at position 0"):
-        parse_filter("sample(insertId, 0.1)")
+    with pytest.raises(Unimplemented, match="source at position 0"):
+        parse_filter("source(folders/1)")
 
 
 @given(

@@ -253,8 +253,18 @@ async def test_invalid_sink_is_refused_by_name(
     assert (answer.status_code, text in answer.json()["error"]["message"]) == (status, True)
 
 
-async def test_sinks_of_every_project_cannot_be_deleted(bench: SinkBench) -> None:
-    required = await bench.ask("DELETE", "sinks/_Required")
-    default = await bench.ask("DELETE", "sinks/_Default")
+@pytest.mark.parametrize(
+    ("verb", "name", "text"),
+    [
+        ("DELETE", "_Required", "Sink _Required cannot be deleted"),
+        ("DELETE", "_Default", "Sink _Default cannot be deleted. Consider disabling instead"),
+        ("PATCH", "_Required", "Sink _Required cannot be modified"),
+    ],
+)
+async def test_sinks_of_every_project_cannot_be_deleted(
+    bench: SinkBench, verb: str, name: str, text: str
+) -> None:
+    answer = await bench.ask(verb, f"sinks/{name}", {"disabled": True} if verb == "PATCH" else None)
 
-    assert (required.status_code, default.status_code) == (400, 501)
+    error = answer.json()["error"]
+    assert (error["status"], error["message"]) == ("PERMISSION_DENIED", text)
