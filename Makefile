@@ -75,8 +75,8 @@ messages: dev ## collect the texts that are marked for translation, and compile 
 mutate: dev ## change the code of runs and dispatch, and list the changes that no test notices (SAMPLE=1000 M='validibot.runs.states*')
 	@nice $(PYTHON) -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(M),'$(M)')
 
-bench: dev ## measure what docs/benchmarks.md promises
-	@$(PYTHON) -m tests.bench
+bench: dev ## measure what docs/benchmarks.md promises (PART='cloud peers': some parts of it)
+	@$(PYTHON) -m tests.bench $(PART)
 
 compare: dev ## try the same cases on other emulators, and write the table of docs/comparison.md
 	@$(PYTHON) -m tests.bench.peers

@@ -1,15 +1,20 @@
-"""`make bench`: start the stack in an empty folder, measure it, print a table for the docs."""
+"""`make bench`: measure the parts of what the docs promise, and print a table for them.
+
+`make bench PART='cloud peers'` measures only these parts. The part `stack` starts one in an empty folder.
+"""
 
 import argparse
 import json
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from tests.bench import (
@@ -40,38 +45,31 @@ ROUNDS = 5
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"some of these: {', '.join(_PARTS)}")
     parser.add_argument("--against", metavar="REV", help="compare the load with this commit only")
-    against = parser.parse_args().against
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
-        if against:
-            _print(list(compare.measure(folder, against)), "ratio")
-        else:
-            _print(_everything(folder), "target")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(_PARTS):
+        parser.error(
+            f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}"
+        )
+    # A stack outlives its parent, so its end has to be asked for.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if options.against:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            _print(compare.measure(Path(folder), options.against), "ratio")
+    else:
+        _print(chain.from_iterable(_PARTS[part]() for part in options.parts or _PARTS), "target")
 
 
-def _everything(folder: Path) -> list[Row]:
-    rows = [_first_up(folder / "clone")]
-    stack = stacks.make(folder / "stack")
-    try:
-        stacks.start(stack, fresh=True)
-        rows += _measure(stack)
-    finally:
-        stack.devenv("down")
-    return [
-        *rows,
-        *cloud.measure(),
-        *console.measure(),
-        *peer_speed.measure(),
-        *parsers.measure(),
-        *tables.measure(),
-        *pictures.measure(),
-        *product.measure(),
-        *containers.measure(),
-        *images.measure(),
-    ]
+def _stack() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+        yield _first_up(Path(folder, "clone"))
+        stack = stacks.make(Path(folder, "stack"))
+        try:
+            stacks.start(stack, fresh=True)
+            yield from _measure(stack)
+        finally:
+            stack.devenv("down")
 
 
 def _measure(stack: Stack) -> Iterator[Row]:
@@ -161,17 +159,32 @@ def _simulations(stack: Stack) -> Iterator[Row]:
         yield f"{name} run: wall time minus the engine's own", f"{median:.2f} s", target
 
 
-def _print(rows: list[Row], last_column: str) -> None:
-    write = sys.stdout.write
-    write(f"Measured by `make bench` on {platform.machine()}, {_cores()} cores.\n\n")
-    write(f"| figure | measured | {last_column} |\n|---|---|---|\n")
+def _print(rows: Iterable[Row], last_column: str) -> None:
+    """Write each row as soon as it is measured: all of them take long."""
+    title = f"Measured by `make bench` on {platform.machine()}, {_cores()} cores."
+    for line in (title, "", f"| figure | measured | {last_column} |", "|---|---|---|"):
+        sys.stdout.write(f"{line}\n")
     for row in rows:
-        write(f"| {' | '.join(row)} |\n")
+        sys.stdout.write(f"| {' | '.join(row)} |\n")
+        sys.stdout.flush()
 
 
 def _cores() -> int:
     return Path("/proc/cpuinfo").read_text().count("processor\t")
 
+
+_PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "stack": _stack,
+    "cloud": cloud.measure,
+    "console": console.measure,
+    "peers": peer_speed.measure,
+    "parsers": parsers.measure,
+    "tables": tables.measure,
+    "pictures": pictures.measure,
+    "product": product.measure,
+    "containers": containers.measure,
+    "images": images.measure,
+}
 
 if __name__ == "__main__":
     main()
