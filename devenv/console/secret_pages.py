@@ -1,13 +1,15 @@
 """Pages of secrets and schedules: the small resources of the emulated cloud."""
 
 import base64
+from urllib.parse import quote
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from devenv.console.cloud import SCHEDULER, SECRETS, CloudClient
+from devenv.console.gate import HEADERS
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
 
@@ -28,6 +30,7 @@ class SecretPages:
             Route("/secrets", self.secrets),
             Route("/secrets/{secret}", self.secret),
             Route("/secrets/{secret}/versions/{version}/show", show, methods=["POST"]),
+            Route("/secrets/{secret}/versions/{version}/show", self.hide),
         ]
 
     def secrets(self, request: Request) -> Response:
@@ -43,6 +46,11 @@ class SecretPages:
 
     def secret(self, request: Request) -> Response:
         return self._page(request)
+
+    def hide(self, request: Request) -> Response:
+        """Lead a page with a value that is opened again back to the one without."""
+        name = quote(request.path_params["secret"], safe="")
+        return RedirectResponse(f"/secrets/{name}", 303, headers=HEADERS)
 
     def show(self, request: Request, _form: FormData) -> Response:
         """Return the page of a secret with the value of one version."""

@@ -96,19 +96,27 @@ class StackPages:
 
     def service(self, request: Request) -> Response:
         row = self._stack.service(request.path_params["name"])
-        view, written = LogView.of(request.query_params), size(self._log(row.name))
+        query, problem = request.query_params, ""
+        written = size(self._log(row.name))
+        try:
+            view = LogView.of(query)
+        except ConsoleProblem as error:
+            view, problem = LogView(LogLevel.DEBUG, None), error.message
+        shown = request.url.remove_query_params(["grep", "level"]) if problem else request.url
         lines = deque(view.lines(read(self._log(row.name))), maxlen=_LINES)
         return self._shell.page(
             request,
             "service.html",
             place="stack",
+            status=400 if problem else 200,
+            problem=problem,
             service=row,
             own=OWN_NAME,
             lines=lines,
             levels=list(LogLevel),
             level=request.query_params.get("level", ""),
             grep=request.query_params.get("grep", ""),
-            stream=str(request.url.include_query_params(at=written).query),
+            stream=str(shown.include_query_params(at=written).query),
         )
 
     def command(self, request: Request, form: FormData) -> str:

@@ -1,5 +1,6 @@
 """Pages of Cloud Storage: buckets, their folders, and one object with a preview."""
 
+import json
 import mimetypes
 from typing import Any
 from urllib.parse import quote
@@ -136,7 +137,17 @@ class StoragePages:
             text = content[:_PREVIEW].decode("utf-8", "strict" if whole else "ignore")
         except UnicodeDecodeError:
             return None
-        return None if "\0" in text else text
+        if "\0" in text:
+            return None
+        return _pretty(text) if whole and found.get("contentType") == "application/json" else text
+
+
+def _pretty(text: str) -> str:
+    """Return JSON on lines of its own, anything else as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _path(item: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ _MOST_LINES = 400
 # Spans that others happen inside of: requests to services, executions, and those of programs.
 _OUTER = ("deliver", "run.invoke", "execution")
 _PROGRAM = "program"
+_FINE = ("", "-", "ok", "unset", "succeeded", "pending", "reconciling")
 _KINDS = (
     ("deliver", "delivery"),
     ("run.invoke", "request"),
@@ -77,6 +78,12 @@ class TraceSpan:
         return self.method in _OUTER or self.kind == _PROGRAM
 
     @property
+    def is_failed(self) -> bool:
+        """Return whether its status is none of success: an HTTP status, or a word."""
+        word = self.status.partition(":")[0]
+        return word[0] in "45" if word.isdecimal() else word.lower() not in _FINE
+
+    @property
     def seconds(self) -> float:
         return self.ended - self.at
 
@@ -93,8 +100,12 @@ class TracePages:
         return [Route("/traces", self.traces), Route("/traces/{trace}", self.trace)]
 
     def traces(self, request: Request) -> Response:
-        if wanted := request.query_params.get("id", "").strip():
-            return RedirectResponse(f"/traces/{_normal(wanted)}", 303, headers=HEADERS)
+        wanted, problem = request.query_params.get("id", "").strip(), ""
+        try:
+            if wanted:
+                return RedirectResponse(f"/traces/{_normal(wanted)}", 303, headers=HEADERS)
+        except ConsoleProblem as error:
+            problem = error.message
         before = request.query_params.get("before", "")
         exported_before = request.query_params.get("exported_before", "")
         found = self._cloud.control("traces", before=before)["traces"]
@@ -103,6 +114,9 @@ class TracePages:
             request,
             "traces.html",
             place="traces",
+            status=404 if problem else 200,
+            problem=problem,
+            wanted=wanted,
             traces=found,
             before=before,
             older=found[-1]["id"] if len(found) == 100 else 0,

@@ -31,6 +31,10 @@ _TRACE = re.compile(r"(?!0{32})[0-9a-fA-F]{32}")
 _GROUP = 200
 _PAUSE = 0.1  # seconds until a group that is not full is written
 
+# A status is one of HTTP, or the name of one of gRPC; empty if the connection broke.
+_FAILED = "status GLOB '[45][0-9][0-9]' OR (status GLOB '[A-Z]*' AND status != 'OK')"
+_FIRST = ("method", "caller")  # columns of a trace's first call
+
 log = logging.getLogger("devenv.gcp.requests")
 
 
@@ -200,11 +204,15 @@ class Journal:
     def traces(self, *, before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return the traces whose last call has an `id` below `before`, the latest first."""
         self.flush()
-        columns = ("trace", "at", "ended", "calls", "faults", "id", "first")
+        columns = ("trace", "at", "ended", "calls", "faults", "failed", "id", "first", *_FIRST)
+        # The first call of each trace is looked up for those alone that are returned.
         sql = (
+            f"SELECT found.*, {', '.join(_FIRST)} FROM ("  # noqa: S608 - our own names
             "SELECT trace, min(at), max(at + milliseconds / 1000), count(*), count(nullif(fault, '')), "
-            "max(id), min(id) FROM calls WHERE trace != '' GROUP BY trace "
+            f"sum({_FAILED}), max(id) AS last, min(id) AS first "
+            "FROM calls WHERE trace != '' GROUP BY trace "
             "HAVING ? = 0 OR max(id) < ? ORDER BY max(id) DESC LIMIT ?"
+            ") AS found JOIN calls ON calls.id = first ORDER BY last DESC"
         )
         rows = self._rows.execute(sql, (before, before, min(limit, MOST))).fetchall()
         return [dict(zip(columns, row, strict=True)) for row in rows]

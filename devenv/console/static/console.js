@@ -3,10 +3,37 @@
 
 const MOST_LINES = 3000;
 
+const LAST_FORM = "last form";
+
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.ask;
-  if (question && !window.confirm(question)) event.preventDefault();
+  const form = event.target;
+  if (form.dataset.ask && !window.confirm(form.dataset.ask)) return event.preventDefault();
+  if (form.getAttribute("method") !== "post") return; // a field may be called "method"
+  const typed = [...new FormData(form)].filter(([, value]) => typeof value === "string");
+  const { id } = event.submitter ?? {};
+  const action = form.getAttribute("action");
+  sessionStorage.setItem(LAST_FORM, JSON.stringify({ action, id, typed, page: location.pathname, top: scrollY }));
 });
+
+// The page that follows a form begins anew: it gets back its place and the focus, and after an error
+// what was typed. The notice describes the button, so that it is read with it.
+function comeBack(notice, { action, id, typed, page, top }) {
+  const form = [...document.forms].find((one) => one.getAttribute("action") === action);
+  const isError = notice.classList.contains("error");
+  for (const [name, value] of isError && form ? typed : []) {
+    const field = form.elements[name];
+    if (field && field.type !== "hidden") field.value = value;
+  }
+  if (page === location.pathname) scrollTo(0, top);
+  const button = id ? document.getElementById(id) : form?.querySelector("button");
+  button?.setAttribute("aria-describedby", notice.id);
+  (button ?? notice).focus({ preventScroll: true });
+}
+
+const notice = document.getElementById("notice");
+const lastForm = sessionStorage.getItem(LAST_FORM);
+sessionStorage.removeItem(LAST_FORM);
+if (notice && lastForm) comeBack(notice, JSON.parse(lastForm));
 
 function follow(log) {
   const button = document.querySelector(`[data-follow="${log.id}"]`);
