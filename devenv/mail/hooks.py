@@ -51,17 +51,26 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Webhooks</title>
 <style>
-  :root {{ color-scheme: light dark; --line: #8883; --soft: #6b6b6b; --good: #1f7a4d; --bad: #b3261e; }}
-  @media (prefers-color-scheme: dark) {{ :root {{ --soft: #a0a0a0; --good: #7ad3a4; --bad: #ff9d94; }} }}
-  body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1.2rem; }}
+  :root {{ color-scheme: light dark; --ink: #16211f; --soft: #5d6b68; --line: #dfe6e4; --paper: #f6f8f7; --card: #fff;
+           --accent: #0f766e; --good: #146c35; --bad: #b42318; }}
+  @media (prefers-color-scheme: dark) {{
+    :root {{ --ink: #e8efed; --soft: #9aaaa6; --line: #2b3735; --paper: #111817; --card: #19211f;
+             --accent: #2dd4bf; --good: #4ade80; --bad: #f98b80; }}
+  }}
+  a {{ color: var(--accent); }}
+  :focus-visible {{ outline: 3px solid var(--accent); outline-offset: 2px; }}
+  body {{ background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1.2rem; }}
   form {{ display: flex; gap: .6rem; flex-wrap: wrap; align-items: end; margin: 1rem 0; }}
-  input {{ font: inherit; padding: .25rem .5rem; width: min(28rem, 80vw); }}
-  button {{ font: inherit; padding: .25rem .8rem; }}
-  details {{ border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem; margin: .6rem 0; }}
+  label {{ font-weight: 600; font-size: .9rem; }}
+  input, button {{ font: inherit; padding: .3rem .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--card); color: var(--ink); }}
+  input {{ width: min(28rem, 80vw); }}
+  button {{ color: var(--accent); font-weight: 600; cursor: pointer; }}
+  details {{ background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem; margin: .6rem 0; }}
   summary {{ cursor: pointer; overflow-wrap: anywhere; }}
   pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.5 ui-monospace, monospace; }}
   .soft {{ color: var(--soft); }} .good {{ color: var(--good); }} .bad {{ color: var(--bad); }}
 </style></head><body><main>
+<p><a href="/">Mail</a></p>
 <h1>Webhooks</h1>
 <p>Give a webhook the address <code>{address}</code>; any name does. Add <code>?status=500</code> for a
 receiver that fails, <code>?status=410</code> for one that is gone.</p>

@@ -4,7 +4,9 @@ The API has the paths, names and shapes of Mailpit for what test suites use. Mai
 links, so that pages of other sites cannot reach the catcher (`devenv.local_only`).
 """
 
+import base64
 import datetime as dt
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -17,6 +19,7 @@ from starlette.responses import (
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,
+    RedirectResponse,
     Response,
     StreamingResponse,
 )
@@ -26,12 +29,18 @@ from devenv.local_only import LocalOnly
 from devenv.mail.hooks import HookMessages, HookReceiver
 from devenv.mail.mailbox import Mail, Mailbox, MailPart
 
+_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _MOST_BODY = 64 * 1024
 _PAGE = Path(__file__).with_name("page.html")
 # No scripts, nothing loaded from elsewhere; links open in a tab of their own.
 _BOX = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; "
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+)
+# The inbox has one script and one style, both in the page.
+_INBOX = (
+    "default-src 'none'; script-src 'sha256-{}'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "frame-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 _HEAD = '<base target="_blank"><style>body { margin: 1.5rem }</style>'
 
@@ -158,21 +167,25 @@ class MailPage:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._html = _PAGE.read_text(encoding="utf-8")
+        script = self._html.partition("<script>")[2].partition("</script>")[0]
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        self._headers = {"Content-Security-Policy": _INBOX.format(digest), **_SAFE}
 
     def routes(self) -> list[Route]:
         return [Route("/", self.inbox), Route("/view/{id}", self.view)]
 
     async def inbox(self, request: Request) -> Response:
-        return HTMLResponse(self._html)
+        return HTMLResponse(self._html, headers=self._headers)
 
     async def view(self, request: Request) -> Response:
+        """Send the HTML of a mail for the frame of the inbox; in a tab of its own, lead to the inbox."""
         mail = self._mailbox.get(request.path_params["id"])
         if not mail:
             return PlainTextResponse("message not found", status_code=404)
-        return HTMLResponse(
-            _HEAD + mail.message.html,
-            headers={"Content-Security-Policy": _BOX, "X-Content-Type-Options": "nosniff"},
-        )
+        if request.headers.get("sec-fetch-dest") == "document":
+            return RedirectResponse(f"/#{mail.id}", 303)
+        headers = {"Content-Security-Policy": _BOX, **_SAFE}
+        return HTMLResponse(_HEAD + mail.message.html, headers=headers)
 
 
 def summary(mail: Mail) -> dict[str, Any]:

@@ -128,6 +128,21 @@ def test_html_of_mail_is_sandboxed(client: MailApiClient) -> None:
     assert "default-src 'none'" in policy
 
 
+def test_html_of_mail_opened_alone_leads_to_inbox(client: MailApiClient) -> None:
+    path, name = "/view/latest", messages(client)["messages"][0]["ID"]
+    answer = client.request("GET", path, b"", "localhost", **{"Sec-Fetch-Dest": "document"})
+
+    assert answer.headers["location"] == f"/#{name}"
+    assert client.request("GET", path, b"", "localhost", **{"Sec-Fetch-Dest": "iframe"}).is_success
+
+
+def test_inbox_allows_its_own_script_alone(client: MailApiClient) -> None:
+    policy = client.get("/").headers["content-security-policy"]
+
+    assert "script-src 'sha256-" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/api/v1/info"])
 def test_page_and_health_are_served(client: MailApiClient, path: str) -> None:
     assert client.get(path).status_code == 200
