@@ -137,7 +137,12 @@ class Shell:
         """Return the page of a ConsoleProblem."""
         assert isinstance(error, ConsoleProblem)
         return self.page(
-            request, "problem.html", place="", status=error.status, message=error.message
+            request,
+            "problem.html",
+            place="",
+            status=error.status,
+            message=error.message,
+            again=error.status == 503 and request.method == "GET",
         )
 
     def action(self, act: Act, *, most_bytes: int = 1 << 20) -> Endpoint:

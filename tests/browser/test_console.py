@@ -99,6 +99,19 @@ def test_form_keeps_what_was_typed_and_the_focus(page: Page, console: str) -> No
     expect(add).to_be_focused()
 
 
+def test_page_keeps_its_rows_while_nothing_answers(page: Page, console: str) -> None:
+    page.goto(f"{console}/schedules")
+    rows, offline = page.locator("tbody tr"), page.get_by_text("No answer. This page shows")
+    before = rows.count()
+    page.route("**/schedules", lambda route: route.fulfill(status=503, body="<p>down</p>"))
+    expect(offline).to_be_visible(timeout=10_000)
+    assert rows.count() == before > 0
+    page.unroute("**/schedules")
+
+    expect(offline).to_be_hidden(timeout=10_000)
+    assert rows.count() == before
+
+
 def test_menu_of_a_narrow_screen_opens_and_closes_by_keyboard(page: Page, console: str) -> None:
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(f"{console}/journal")

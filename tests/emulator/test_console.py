@@ -65,6 +65,7 @@ def test_cloud_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     answer = client.get("/journal")
     assert answer.status_code == 503
     assert "does not answer" in answer.text
+    assert 'http-equiv="refresh"' in answer.text
 
 
 @pytest.fixture

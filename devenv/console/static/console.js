@@ -68,6 +68,13 @@ function follow(log) {
   });
 }
 
+// What a page shows stays while there is no answer, for example while a service restarts.
+const offline = document.getElementById("offline");
+document.addEventListener("htmx:error", () => { offline.hidden = false; });
+document.addEventListener("htmx:after:request", (event) => {
+  offline.hidden = event.detail.ctx.response.status < 400;
+});
+
 // Lists that grow while they follow forget their last entries.
 document.addEventListener("htmx:after:swap", () => {
   for (const list of document.querySelectorAll("[data-most]"))

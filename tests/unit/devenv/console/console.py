@@ -52,7 +52,7 @@ class ConsoleClient:
         answer = self.post(path, data)
         assert answer.status_code == 303, answer.text
         page = self.get(answer.headers["location"]).text
-        found = re.search(r'<p class="message \w+" id="notice" [^>]*>(.*?)</p>', page, re.DOTALL)
+        found = re.search(r'<p class="message [^"]+" id="notice" [^>]*>(.*?)</p>', page, re.DOTALL)
         assert found, page
         return found[1]
 
