@@ -178,6 +178,8 @@ class CloudServices:
 
     def _make_services(self) -> tuple[CloudService, ...]:
         parts, storage = self._parts, self._storage()
+        if isinstance(storage, StorageService):
+            self._sql.use_storage(storage)
         return (
             *self._make_networking(),
             self._budgets,

@@ -175,6 +175,8 @@ SQL_VIEW = (
     each("cloudsql.instances", "get list")
     | each("cloudsql.databases", "get list")
     | each("cloudsql.users", "get list")
+    | each("cloudsql.backupRuns", "get list")
+    | each("cloudsql.instances", "export")
 )
 SQL_CONNECT = each("cloudsql.instances", "connect get")
 SQL_EDIT = (
@@ -182,11 +184,13 @@ SQL_EDIT = (
     | SQL_CONNECT
     | frozenset(
         {"cloudsql.instances.update", "cloudsql.databases.create", "cloudsql.databases.update"}
+        | {"cloudsql.backupRuns.create"}
     )
 )
 SQL_ADMIN = (
     SQL_EDIT
-    | each("cloudsql.instances", "create delete")
+    | each("cloudsql.instances", "clone create delete import restoreBackup")
+    | each("cloudsql.backupRuns", "delete")
     | each("cloudsql.databases", "delete")
     | each("cloudsql.users", "create delete update")
 )

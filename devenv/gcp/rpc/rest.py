@@ -123,7 +123,10 @@ def _build_request(
         target = message
         for parent in parents:
             target = getattr(target, parent)
-        setattr(target, leaf, value)
+        if isinstance(getattr(target, leaf), str):
+            setattr(target, leaf, value)
+        else:  # a number
+            fill(target, {leaf: value})
     return message
 
 

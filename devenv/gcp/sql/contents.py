@@ -40,7 +40,9 @@ class InstanceContents:
         instance = self._access.changeable(request, call, "databases.create")
         given = request.body
         refuse_unemulated(
-            given, every("name", "charset", "collation", "project", "instance"), where="database"
+            given,
+            every("name", "charset", "collation", "project", "instance", "kind"),
+            where="database",
         )
         _check_name("database.name", given.name)
         if given.charset not in ("", "UTF8"):

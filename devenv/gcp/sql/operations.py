@@ -22,6 +22,7 @@ Operation: Any = sqladmin.Operation.pb()
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
 _TYPES = Operation.DESCRIPTOR.fields_by_name["operation_type"].enum_type
+CLONE = int(_TYPES.values_by_name["CLONE"].number)
 _PENDING, _RUNNING, _DONE = 1, 2, 3
 _KEPT = 1000  # newest operations
 _LINK = "https://sqladmin.googleapis.com/sql/v1beta4"
@@ -57,8 +58,13 @@ class SqlOperations:
                 "request after the current operation is complete."
             )
 
-    def begin(self, call: ApiCall, kind: str, instance: str, work: Work) -> Any:
-        """Begin an operation of a type; return it as it is now."""
+    def begin(
+        self, call: ApiCall | None, kind: str, instance: str, work: Work, context: Any = None
+    ) -> Any:
+        """Begin an operation of a type; return it as it is now.
+
+        Without a call it is the service's own. `context` is an operation with what it is about.
+        """
         operation = Operation(
             kind="sql#operation",
             name=str(uuid.uuid4()),
@@ -67,8 +73,9 @@ class SqlOperations:
             target_id=instance,
             target_project=self._project,
             target_link=f"{_LINK}/projects/{self._project}/instances/{instance}",
-            user=call.caller.email,
+            user=call.caller.email if call else "",
         )
+        operation.MergeFrom(context or Operation())
         operation.self_link = f"{_LINK}/projects/{self._project}/operations/{operation.name}"
         set_moment(operation.insert_time, self._clock.now())
         self._put(operation)

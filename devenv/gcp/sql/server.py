@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from devenv.gcp.errors import FailedPrecondition, Internal
 
@@ -28,6 +28,61 @@ class SqlServer:
         """Host and port."""
         parts = urlsplit(self._url)
         return parts.hostname or "127.0.0.1", parts.port or _DEFAULT_PORT
+
+    def conninfo(self, database: str) -> str:
+        """Return what PostgreSQL's programs take for a database, without the password."""
+        text: str = _psycopg().conninfo.make_conninfo(dbname=database)
+        return text
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables by which PostgreSQL's programs find the server."""
+        parts = urlsplit(self._url)
+        host, port = self.address
+        return {
+            "PGHOST": host,
+            "PGPORT": str(port),
+            "PGUSER": unquote(parts.username or ""),
+            "PGPASSWORD": unquote(parts.password or ""),
+        }
+
+    async def password_hash(self, instance: str, user: str) -> str:
+        """Return the hash of a user's password, which `put_user` takes too; nothing without one."""
+        if not self:
+            return ""
+        async with self._connected() as server:
+            question = "SELECT rolpassword FROM pg_authid WHERE rolname = %s"
+            found = await server.execute(question, [local_name(instance, user)])
+            row = await found.fetchone()
+            return (row and row[0]) or ""
+
+    async def copy_out(self, instance: str, database: str, query: str, options: str) -> bytes:
+        """Return the rows of a query as CSV, read as a role that may read all tables."""
+        async with (
+            self._as_role("pg_read_all_data", instance, database) as server,
+            server.cursor() as cursor,
+        ):
+            await server.execute("SET default_transaction_read_only = on")
+            statement = f"COPY ({query}) TO STDOUT WITH (FORMAT csv{options})"
+            async with cursor.copy(statement) as rows:
+                return b"".join([bytes(each) async for each in rows])
+
+    async def copy_in(
+        self, instance: str, database: str, target: str, options: str, data: bytes
+    ) -> None:
+        """Append the rows of CSV to a table, whose name and columns `target` has as identifiers."""
+        owner = local_name(instance, SUPERUSER)
+        async with self._as_role(owner, instance, database) as server, server.cursor() as cursor:
+            statement = f"COPY {target} FROM STDIN WITH (FORMAT csv{options})"
+            async with cursor.copy(statement) as rows:
+                await rows.write(data)
+
+    @asynccontextmanager
+    async def _as_role(self, role: str, instance: str, database: str) -> AsyncIterator[Any]:
+        """Connect to a database of an instance as a role."""
+        sql = _psycopg().sql
+        async with self._connected(local_name(instance, database)) as server:
+            await server.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            yield server
 
     async def create_instance(self, instance: str) -> None:
         """Create the role of an instance that its users are members of."""
@@ -89,10 +144,12 @@ class SqlServer:
             await server.execute(sql.SQL(statement).format(**parts))
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Any]:
+    async def _connected(self, database: str = "") -> AsyncIterator[Any]:
         psycopg = _psycopg()
         try:
-            async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as server:
+            async with await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, **({"dbname": database} if database else {})
+            ) as server:
                 yield server
         except psycopg.OperationalError as error:
             raise Internal(f"PostgreSQL of gcp.sql_server does not answer: {error}") from error
@@ -112,6 +169,7 @@ def _psycopg() -> Any:
     """Return the package, which takes memory that most clouds do without. Raises FailedPrecondition."""
     try:
         import psycopg  # noqa: PLC0415
+        import psycopg.conninfo  # noqa: PLC0415
         import psycopg.sql  # noqa: PLC0415
     except ImportError as error:
         raise FailedPrecondition(

@@ -25,11 +25,15 @@ from devenv.gcp.errors import (
     Unimplemented,
 )
 from devenv.gcp.messages import page, set_moment
-from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.rpc import Rpc
 from devenv.gcp.service import CloudService
 from devenv.gcp.sql.access import SqlAccess
+from devenv.gcp.sql.backups import SqlBackups, SqlParts
 from devenv.gcp.sql.contents import InstanceContents
-from devenv.gcp.sql.operations import Operation, SqlOperations
+from devenv.gcp.sql.contents_copy import ContentsCopy
+from devenv.gcp.sql.methods import INSTANCE, INSTANCES, sql_rpc
+from devenv.gcp.sql.operations import CLONE, Operation, SqlOperations
+from devenv.gcp.sql.programs import SqlPrograms
 from devenv.gcp.sql.records import (
     FAILED,
     PENDING_CREATE,
@@ -42,19 +46,17 @@ from devenv.gcp.sql.records import (
 from devenv.gcp.sql.server import SqlServer
 from devenv.gcp.sql.settings import Instance, changed_instance, check_name, new_instance
 from devenv.gcp.sql.sockets import DatabaseSockets
+from devenv.gcp.sql.transfers import SqlTransfers, TransferFiles
 from devenv.gcp.store import Store
 
 sqladmin = client_types("google.cloud.sqladmin_v1")
 
-Handler: TypeAlias = Callable[[Any, ApiCall], Awaitable[Any]]
 PrivateRange: TypeAlias = Callable[[str, str], ipaddress.IPv4Network]
 """Returns the range that Google's services have in a network, for an instance: (network, instance).
 
 Raises InvalidArgument without a network, a connection or a range.
 """
 
-_INSTANCES = "projects/{project=*}/instances"
-_INSTANCE = f"{_INSTANCES}/{{instance=*}}"
 _OPERATIONS = "projects/{project=*}/operations"
 _LARGEST_PAGE = 500
 _DEFAULT_USER = _DEFAULT_DATABASE = "postgres"
@@ -86,11 +88,22 @@ class CloudSqlService(CloudService):
         self._contents = InstanceContents(
             config.project, self._access, self._records, self._operations, self._server
         )
+        programs = SqlPrograms(self._server)
+        parts = SqlParts(
+            self._access,
+            self._records,
+            self._operations,
+            self._server,
+            programs,
+            ContentsCopy(self._records, self._contents, self._server, programs),
+        )
+        self._backups = SqlBackups(parts, data / "sql_backups", store, clock)
+        self._transfers = SqlTransfers(parts, self._backups, data / "sql_copies", self._new)
         self.sockets = DatabaseSockets(data, store, self._server, self._reach)
 
     def rpcs(self) -> Iterator[Rpc]:
         of, get, contents = sqladmin, "GET", self._contents
-        database, user = f"{_INSTANCE}/databases", f"{_INSTANCE}/users"
+        database, user = f"{INSTANCE}/databases", f"{INSTANCE}/users"
         one = f"{database}/{{database=*}}"
         listed: tuple[Any, ...] = (
             of.InstancesListResponse.pb(),
@@ -99,12 +112,12 @@ class CloudSqlService(CloudService):
             of.OperationsListResponse.pb(),
         )
         for method, response, handle, verb, path in (
-            ("Instances.Insert", Operation, self.insert, "POST", _INSTANCES),
-            ("Instances.Get", Instance, self.get, get, _INSTANCE),
-            ("Instances.List", listed[0], self.list, get, _INSTANCES),
-            ("Instances.Patch", Operation, self.patch, "PATCH", _INSTANCE),
-            ("Instances.Update", Operation, self.update, "PUT", _INSTANCE),
-            ("Instances.Delete", Operation, self.delete, "DELETE", _INSTANCE),
+            ("Instances.Insert", Operation, self.insert, "POST", INSTANCES),
+            ("Instances.Get", Instance, self.get, get, INSTANCE),
+            ("Instances.List", listed[0], self.list, get, INSTANCES),
+            ("Instances.Patch", Operation, self.patch, "PATCH", INSTANCE),
+            ("Instances.Update", Operation, self.update, "PUT", INSTANCE),
+            ("Instances.Delete", Operation, self.delete, "DELETE", INSTANCE),
             ("Databases.Insert", Operation, contents.insert_database, "POST", database),
             ("Databases.Get", Database, contents.get_database, get, one),
             ("Databases.List", listed[1], contents.list_databases, get, database),
@@ -123,15 +136,23 @@ class CloudSqlService(CloudService):
             ),
             ("Operations.List", listed[3], self.list_operations, get, _OPERATIONS),
         ):
-            yield _rpc(method, response, handle, verb, path)
+            yield sql_rpc(method, response, handle, verb, path)
+        yield from self._backups.rpcs()
+        yield from self._transfers.rpcs()
+
+    def use_storage(self, files: TransferFiles) -> None:
+        """Let exports and imports use a Cloud Storage."""
+        self._transfers.files = files
 
     async def start(self) -> None:
         self._operations.start(self._resumed)
+        self._backups.start()
         if self._server:
             self.sockets.start()
 
     async def stop(self) -> None:
         await self.sockets.stop()
+        await self._backups.stop()
         await self._operations.stop()
 
     # Instances
@@ -139,22 +160,26 @@ class CloudSqlService(CloudService):
     async def insert(self, request: Any, call: ApiCall) -> Any:
         self._access.allow(request.project, call, "instances.create")
         given = request.body
-        check_name(self._config.project, given.name)
         if given.region not in ("", self._config.region):
             raise InvalidArgument(
                 f"region is {given.region[:60]!r}; only {self._config.region} is emulated."
             )
-        instance = new_instance(given)
-        if given.name in self._records.instances():
-            raise AlreadyExists("The Cloud SQL instance already exists.")
-        self._identify(instance)
-        instance.state = PENDING_CREATE
+        instance = self._new(new_instance(given))
         with self._transaction():
             self._records.put_instance(instance)
             self._records.put_root_password(given.name, given.root_password)
             return self._operations.begin(
                 call, "CREATE", given.name, lambda: self._create(given.name)
             )
+
+    def _new(self, instance: Any) -> Any:
+        """Return an instance in creation with what Google adds. Raises CloudError."""
+        check_name(self._config.project, instance.name)
+        if instance.name in self._records.instances():
+            raise AlreadyExists("The Cloud SQL instance already exists.")
+        self._identify(instance)
+        instance.state = PENDING_CREATE
+        return instance
 
     async def get(self, request: Any, call: ApiCall) -> Any:
         self._access.allow(request.project, call, "instances.get", request.instance)
@@ -188,6 +213,7 @@ class CloudSqlService(CloudService):
 
         async def work() -> None:
             self._records.put_instance(after)
+            self._backups.follow()
 
         return self._operations.begin(call, "UPDATE", before.name, work)
 
@@ -228,6 +254,12 @@ class CloudSqlService(CloudService):
         async def lost() -> None:
             raise Aborted("The emulated cloud was stopped during the operation: repeat it.")
 
+        async def undone() -> None:
+            await self._delete(name)
+            await lost()
+
+        if operation.operation_type == CLONE:
+            return undone
         states = {PENDING_CREATE: self._create, PENDING_DELETE: self._delete}
         try:
             work = states.get(self._records.instance(name).state)
@@ -255,11 +287,13 @@ class CloudSqlService(CloudService):
         with self._transaction():
             self._records.put_instance(instance)
             self._records.forget_root_password(instance.name)
+        self._backups.follow()
 
     async def _delete(self, name: str) -> None:
         databases = [each.name for each in self._records.below(Database, name)]
         users = [each.name for each in self._records.below(User, name)]
         await self._server.delete_instance(name, databases, users)
+        self._backups.forget(name)
         await self.sockets.forget(self._records.instance(name).connection_name)
         self._records.delete_instance(name)
 
@@ -273,6 +307,10 @@ class CloudSqlService(CloudService):
         instance.gce_zone = f"{config.region}-a"
         instance.connection_name = f"{config.project}:{config.region}:{instance.name}"
         instance.self_link = self._access.link(instance.name)
+        account = f"p{config.number}-{hashlib.sha256(instance.name.encode()).hexdigest()[:6]}"
+        instance.service_account_email_address = (
+            f"{account}@gcp-sa-cloud-sql.iam.gserviceaccount.com"
+        )
         instance.instance_type, instance.backend_type = 1, 2  # CLOUD_SQL_INSTANCE, SECOND_GEN
         set_moment(instance.create_time, self._clock.now())
         self._address(instance)
@@ -312,11 +350,3 @@ class CloudSqlService(CloudService):
         if found.state != RUNNABLE or found.connection_name != connection:
             raise NotFound(f"The Cloud SQL instance {connection} does not exist or is not ready.")
         return instance
-
-
-def _rpc(method: str, response: Any, handle: Handler, verb: str, path: str) -> Rpc:
-    service, _, name = method.partition(".")
-    request = getattr(sqladmin, f"Sql{service}{name}Request").pb()
-    body = "body" if verb in ("POST", "PATCH", "PUT") else ""
-    rules = tuple(HttpRule(verb, f"/{version}/{path}", body) for version in ("v1", "sql/v1beta4"))
-    return Rpc(f"google.cloud.sql.v1.Sql{service}Service/{name}", request, response, handle, rules)

@@ -30,7 +30,7 @@ from devenv.gcp.storage.blobs import Blobs
 from devenv.gcp.storage.buckets import Buckets
 from devenv.gcp.storage.bulk_restore import BulkRestores
 from devenv.gcp.storage.catalogue import Catalogue
-from devenv.gcp.storage.drafts import ObjectDraft
+from devenv.gcp.storage.drafts import ObjectDraft, ObjectRef
 from devenv.gcp.storage.forms import XmlForms
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.housekeeping import StorageHousekeeping
@@ -224,12 +224,25 @@ class StorageService(CloudService):
         await self._restores.stop()
         await self._housekeeping.stop()
 
-    def write(self, caller: ApiCaller, bucket: str, name: str, data: bytes) -> None:
-        """Create an object of JSON lines for another service. Raises CloudError."""
+    def write(
+        self,
+        caller: ApiCaller,
+        bucket: str,
+        name: str,
+        data: bytes,
+        content_type: str = "application/json",
+    ) -> None:
+        """Create an object for another service. Raises CloudError."""
         access = Access(self._guard, caller, self._config.project)
         conditions = Preconditions(generation=0)
-        draft = ObjectDraft(bucket, name, {"contentType": "application/json"}, conditions)
+        draft = ObjectDraft(bucket, name, {"contentType": content_type}, conditions)
         self._objects.insert(access, draft, self._blobs.take(data))
+
+    def read(self, caller: ApiCaller, bucket: str, name: str) -> bytes:
+        """Return the bytes of an object for another service. Raises CloudError."""
+        access = Access(self._guard, caller, self._config.project)
+        with self._objects.open(self._objects.get(access, ObjectRef(bucket, name))) as data:
+            return data.read()
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         return ()  # Cloud Storage has methods of its own for the policies of buckets

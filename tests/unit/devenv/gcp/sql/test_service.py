@@ -42,7 +42,7 @@ class SqlBench:
     """The API of one project by REST, in the loop of the test."""
 
     def __init__(self, tmp_path: Path) -> None:
-        self.store, self.guard = MemoryStore(), FakeGuard()
+        self.store, self.guard, self.clock = MemoryStore(), FakeGuard(), ManualClock()
         self._data = tmp_path
         self.service = self.make()
 
@@ -52,7 +52,7 @@ class SqlBench:
             config=CloudConfig(project="p"),
             data=self._data,
             store=self.store,
-            clock=ManualClock(),
+            clock=self.clock,
             guard=self.guard,
             private_range=lambda _network, _instance: IPv4Network("10.64.0.0/16"),
         )
@@ -67,8 +67,12 @@ class SqlBench:
         """Begin an operation, and return it as it is at its end."""
         begun = await self.ask(verb, path, body)
         assert begun.json()["status"] == "PENDING", begun.text
+        return await self.until_done(begun.json()["name"])
+
+    async def until_done(self, operation: str) -> dict[str, Any]:
+        """Return an operation as it is at its end."""
         await settle()
-        ended: dict[str, Any] = (await self.ask("GET", f"operations/{begun.json()['name']}")).json()
+        ended: dict[str, Any] = (await self.ask("GET", f"operations/{operation}")).json()
         assert ended["status"] == "DONE"
         return ended
 
