@@ -108,6 +108,8 @@ class Config(StackFolder):
 
     def load_secrets(self) -> Secrets:
         """Return the secrets of this folder; make those that it lacks."""
+        if not self.state.exists():
+            self.make_state()
         return Secrets.load(self.secrets_file, self.secrets)
 
 
@@ -131,7 +133,8 @@ def load(root: Path) -> Config:
             for name, one in file.tables.get("checks", {}).items()
         }
     stacks = {
-        layers: _stack_config(file, about, profiles, layers) for layers in _combined(profiles)
+        layers: _stack_config(file, about, profiles, layers)
+        for layers in _combined(profiles, about.profile)
     }
     tunnel = {**file.tables.get("tunnel", {}), **own}
     jobs = [job.name for job in next(iter(stacks.values())).cloud.jobs]
@@ -172,7 +175,7 @@ def _profiles(tables: Mapping[str, Any], *, default: str) -> dict[str, Profile]:
                 f"profiles.{name} needs both `on` and one of `jobs` and `runtime`, or none of them.",
                 key=("profiles", name),
             )
-    if (chosen or default) and default not in chosen:
+    if default and default not in chosen:
         raise ConfigError(
             f"stack.profile is {default!r}; it must be one of {', '.join(chosen) or 'none'}.",
             key=("stack", "profile"),
@@ -192,9 +195,13 @@ def _secret_forms(table: Mapping[str, Any]) -> dict[str, str]:
     return dict(table)
 
 
-def _combined(profiles: Mapping[str, Profile]) -> Iterator[tuple[str, ...]]:
-    """Yield every combination of profiles that a command can choose, that of the file first."""
-    modes = [name for name, profile in profiles.items() if not profile.on] or [""]
+def _combined(profiles: Mapping[str, Profile], default: str) -> Iterator[tuple[str, ...]]:
+    """Yield every combination of profiles that a command can choose, that of the file first.
+
+    Without a default profile, the file alone is a stack, too.
+    """
+    modes = [name for name, profile in profiles.items() if not profile.on]
+    modes = modes if default else ["", *modes]
     for mode in modes:
         chosen = product([mode], ("process", "docker"), ("", "docker"))
         yield from dict.fromkeys(_layers(profiles, *one) for one in chosen)
@@ -245,6 +252,7 @@ def _service(name: str, table: Mapping[str, Any]) -> AnyService:
     service: AnyService = read_table(BUILT_IN.get(name, CommandService), table, *key)
     if isinstance(service, CommandService):
         _check_service(service, key)
+        _check_variables(service.env, (*key, "env"))
     return service
 
 
@@ -252,6 +260,8 @@ def _check_service(service: CommandService, key: Key) -> None:
     """Raise ConfigError if keys of a service contradict each other."""
     problems = {
         "needs `command`, or the `image` of a container": not service.command and not service.image,
+        "has a `command` whose program is empty": service.command[:1] == ("",),
+        "cannot have an `image` and a `folder`": bool(service.image and service.folder),
         "needs `image_port`, the port inside the container": bool(
             service.image and service.port and not service.image_port
         ),
@@ -274,6 +284,14 @@ def _check_service(service: CommandService, key: Key) -> None:
             raise ConfigError(f"{dotted(key)} {text}.", key=key)
 
 
+def _check_variables(env: Mapping[str, str], key: Key) -> None:
+    """Raise ConfigError for variables that no process can have."""
+    for variable, value in env.items():
+        if not variable or "=" in variable or "\0" in variable + value:
+            text = f"{dotted((*key, variable))} is no variable: its name has no `=`, nothing in it is 0."
+            raise ConfigError(text, key=(*key, variable))
+
+
 def _proofs(service: CommandService) -> int:
     ready = service.ready
     return sum(map(bool, (ready.http, ready.tcp, ready.log, ready.command))) if ready else 0
@@ -284,6 +302,7 @@ def _env(name: str, table: Any) -> dict[str, str]:
         key = ("env", name, variable)
         if not isinstance(value, str):
             raise ConfigError(f"{dotted(key)} is {value!r:.60}; it must be a text.", key=key)
+    _check_variables(table, ("env", name))
     return dict(table)
 
 
@@ -301,6 +320,9 @@ def _check(config: Config, layers: tuple[str, ...]) -> None:
     for name, service in stack.config.commands().items():
         key = ("services", name)
         _check_names(service.needs, declared, (*key, "needs"))
+        if service.folder and not (config.root / service.folder).is_dir():
+            text = f"{dotted(key)}.folder is {service.folder!r:.60}; there is no such folder here."
+            raise ConfigError(text, key=(*key, "folder"))
         _check_names(service.env_from, stack.config.env, (*key, "env_from"))
         if stack.has_cloud and service.account:
             _check_names((service.account,), stack.config.cloud.accounts, (*key, "account"))

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from devenv.gcp.config import CloudConfig, ServiceConfig, expand, own_values
 from devenv.gcp.references import References
 from devenv.schema import (
+    BUILT_IN,
     CommandService,
     MailService,
     OidcService,
@@ -44,6 +45,12 @@ class StackFolder:
     @property
     def state(self) -> Path:
         return self.root / ".devenv"
+
+    def make_state(self) -> None:
+        """Make the folder of the stack's data: ignored by Git, and read by its owner only."""
+        self.state.mkdir(exist_ok=True)
+        self.state.chmod(0o700)  # keys, mails, passwords: for nobody else on this machine
+        (self.state / ".gitignore").write_text("*\n")
 
     @property
     def state_file(self) -> Path:
@@ -258,7 +265,7 @@ class LocalStack:
                 values |= self._of_service(name)
                 if name == own:
                     values |= {"port": str(self.ports[name]), "host": lambda: self.host(own)}
-        return References(values)
+        return References(values, tables=BUILT_IN)
 
     def _secrets(self) -> _Named:
         return {f"secrets.{name}": value for name, value in self.secrets.items()}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.tables import TABLE, ConfigError, Like, Port
@@ -16,6 +16,24 @@ from devenv.gcp.tables import TABLE, ConfigError, Like, Port
 _NUMBER = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"it must be a regular expression: {error}") from error
+    return text
+
+
+# A glob below the folder of devenv.toml. `**` beside other characters is refused by older Pythons.
+Glob = Annotated[
+    str,
+    Like(
+        re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!.*(?:\*\*[^/]|[^/]\*\*))[^\0]+"), "src/**/*.py"
+    ),
+]
+Folder = Annotated[str, Like(re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$))[^\0]*"), "backend/api")]
 
 
 def _url(*schemes: str) -> Like:
@@ -36,7 +54,7 @@ class Ready:
 
     http: Annotated[str, Like(re.compile(r"/\S*"), "/health")] = ""
     tcp: bool = False
-    log: str = ""
+    log: Annotated[str, AfterValidator(_regular_expression)] = ""
     command: tuple[str, ...] = ()
     within: Seconds = 60.0
 
@@ -45,6 +63,7 @@ class Ready:
 class CommandService:
     """A service of any kind: `command` on this machine, or a container of `image`.
 
+    The command runs in `folder`, by default that of devenv.toml; globs begin at the latter always.
     `env_from` names tables below `[env]`, which several services share; `env` goes before them.
     With `account` it is that service account of the emulated cloud; with `url` it is a Cloud Run
     service there, by the name `run_service`, which only invokers reach if it is private. With `once`
@@ -57,6 +76,7 @@ class CommandService:
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     command: tuple[str, ...] = ()
+    folder: Folder = ""
     image: str = ""
     image_port: Port | None = None
     port: Port | None = None
@@ -69,8 +89,8 @@ class CommandService:
     needs: tuple[str, ...] = ()
     ready: Ready | None = None
     once: bool = False
-    inputs: tuple[str, ...] = ()
-    watch: tuple[str, ...] = ()
+    inputs: tuple[Glob, ...] = ()
+    watch: tuple[Glob, ...] = ()
     reload: Literal["restart", "handover"] = "restart"
     debugger: Annotated[str, Like(re.compile(r"launch|[A-Z][A-Z0-9_]*"), "launch or PORT")] = ""
     label: str = ""
@@ -115,7 +135,7 @@ class GcpService:
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     port: Port = 4588
-    watch: tuple[str, ...] = ()
+    watch: tuple[Glob, ...] = ()
     label: str = "Google APIs"
 
 

@@ -27,8 +27,15 @@ class TomlFile:
             file = cls(path, text, tomllib.loads(text))
         except FileNotFoundError as error:
             raise ConfigError(f"{path} is not there.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}.") from error
+        except tomllib.TOMLDecodeError as error:
+            found = re.search(r"line (\d+)", str(error))  # else "at end of document"
+            line = int(found[1]) if found else max(len(text.splitlines()), 1)
+            raise ConfigError(f"{path.name}:{line}: {error}.") from error
+        except UnicodeDecodeError as error:
+            line_number = error.object[: error.start].count(b"\n") + 1
+            raise ConfigError(f"{path.name}:{line_number}: not UTF-8: {error}.") from error
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
         with file.errors():
             for name, table in file.tables.items():
                 if name not in known:

@@ -10,11 +10,13 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from rich.text import Text
 
 from devenv.cli.context import Context
 from devenv.cli.output import table
@@ -102,6 +104,13 @@ def journal(context: Context, *, lines: int, **wanted: str) -> int:
     """Print the newest calls, the newest last."""
     query = {name: text for name, text in wanted.items() if text} | {"limit": str(lines)}
     calls = _request(context, f"journal?{urlencode(query)}")["calls"]
+    shown = calls_table(reversed(calls)) if calls else "  No call matches."
+    context.output.result(calls, shown)
+    return 0
+
+
+def calls_table(calls: Iterable[dict[str, Any]]) -> Text:
+    """Return calls of the journal as rows."""
     rows = [
         (
             dt.datetime.fromtimestamp(call["at"]).astimezone().strftime("%H:%M:%S.%f")[:-3],
@@ -113,10 +122,9 @@ def journal(context: Context, *, lines: int, **wanted: str) -> int:
             call["fault"] and f"fault {call['fault']}",
             call["resource"],
         )
-        for call in reversed(calls)
+        for call in calls
     ]
-    context.output.result(calls, table(rows) if rows else "  No call matches.")
-    return 0
+    return table(rows)
 
 
 def missing(context: Context) -> int:

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from devenv.cli import cloud_commands
-from devenv.cli.module import Json, make_output, run_module
+from devenv.cli.module import Json, make_output, project_folder, run_module
 from devenv.stack.logfile import LogLevel
 
 
@@ -25,6 +25,14 @@ class StackRuntime(StrEnum):
 
     PROCESS = "process"
     DOCKER = "docker"
+
+
+class CompletionShell(StrEnum):
+    """Shells that can complete our commands."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
 
 
 class EnvFormat(StrEnum):
@@ -54,7 +62,8 @@ def main(argv: list[str] | None = None) -> int:
             sys.argv[1:] if argv is None else argv, prog_name="devenv", standalone_mode=False
         )
     except TyperException as error:
-        make_output().fail(error.format_message(), hint="devenv --help")
+        if message := error.format_message().strip():  # else the help has been printed
+            make_output().fail(message, hint="devenv --help")
         return 2
     except (typer.Abort, KeyboardInterrupt):
         return 130
@@ -63,9 +72,29 @@ def main(argv: list[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        from devenv.cli.version import version  # noqa: PLC0415 - as above
+
+        typer.echo(version())
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Start and look at the whole stack on this machine, with an emulated Google Cloud."""
+
+
 def _service_names(incomplete: str) -> list[str]:
     """Return the services that have a log here, for completion."""
-    names = sorted(path.stem for path in Path.cwd().glob(".devenv/logs/*.log"))
+    names = sorted(path.stem for path in project_folder().glob(".devenv/logs/*.log"))
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -75,7 +104,7 @@ def _profile_names(incomplete: str) -> list[str]:
     from devenv.gcp.tables import ConfigError  # noqa: PLC0415 - as above
 
     try:
-        names = load(Path.cwd()).modes
+        names = load(project_folder()).modes
     except ConfigError:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -83,7 +112,7 @@ def _profile_names(incomplete: str) -> list[str]:
 
 def _snapshots(incomplete: str) -> list[str]:
     """Return the snapshots of this folder, for completion."""
-    names = sorted(path.parent.name for path in Path.cwd().glob(".devenv/snapshots/*/*.json"))
+    names = sorted(path.parent.name for path in project_folder().glob(".devenv/snapshots/*/*.json"))
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -120,7 +149,7 @@ def up(
     ] = StackRuntime.PROCESS,
     jobs: Annotated[
         StackRuntime,
-        typer.Option(envvar="JOBS", help="What validators run in."),
+        typer.Option(envvar="JOBS", help="What jobs of the emulated cloud run in."),
     ] = StackRuntime.PROCESS,
     detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
     background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
@@ -141,7 +170,7 @@ def up(
 @cli.command()
 def down(json: Json = False) -> int:
     """Stop the stack; the data stays."""
-    return run_module("lifecycle", function="down", json=json)
+    return run_module("lifecycle", function="down", json=json, lenient=True)
 
 
 @cli.command()
@@ -198,6 +227,7 @@ def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command
     return run_module(
         "logs",
         json=json,
+        lenient=True,
         services=services or [],
         lines=lines,
         follow=not no_follow,
@@ -290,13 +320,13 @@ def delete(name: SnapshotName, json: Json = False) -> int:
 
 @cli.command()
 def trace(
-    run_id: Annotated[UUID | None, typer.Argument(help="The id of a run.")] = None,
+    run_id: Annotated[UUID | None, typer.Argument(help="The id of a trace, or of a run.")] = None,
     replay: Annotated[
         str, typer.Option(metavar="FILE|RUN_ID", help="Post this callback once more instead.")
     ] = "",
     json: Json = False,
 ) -> int:
-    """Print what happened to a run, or post its callback once more."""
+    """Print the calls of a trace, what happened to a run, or post its callback once more."""
     if (run_id is None) == (not replay):
         raise typer.BadParameter("Give the id of a run, or --replay.")
     return run_module("trace", json=json, run_id=str(run_id), replay=replay)
@@ -323,10 +353,23 @@ def mcp(
     ] = False,
 ) -> int:
     """Serve the stack as tools of the Model Context Protocol, for an editor's assistant."""
-    return run_module("mcp_server", json=False, allow_changes=allow_changes)
+    from devenv.cli import mcp_server as module  # noqa: PLC0415 - as above
+
+    return module.run(make_output(), allow_changes=allow_changes)
 
 
 @cli.command()
 def doctor(json: Json = False) -> int:
     """Look for what may be in the way, and print what helps."""
-    return run_module("doctor", json=json)
+    from devenv.cli import doctor as module  # noqa: PLC0415 - as above
+
+    return module.run(project_folder(), make_output(json=json))
+
+
+@cli.command()
+def completion(shell: Annotated[CompletionShell, typer.Argument(help="The shell.")]) -> int:
+    """Print what makes a shell complete commands, services and profiles: add it to its settings."""
+    from typer.completion import shell_complete  # noqa: PLC0415 - as above
+
+    command = typer.main.get_command(cli)
+    return shell_complete(command, {}, "devenv", "_DEVENV_COMPLETE", f"source_{shell}")

@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.text import Text
 
 from devenv.cli.context import Context
 from devenv.cli.output import CliOutput
-from devenv.config import Config
+from devenv.config import FILE, Config, load
 from devenv.environment import (
     adc_file,
     certificate_bundles,
@@ -21,6 +22,7 @@ from devenv.environment import (
     machine,
     proxies,
 )
+from devenv.gcp.tables import ConfigError
 from devenv.stack import ports
 from devenv.stack.problems import Check, StateUnreadable
 
@@ -31,8 +33,15 @@ _CHECK_SECONDS = 20
 _PYTHON = (3, 11)
 
 
-def run(context: Context) -> int:
-    return report(every(context), context.output)
+def run(root: Path, output: CliOutput) -> int:
+    """Check this machine, and the stack of a folder if its devenv.toml is valid."""
+    try:
+        found = every(Context(config=load(root), output=output))
+    except ConfigError as error:
+        there = (root / FILE).exists()
+        fix = f"edit {FILE}" if there else "devenv init"
+        found = [Check("stack", "fail" if there else "warn", str(error), fix), *of_machine()]
+    return report(found, output)
 
 
 def report(found: Sequence[Check], output: CliOutput) -> int:
@@ -54,18 +63,18 @@ def line(check: Check, output: CliOutput) -> Text:
 def every(context: Context) -> list[Check]:
     """Return the results of all checks."""
     return [
-        system(),
-        python(),
+        *of_machine(),
         *declared(context.config),
         listening(context),
         disk(context),
-        credentials(),
-        containers(),
-        proxy(),
-        certificates(),
         clock(context),
         state(context),
     ]
+
+
+def of_machine() -> list[Check]:
+    """Return the results of the checks that need no stack."""
+    return [system(), python(), credentials(), containers(), proxy(), certificates()]
 
 
 def system() -> Check:

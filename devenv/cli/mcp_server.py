@@ -4,26 +4,30 @@ An editor's assistant looks with the first set of tools; the second one changes 
 only with `--allow-changes`. https://modelcontextprotocol.io/specification
 """
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec
 from urllib.parse import urlsplit, urlunsplit
 
 from devenv.cli.cloud import cloud_client
 from devenv.cli.context import Context
 from devenv.cli.logs import LogChoice
+from devenv.cli.module import project_folder
+from devenv.cli.output import CliOutput
+from devenv.config import FILE, load
 from devenv.console.cloud import RUN, TASKS, CloudClient
 from devenv.console.job_pages import may_be_secret
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
+from devenv.gcp.tables import ConfigError
 from devenv.services import facts
 from devenv.stack.logfile import LogLevel, read
 from devenv.stack.problems import StackError
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 _MOST_LINES = 500
 _MOST_ROWS = 100
@@ -36,36 +40,43 @@ _INSTRUCTIONS = (
 )
 
 
-def run(context: Context, *, allow_changes: bool) -> int:
-    """Serve until standard input ends. Raises StackError where the package mcp is missing."""
+def run(output: CliOutput, *, allow_changes: bool) -> int:
+    """Serve until standard input ends; return 1 where the package mcp is missing.
+
+    Editors start this once, perhaps before there is a devenv.toml: each call reads it anew.
+    """
     try:
         from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - an extra
         from mcp.types import ToolAnnotations  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise StackError("The package mcp is not installed.", hint="pip install mcp") from error
-    tools = StackTools(context)
+    except ImportError:
+        output.fail("The package mcp is not installed.", hint="pip install 'mcp>=2.3,<3'")
+        return 1
+    tools = StackTools(lambda: Context(config=load(project_folder()), output=output))
     server = MCPServer(name="devenv", instructions=_INSTRUCTIONS, log_level="WARNING")
     looking = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for tool in tools.looking():
-        server.tool(annotations=looking, structured_output=False)(_telling(tool))
+        server.tool(annotations=looking, structured_output=False)(_telling(tool, output))
     changing = ToolAnnotations(read_only_hint=False, open_world_hint=False)
     for tool in tools.changing() if allow_changes else ():
-        server.tool(annotations=changing, structured_output=False)(_telling(tool))
+        server.tool(annotations=changing, structured_output=False)(_telling(tool, output))
     server.run()
     return 0
 
 
-def _telling(tool: Callable[P, R]) -> Callable[P, R]:
-    """Return a tool whose errors are messages with the next step."""
+def _telling(tool: Callable[P, Any], output: CliOutput) -> Callable[P, str]:
+    """Return a tool that answers with one JSON text, also an empty list; its errors name the next step."""
     from mcp.server.mcpserver.exceptions import ToolError  # noqa: PLC0415 - an extra
 
     @wraps(tool)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: P.args, **kwargs: P.kwargs) -> str:
         try:
-            return tool(*args, **kwargs)
+            return json.dumps(tool(*args, **kwargs), indent=2, ensure_ascii=False)
         except StackError as error:
             hint = f" Next: {error.hint}" if error.hint else ""
-            raise ToolError(f"{error.message}{hint}") from error
+            raise ToolError(output.worded(f"{error.message}{hint}")) from error
+        except ConfigError as error:
+            next_step = f"edit {FILE}" if (project_folder() / FILE).exists() else "devenv init"
+            raise ToolError(f"{error} Next: {next_step}") from error
         except ConsoleProblem as error:
             raise ToolError(str(error)) from error
 
@@ -75,8 +86,12 @@ def _telling(tool: Callable[P, R]) -> Callable[P, R]:
 class StackTools:
     """The tools. Their docstrings and parameters are what the assistant reads."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, load_context: Callable[[], Context]) -> None:
+        self._load_context = load_context
+
+    @property
+    def _context(self) -> Context:
+        return self._load_context()
 
     def looking(self) -> tuple[Callable[..., Any], ...]:
         """Return the tools that change nothing."""

@@ -17,6 +17,8 @@ from devenv.stack.statefile import Lock
 
 def save(context: Context, *, name: str, replace: bool) -> int:
     """Save database, buckets, queues, mail and secrets."""
+    if not context.config.secrets_file.exists():  # the first start makes it
+        raise StackError("There is no data to save.", hint="make up")
     store, stack = _store(context), _stack(context)
     with _quiet(context, "Saving"):
         made = store.save(name, mode=stack.mode, history=_history(stack), replace=replace)
@@ -95,7 +97,7 @@ def _quiet(context: Context, text: str) -> Iterator[None]:
     """
     with context.output.progress(text):
         if not context.is_running():
-            context.config.state.mkdir(exist_ok=True)
+            context.config.make_state()
             with Lock(context.config.lock):
                 yield
             return

@@ -1,16 +1,17 @@
-"""`trace`: the events of a run in order, and its executions; or its callback posted once more."""
+"""`trace`: the calls of a trace; the events of a run and its executions; or its callback once more."""
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 from rich.console import Group, RenderableType
 
-from devenv.cli.cloud import EmulatedAccount, LocalReply, ask
+from devenv.cli.cloud import EmulatedAccount, LocalReply, ask, calls_table, cloud_client
 from devenv.cli.context import Context
 from devenv.cli.output import table
 from devenv.local_stack import LocalStack
@@ -26,12 +27,26 @@ def run(context: Context, *, run_id: str, replay: str) -> int:
     stack = context.running_stack()
     if replay:
         return _replay(stack, context, replay)
-    events = _events(stack, context, run_id)
+    facts = stack_facts.gather(context.config, stack, context.state())
+    if "api_key" not in facts:  # this stack's product has no runs
+        return _calls(stack, context, UUID(run_id).hex)
+    events = _events(facts, run_id)
     executions = [_execution(stack, name) for name in _named(events)] if stack.has_cloud else []
     context.output.result(
         {"run": run_id, "events": events, "executions": executions},
         Group(_timeline(events), *(_execution_table(one, stack) for one in executions)),
     )
+    return 0
+
+
+def _calls(stack: LocalStack, context: Context, trace_id: str) -> int:
+    """Print the calls of a trace in the order of their start."""
+    if not stack.has_cloud:
+        raise StackError("Calls are traced by the emulated cloud, which this stack has not.")
+    calls = cloud_client(stack).control(f"traces/{trace_id}")["calls"]
+    if not calls:
+        raise StackError(f"No call has the trace {trace_id}.", hint="devenv journal --json")
+    context.output.result(calls, calls_table(calls))
     return 0
 
 
@@ -50,8 +65,7 @@ def _replay(stack: LocalStack, context: Context, what: str) -> int:
     return 0 if 200 <= reply.status < 300 else 1
 
 
-def _events(stack: LocalStack, context: Context, run_id: str) -> list[dict[str, Any]]:
-    facts = stack_facts.gather(context.config, stack, context.state())
+def _events(facts: Mapping[str, Any], run_id: str) -> list[dict[str, Any]]:
     answer = ask(
         f"{facts['urls']['web']}/api/v1/orgs/{facts.get('org')}/runs/{run_id}/events/?page_size=200",
         headers={"Authorization": f"Bearer {facts['api_key']}"},

@@ -13,6 +13,7 @@ from devenv.local_stack import LocalStack
 from devenv.services import bridge, debugger, facts
 from devenv.stack import ports
 from devenv.stack.logfile import Follower, pause
+from devenv.stack.problems import UsageProblem
 from devenv.stack.snapshot import SnapshotStore
 from devenv.stack.statefile import Lock
 
@@ -24,13 +25,16 @@ def run(
         return 0
     mode = mode or _default_mode(context)
     layers = context.config.layers(mode, jobs=jobs)
+    if not context.config.stacks[layers].services:
+        raise UsageProblem(
+            f"{context.config.file.name} describes no service: it has no table [services.NAME].",
+            hint=f"edit {context.config.file.name}, or remove it and run devenv init",
+        )
     calls_back = "tunnel" in context.config.stacks[layers].services
     if calls_back and not background and not tunnel.is_clear(context):
         context.output.fail("The tunnel would not work.", hint="devenv tunnel --check")
         return 1
-    context.config.state.mkdir(exist_ok=True)
-    (context.config.state / ".gitignore").write_text("*\n")
-    context.config.state.chmod(0o700)  # keys, mails, passwords: for nobody else on this machine
+    context.config.make_state()
     if runtime == compose.RUNTIME:
         return compose_up.run(context, mode=mode, detach=detach)
     if detach:

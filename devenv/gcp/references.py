@@ -28,6 +28,7 @@ class References:
     """The values that texts may refer to."""
 
     values: Values
+    tables: Collection[str] = ()  # of built-in services, which bring values by their names
 
     def expand(self, text: str, *, quote: Callable[[str], str] = str) -> str:
         """Return a text with values in place of its references. Raises ConfigError.
@@ -51,13 +52,17 @@ class References:
         """Raise ConfigError if the text at `key` has an unknown reference."""
         for name in named_in(text):
             if name not in self.values:
-                raise unknown(name, self.values, place=dotted(key), key=key)
+                raise unknown(name, self.values, place=dotted(key), key=key, tables=self.tables)
 
 
-def unknown(name: str, known: Collection[str], *, place: str, key: Key) -> ConfigError:
+def unknown(
+    name: str, known: Collection[str], *, place: str, key: Key, tables: Collection[str] = ()
+) -> ConfigError:
     """Return the error about an unknown reference, which lists those that are known."""
-    near = get_close_matches(name, known, n=1)
+    near, owner = get_close_matches(name, known, n=1), name.partition(".")[0]
     guess = f" Did you mean {{{near[0]}}}?" if near else ""
+    if owner in tables and not any(one.startswith(f"{owner}.") for one in known):
+        guess = f" It needs a table [services.{owner}]."
     names = ", ".join(f"{{{one}}}" for one in sorted(known))
     return ConfigError(
         f"{place} has the unknown reference {{{name}}}.{guess} Known are {names}.", key=key

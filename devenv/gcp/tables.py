@@ -18,6 +18,12 @@ _T = TypeVar("_T")
 TABLE = ConfigDict(extra="forbid")
 Key: TypeAlias = tuple[str | int, ...]
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+_DEMANDS = {
+    "tuple_type": 'it must be an array: [ "one", "two" ]',
+    "int_type": "it must be a whole number, without quotes",
+    "bool_type": "it must be true or false, without quotes",
+    "string_type": 'it must be a text: "…"',
+}
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -86,6 +92,8 @@ def _first_problem(kind: type[Any], problem: ErrorDetails, table: Key) -> Config
 def _demand(problem: ErrorDetails) -> str:
     if problem["type"] in ("dataclass_type", "dict_type"):
         return "it must be a table"
+    if problem["type"] in _DEMANDS:
+        return _DEMANDS[problem["type"]]
     message = problem["msg"].removeprefix("Value error, ")
     return re.sub(r"^[A-Z][a-z]+ should", "it must", message)
 

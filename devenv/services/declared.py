@@ -32,6 +32,7 @@ def build(stack: LocalStack, name: str) -> StackService:
     return StackService(
         name=name,
         command=_command(stack, name, service),
+        folder=service.folder,
         # Only the service itself listens: other programs with its environment cannot.
         environ=lambda: environ(stack, name) | debugger.variables(stack, name),
         needs=tuple(need for need in service.needs if stack.config.is_started(need)),

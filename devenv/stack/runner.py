@@ -56,6 +56,7 @@ class ServiceRunner:
         self._task: asyncio.Task[None] | None = None
         self._process: Process | None = None
         self._successor: Process | None = None
+        self._unstartable = False  # the last start found no such program
         self._replaced = asyncio.Event()
         self._edited = asyncio.Event()  # the code changed: no pause before the next start
         self._broken: set[str] = set()  # edited files that Python cannot parse
@@ -207,7 +208,7 @@ class ServiceRunner:
         ended.cancel()
         if healthy.done() and not healthy.cancelled():
             return ""
-        return f"the new code was not healthy within {self.service.ready_within:.0f} s"
+        return f"the new code was not healthy within {self.service.ready_within:g} s"
 
     def _reason(self, process: Process, code: int) -> str:
         """Return why a process ended: the error of its last traceback, else its exit code."""
@@ -266,7 +267,7 @@ class ServiceRunner:
             ends = 0 if edited else 1 if is_calm else ends + 1
             reason = self.note or reason
             works = self.ready.is_set() if self.service.probe else was_calm
-            if ends >= restart.attempts and not works:
+            if not works and (ends >= restart.attempts or self._unstartable):
                 self._become(RunnerState.FAILED, reason)
                 return
             self.restarts += 1
@@ -291,8 +292,11 @@ class ServiceRunner:
             self._process = await self._spawn(environ)
         except OSError as error:
             self._become(RunnerState.STARTING)
-            self._observer.line(self.service.name, f"{self.service.command[0]}: {error.strerror}")
-            return 127, describe_exit(127)
+            problem = f"{self.service.command[0]}: {error.strerror}"
+            self._observer.line(self.service.name, problem)
+            self._unstartable = True
+            return 127, f"cannot start {problem}"
+        self._unstartable = False
         self._become(RunnerState.STARTING)
         watching = asyncio.create_task(self._report_health(self._process))
         try:
@@ -322,7 +326,7 @@ class ServiceRunner:
         return await Process.start(
             self.service.command,
             environ=environ,
-            folder=self._folder,
+            folder=self._folder / self.service.folder,
             stop_signal=self.service.stop_signal,
             write=self._record_line,
         )
@@ -341,7 +345,7 @@ class ServiceRunner:
                 if self.service.probe is None:
                     await asyncio.sleep(self.service.settle)
         except TimeoutError:
-            self.note = f"was not healthy within {self.service.ready_within:.0f} s"
+            self.note = f"was not healthy within {self.service.ready_within:g} s"
             process.signal(signal.SIGKILL)
         else:
             self._become(RunnerState.HEALTHY)

@@ -170,13 +170,15 @@ class StackService:
     """A process of the stack.
 
     `needs` names the services that must be healthy (servers) or done (steps) first. `environ` is
-    called at each start, as values such as a tunnel's URL are known only then. Without a probe it
+    called at each start, as values such as a tunnel's URL are known only then. The process begins in
+    `folder`, which is below the stack's. Without a probe it
     is healthy when its process has lived for `settle` seconds.
     """
 
     name: str
     command: tuple[str, ...]
     environ: Callable[[], Mapping[str, str]]
+    folder: str = ""
     needs: tuple[str, ...] = ()
     probe: Probe | None = None
     once: Once | None = None

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -48,7 +49,7 @@ def _session(project: CliProject, *options: str, calls: Calls) -> Any:
                 answer = await client.call_tool(name, arguments)
                 texts = [part.text for part in answer.content if part.type == "text"]
                 answers.append(
-                    "\n".join(texts) if answer.is_error else [json.loads(each) for each in texts]
+                    "\n".join(texts) if answer.is_error else json.loads("\n".join(texts))
                 )
             return names, answers
 
@@ -71,13 +72,29 @@ def test_assistant_sees_services_calls_and_refusals(up: CliProject) -> None:
     names, found = _session(up, calls=calls)
 
     assert "add_fault" not in names
-    assert found[0][0]["services"]["web"]["state"] == "healthy"
-    assert len(found[1][0]["gcp"]) <= 3
+    assert found[0]["services"]["web"]["state"] == "healthy"
+    assert len(found[1]["gcp"]) <= 3
     assert "There is no log of 'moon'; there is gcp, " in found[2]
     assert found[3][0]["name"].endswith("/queues/counts")
     assert found[4] == []
     assert "'../counts' is not a short name" in found[5]
     assert "32 hexadecimal digits" in found[8]
+
+
+def test_tools_in_an_empty_folder_name_the_next_command(tmp_path: Path) -> None:
+    project = CliProject(tmp_path)
+
+    names, (before, logs) = _session(project, calls=[("status", {}), ("logs", {})])
+    assert {"status", "logs", "journal"} <= names
+    assert "devenv.toml is not there. Next: devenv init" in before
+    assert "Next: devenv init" in logs
+
+    assert project.devenv("init").returncode == 0
+    calls: Calls = [("status", {}), ("journal", {}), ("logs", {"service": "web"})]
+    _, (status, journal, logs) = _session(project, calls=calls)
+    assert (status["phase"], set(status["services"])) == ("stopped", {"web", "console"})
+    assert "does not run. Next: devenv up" in journal
+    assert "There is no log of 'web'" in logs
 
 
 def test_assistant_changes_things_only_where_it_may(up: CliProject) -> None:
@@ -99,5 +116,5 @@ def test_assistant_changes_things_only_where_it_may(up: CliProject) -> None:
     assert {"add_fault", "control_service", "run_task"} <= names
     assert found[1][0]["method"] == "storage.objects.insert"
     assert "no.such" in found[3]
-    assert found[6][0]["ahead"] >= 7200
+    assert found[6]["ahead"] >= 7200
     assert up.status()["services"]["worker"]["state"] == "healthy"

@@ -92,7 +92,7 @@ def test_reset_without_terminal_needs_yes(project: CliProject) -> None:
         ("[services.web]\ncommand = 1", "services.web.command is 1"),
         ("[services.web]\nwebb = 1", "unknown key 'webb'"),
         ("[cloud]", "unknown table [cloud]"),
-        ("[services", "devenv.toml: "),
+        ("[services", "devenv.toml:1: Expected"),
         ("[gcp]\niam = 'loose'", "gcp.iam is 'loose'"),
     ],
 )

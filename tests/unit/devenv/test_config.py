@@ -150,6 +150,26 @@ def test_unknown_profile_is_refused_with_known_ones(tmp_path: Path) -> None:
         _with(tmp_path, TOML).layers("moon")
 
 
+def test_file_without_default_profile_is_a_stack_of_its_own(tmp_path: Path) -> None:
+    config = _with(tmp_path, TOML.replace('profile = "cloud"\n', ""))
+
+    plain = config.stacks[config.layers(config.about.profile)]
+    assert plain.layers == ()
+    assert set(plain.services) == {"web", "tables", "postgres", "mail"}
+    assert "gcp" in config.stacks[config.layers("cloud")].services
+
+
+@pytest.mark.parametrize("name", ["folder", "bytes"])
+def test_unreadable_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    if name == "folder":
+        (tmp_path / "devenv.toml").mkdir()
+    else:
+        (tmp_path / "devenv.toml").write_bytes(b"[stack]\nname = '\xff'\n")
+
+    with pytest.raises(ConfigError, match=r"devenv\.toml( cannot be read: Is a d|:2: not UTF-8)"):
+        config.load(tmp_path)
+
+
 def test_profiles_on_one_mode_overlay_it_in_the_order_of_the_file(tmp_path: Path) -> None:
     further = '[profiles.second]\non = ["plain", "cloud"]\njobs = "docker"\n\n[gcp]\n'
     ours = _with(tmp_path, TOML.replace("[gcp]\n", further, 1))
@@ -185,18 +205,28 @@ def test_invalid_external_server_is_refused_by_name(
 ERRORS = [
     # types and keys
     ("port = 8000", "port = 0", "9: services.web.port is 0; it must be greater than"),
-    ("port = 8000", "port = '8000'", "9: services.web.port is '8000'; it must be a valid"),
-    ("port = 8000", "port = true", "9: services.web.port is True; it must be a valid"),
+    ("port = 8000", "port = '8000'", "9: services.web.port is '8000'; it must be a whole number"),
+    ("port = 8000", "port = true", "9: services.web.port is True; it must be a whole number"),
     ("port = 8000", "prt = 1", "9: services.web has the unknown key 'prt'; known are account"),
     ('ready = { http = "/health" }', "ready = { htp = 1 }", "15: services.web.ready has the unk"),
     ('url = "public"', 'url = "open"', "11: services.web.url is 'open'; it must be '', 'pub"),
-    ('DB = "{postgres.url}"', "DB = 1", "12: services.web.env.DB is 1; it must be a valid s"),
+    ('DB = "{postgres.url}"', "DB = 1", "12: services.web.env.DB is 1; it must be a text"),
     ('REGION = "us"', "REGION = 1", "30: env.shared.REGION is 1; it must be a text"),
     ('iam = "strict"', 'iam = "loose"', "56: gcp.iam is 'loose'; it must be 'off', "),
-    ('"roles/run.invoker"', "3", "61: gcp.bindings[1].role is 3; it must be a valid string"),
+    ('"roles/run.invoker"', "3", "61: gcp.bindings[1].role is 3; it must be a text"),
     ("max_attempts = 5", "max_attempts = 'x'", "69: gcp.queues[1].max_attempts"),
     ('name = "mails"', "", "67: gcp.queues[1].name is missing"),
-    ('{ A = "1" }', "{ A = 1 }", "75: gcp.jobs[0].env.A is 1; it must be a valid"),
+    ('{ A = "1" }', "{ A = 1 }", "75: gcp.jobs[0].env.A is 1; it must be a text"),
+    ('["make", "tables"]', '"make"', "19: services.tables.command is 'make'; it must be an array"),
+    ('http = "/health"', 'log = "("', "15: services.web.ready.log is '('; it must be a regular exp"),
+    ('watch = ["*.py"]', 'watch = ["/x"]', "16: services.web.watch[0] is '/x'; it must look like"),
+    ('["tables.sql"]', '["../x"]', "21: services.tables.inputs[0] is '../x'; it must look like"),
+    ('["tables.sql"]', '["x**"]', "21: services.tables.inputs[0] is 'x**'; it must look like"),
+    ("env = { KEY =", 'env = { "A=B" =', "12: services.web.env.A=B is no variable"),
+    ('REGION = "us"', '"" = "us"', "30: env.shared. is no variable"),
+    ("port = 8000", 'port = 8000\nfolder = "x"', "10: services.web.folder is 'x'; there is no such f"),
+    ('["make", "tables"]', '[""]', "18: services.tables has a `command` whose program is empty"),
+    ("[stack]", "[stack", "1: Expected ']' at the end of a table"),
     ("[stack]", "[harbours]", "1: unknown table [harbours]; known are [stack]"),
     ('"{token:30}"', '"secret"', "5: secrets.key is 'secret'; it must be the form of a random"),
     # contradictions
@@ -218,6 +248,7 @@ ERRORS = [
     ("mail = false", "post = false", "49: post is false, but there is no post to remove"),
     ('needs = ["postgres"]', 'needs = ["web"]', "14: Services need each other: web → tables → web."),
     # references
+    ('DB = "{postgres.url}"', 'DB = "{oidc.url}"', "12: services.web.env.DB has the unknown reference {oidc.url}. It needs a table [services.oidc]."),
     ("{secrets.key}", "{secrets.kee}", "12: services.web.env.KEY has the unknown reference {sec"),
     ('"{port}"', '"{prt}"', "8: services.web.command[3] has the unknown reference {prt}"),
     ("{gcp.region}", "{gcp.rgn}", "44: env.shared.REGION has the unknown reference {gcp.rgn}"),

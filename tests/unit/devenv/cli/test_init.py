@@ -40,6 +40,10 @@ def _guessed(folder: Path, **files: str) -> dict[str, CommandService]:
             ("{python}", "-m", "flask", "--app", "app", "run", "--host", "{host}", "--port", "{port}"),
         ),
         ({"main.py": "print(1)\n", ".venv/bin/python": ""}, (".venv/bin/python", "main.py")),
+        (
+            {"Procfile": "web: serve ${port}\n", "venv/bin/python": ""},
+            ("sh", "-c", 'export PATH="$PWD/venv/bin:$PATH"; exec serve ${{port}}'),
+        ),
         ({"package.json": '{"scripts": {"start": "node ."}}'}, ("npm", "run", "start")),
         ({}, ("{python}", "-m", "http.server", "--bind", "{host}", "{port}")),
     ],
@@ -90,6 +94,90 @@ services:
     cache = found["cache-1"]
     assert (cache.image, cache.port, cache.image_port) == ("redis:8", 6380, 6379)
     assert (cache.command, cache.env) == (("redis-server", "--save", ""), {"A": "b"})
+
+
+def test_services_that_compose_builds_run_here_with_references(tmp_path: Path) -> None:
+    text = """
+services:
+  db:
+    image: postgres:16
+    environment: {POSTGRES_PASSWORD: secret, POSTGRES_DB: shop}
+  cache: {image: "redis:8"}
+  web:
+    build: .
+    command: gunicorn --bind 0.0.0.0:80 app:app
+    environment:
+      DATABASE_URL: postgres://postgres:secret@db:5432/shop
+      SQLALCHEMY: postgresql+psycopg://postgres:secret@db/shop?sslmode=disable
+      DB_HOST: db
+      DB_PASSWORD: secret
+      CACHE: redis://cache:6379/0
+      FROM_SHELL: ${TOKEN}
+      DEBUG: true
+    ports: ["${PORT:-8000}:80"]
+    depends_on: [db, cache]
+  worker: {build: {context: ./jobs}, depends_on: {cache: {condition: service_started}}}
+  odd: {build: ./nowhere}
+"""
+    files = {
+        "docker-compose.yml": text,
+        "app.py": "x = 1",
+        "jobs/Dockerfile": 'FROM x\nCMD ["python", "work.py"]\n',
+    }
+    found = _guessed(tmp_path, **files)
+
+    assert set(found) == {"web", "postgres", "cache", "worker"}
+    web, worker = found["web"], found["worker"]
+    assert (web.command, web.port) == (("gunicorn", "--bind", "{host}:{port}", "app:app"), 8000)
+    assert set(web.needs) == {"cache", "postgres"}
+    assert web.env == {
+        "DATABASE_URL": "{postgres.url}",
+        "SQLALCHEMY": "postgresql+psycopg://{postgres.user}:{postgres.password}@{postgres.host}:"
+        "{postgres.port}/{postgres.database}?sslmode=disable",
+        "DB_HOST": "{postgres.host}",
+        "DB_PASSWORD": "{postgres.password}",
+        "CACHE": "redis://127.0.0.1:{services.cache.local_port}/0",
+        "DEBUG": "true",
+    }
+    assert (found["cache"].port, found["cache"].image_port) == (6379, 6379)
+    assert (worker.command, worker.folder) == (("{python}", "work.py"), "jobs")
+    assert "# odd of docker-compose.yml: neither" in (tmp_path / "devenv.toml").read_text()
+
+
+def test_variables_of_compose_reach_the_server_of_manage_py(tmp_path: Path) -> None:
+    text = """
+services:
+  app: {build: ., command: gunicorn shop, ports: ["80:80"], environment: [SITE=x]}
+"""
+    found = _guessed(tmp_path, **{"manage.py": "", "compose.yaml": text})
+
+    assert set(found) == {"migrate", "web"}
+    assert (found["web"].command[1], found["web"].env) == ("manage.py", {"SITE": "x"})
+
+
+def test_folders_of_a_repository_become_services(tmp_path: Path) -> None:
+    files = {
+        "README.md": "",
+        "api/manage.py": "",
+        "api/requirements.txt": "psycopg",
+        "shop/package.json": '{"scripts": {"dev": "vite"}}',
+        "shop/node_modules/x/package.json": '{"scripts": {"dev": "x"}}',
+        ".hidden/main.py": "x",
+    }
+    found = _guessed(tmp_path, **files)
+
+    assert set(found) == {"api", "api-migrate", "shop", "postgres"}
+    api = found["api"]
+    assert (api.folder, api.port, api.watch) == ("api", 8000, ("api/**/*.py",))
+    assert api.needs == ("api-migrate", "postgres")
+    assert found["api-migrate"].inputs == ("api/**/migrations/*.py",)
+    assert (found["shop"].command, found["shop"].port) == (("npm", "run", "dev"), 8001)
+
+
+def test_services_two_folders_below_are_found(tmp_path: Path) -> None:
+    found = _guessed(tmp_path, **{"apps/Web UI/main.py": "app = FastAPI()"})
+
+    assert {name: one.folder for name, one in found.items()} == {"web-ui": "apps/Web UI"}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "services: 3", "services: {a: 3}"])
