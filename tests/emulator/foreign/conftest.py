@@ -60,22 +60,32 @@ type Gcloud = Callable[..., str]
 @pytest.fixture
 def node(cloud: Cloud) -> Client:
     """Run a command of `node/client.mjs` as an account and return its answer."""
+    require_node()
+
+    def ask(account: str, *asked: str) -> Any:
+        return ask_node(cloud, account, *asked)
+
+    return ask
+
+
+def ask_node(cloud: Cloud, account: str, *asked: str) -> Any:
+    """Return the answer of the program of an account to a command."""
+    program = _node_program(tuple((dict(machine()) | cloud.environ(account)).items()))
+    assert program.stdin
+    assert program.stdout
+    program.stdin.write(json.dumps(asked) + "\n")
+    program.stdin.flush()
+    told = json.loads(program.stdout.readline())
+    assert "error" not in told, told["error"]
+    return told["answer"]
+
+
+def require_node() -> None:
+    """Skip the test, or fail it in CI, without Node or Google's clients for it."""
     if not shutil.which("node"):
         _skip("node is not installed")
     if not (NODE / "node_modules").is_dir():
         _skip("Google's Node clients are not installed: run `make foreign`")
-
-    def ask(account: str, *asked: str) -> Any:
-        program = _node_program(tuple((dict(machine()) | cloud.environ(account)).items()))
-        assert program.stdin
-        assert program.stdout
-        program.stdin.write(json.dumps(asked) + "\n")
-        program.stdin.flush()
-        told = json.loads(program.stdout.readline())
-        assert "error" not in told, told["error"]
-        return told["answer"]
-
-    return ask
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ class MethodCoverage:
         before = 0
         while rows := self._rows(limit=_LIMIT, before=before):
             new = [row for row in rows if row["id"] > self._first]
-            found |= {row["method"] for row in new if row["status"] == "OK" or _is_http(row)}
+            found |= {row["method"] for row in new if _is_success(row["status"])}
             if len(new) < len(rows):
                 break
             before = rows[-1]["id"]
@@ -59,6 +59,9 @@ class MethodCoverage:
         return rows
 
 
-def _is_http(row: Mapping[str, Any]) -> bool:
-    """Return whether the status of a row is one of HTTP that is no error."""
-    return str(row["status"])[:1] in ("2", "3")
+def _is_success(status: str) -> bool:
+    """Return whether a status of the journal, of gRPC or HTTP, is none of an error.
+
+    A client cancels a stream that it has read enough of.
+    """
+    return status in ("OK", "CANCELLED") or status[:1] in ("2", "3")

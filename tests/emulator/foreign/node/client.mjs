@@ -6,6 +6,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 
 import { PubSub } from '@google-cloud/pubsub';
@@ -16,6 +17,7 @@ import { GoogleAuth, Impersonated } from 'google-auth-library';
 
 const project = process.env.GOOGLE_CLOUD_PROJECT;
 const place = `projects/${project}/locations/us-west1`;
+const LIMIT = 120_000; // milliseconds for a program of `services/`
 const MIB = 1024 * 1024;
 
 const storage = new Storage();
@@ -24,7 +26,26 @@ const digest = buffer => createHash('sha256').update(buffer).digest('hex');
 const status = error => Number(error.code ?? error.status ?? error.response?.status);
 const code = promise => promise.then(() => 0, status);
 
+// Run each exported program of a file of `services/` and return those that failed.
+async function check(programs) {
+  const failures = {};
+  for (const [name, run] of Object.entries(programs)) {
+    const late = setTimeout(LIMIT, new Error(`${name} takes longer than ${LIMIT / 1000} s`), { ref: false });
+    await Promise.race([run(), late.then(error => { throw error; })])
+      .catch(error => { failures[name] = String(error.stack ?? error); });
+  }
+  return failures;
+}
+
 const commands = {
+  // All services at once; what they import is loaded before, since the clients do not wait for ever
+  // for an answer of the metadata server.
+  async check(...services) {
+    const modules = await Promise.all(services.map(service => import(`./services/${service}.mjs`)));
+    const checked = await Promise.all(modules.map(check));
+    return Object.fromEntries(services.map((service, at) => [service, checked[at]]));
+  },
+
   async save(bucket, name) {
     const file = storage.bucket(bucket).file(name);
     await file.save('hello', { contentType: 'text/plain', metadata: { metadata: { run: '1' } } });
