@@ -23,6 +23,7 @@ RETENTION = 31 * 86400.0
 MAX_TASK_BYTES = 1_048_569  # measured on the real service; the documentation says 100 KB
 MAX_AHEAD = 720 * 3600.0
 DEFAULT_DEADLINE = 600.0
+_LEAST_BURST = 10
 
 Queue = tasks_v2.Queue.pb()
 Task = tasks_v2.Task.pb()
@@ -67,8 +68,15 @@ def _complete_rates(rates: Any) -> None:
         )
     rates.max_dispatches_per_second = rate or 500.0
     rates.max_concurrent_dispatches = concurrent or 1000
-    # Google derives the burst from the rate and shows 100 for 500/s; between them is our own rule.
-    rates.max_burst_size = max(1, round(rates.max_dispatches_per_second / 5))
+    rates.max_burst_size = _burst(rates.max_dispatches_per_second)
+
+
+def _burst(rate: float) -> int:
+    """Return the burst that Google derives from a rate: 10 for 1/s and 5/s, 100 for 500/s.
+
+    Elsewhere it is our own rule; below 1/s tasks leave one by one.
+    """
+    return max(_LEAST_BURST, round(rate / 5)) if rate >= 1 else 1
 
 
 def complete_retries(config: Any) -> None:

@@ -39,6 +39,17 @@ async def test_queue_gets_googles_defaults(cloud: TasksBench) -> None:
     assert queue.state == tasks_v2.Queue.State.RUNNING
 
 
+@pytest.mark.parametrize(("rate", "burst"), [(0.5, 1), (1, 10), (5, 10), (200, 40), (500, 100)])
+async def test_queue_shows_the_burst_of_its_rate(
+    cloud: TasksBench, rate: float, burst: int
+) -> None:
+    limits = {"max_dispatches_per_second": rate}
+    async with cloud.running() as call:
+        queue = await call("CreateQueue", parent=PARENT, queue={"name": NEW, "rate_limits": limits})
+
+    assert queue.rate_limits.max_burst_size == burst
+
+
 @pytest.mark.parametrize(
     ("queue", "text"),
     [
