@@ -187,7 +187,7 @@ def test_access_control_lists_of_client_decide(act_as: ActAs, config: CloudConfi
         blob.make_public()
         assert requests.get(link, timeout=30).content == b"data"
         blob.make_private()
-        assert requests.get(link, timeout=30).status_code == 401
+        assert requests.get(link, timeout=30).status_code == 403
 
         bucket.default_object_acl.all_authenticated().grant_read()
         bucket.default_object_acl.save()

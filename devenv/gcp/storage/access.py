@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from devenv.gcp.caller import AccessBoundary, ApiCaller, Guard
-from devenv.gcp.errors import CloudError, PermissionDenied, Unauthenticated
+from devenv.gcp.errors import CloudError, PermissionDenied
 from devenv.gcp.iam.conditions import condition_holds
 from devenv.gcp.iam.roles import ROLES
 from devenv.gcp.journal import note_decision
+from devenv.gcp.storage.errors import AnonymousRefused, PermissionRefused
 
 _SERVICE = "storage.googleapis.com"
 _LIST_PREFIX = f"{_SERVICE}/objectListPrefix"
@@ -73,15 +74,15 @@ class Access:
             raise self.denial(permission, error.details) from error
 
     def denial(self, permission: str, details: tuple[Any, ...] = ()) -> CloudError:
-        """Return Google's refusal: 401 for an anonymous caller, else 403."""
+        """Return Google's refusal: 401 for an anonymous caller (403 in the XML API), else 403."""
         caller = self.caller.email or "Anonymous caller"
         message = (
             f"{caller} does not have {permission} access to the {_kind(permission)}. "
             f"Permission '{permission}' denied on resource (or it may not exist)."
         )
         if self.caller.anonymous:
-            return Unauthenticated(message, details)
-        return PermissionDenied(message, details)
+            return AnonymousRefused(message, details)
+        return PermissionRefused(message, details)
 
     def allows(self, permission: str, bucket: str, name: str = "", prefix: str = "") -> bool:
         """Return whether the caller has the permission."""

@@ -10,6 +10,8 @@ CloudError
 ├── TooLarge             413  uploadTooLarge
 ├── MethodNotAllowed     405  methodNotAllowed
 ├── ExpiredToken         400  invalid              (XML: ExpiredToken)
+├── AnonymousRefused     401  authError            (XML: 403 AccessDenied)
+├── PermissionRefused    403  forbidden            (XML: AccessDenied)
 ├── MalformedSecurityHeader  400  invalid          (XML: MalformedSecurityHeader)
 ├── RequestTimeTooSkewed  403  forbidden           (XML: RequestTimeTooSkewed)
 ├── InvalidSecurity      403  forbidden            (XML: InvalidSecurity)
@@ -26,7 +28,13 @@ from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
+from devenv.gcp.errors import (
+    CloudError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
 
 _REASONS = {
     400: "invalid",
@@ -148,6 +156,14 @@ class UploadProblem(StorageApiError):
         self.upload_code = code
 
 
+class PermissionRefused(PermissionDenied):
+    """A refusal of a caller who has not the permission; the XML API tells it in `Details`."""
+
+
+class AnonymousRefused(Unauthenticated):
+    """The same for a caller without a token, for which the JSON API wants one."""
+
+
 class ExpiredToken(StorageApiError):
     http, xml_code = 400, "ExpiredToken"
 
@@ -197,12 +213,14 @@ def as_xml(error: CloudError) -> Response:
     """Return `error` in the shape of the XML API."""
     if error.http == 304:
         return Response(status_code=304)
+    if isinstance(error, AnonymousRefused):
+        return as_xml(PermissionRefused(error.message))
     own = getattr(error, "upload_code", "") or getattr(error, "xml_code", "")
     code = own or _XML_CODES.get(error.http, "InternalError")
-    body = (
-        f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code>"
-        f"<Message>{xml_text(error.message)}</Message></Error>"
-    )
+    message = f"<Message>{xml_text(error.message)}</Message>"
+    if isinstance(error, PermissionRefused):
+        message = f"<Message>Access denied.</Message><Details>{xml_text(error.message)}</Details>"
+    body = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code>{message}</Error>"
     return Response(
         body.encode("utf-8", "replace"),
         status_code=error.http,

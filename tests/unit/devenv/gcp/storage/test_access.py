@@ -35,6 +35,18 @@ async def test_missing_token_returns_401_naming_permission(cloud: StorageCloud) 
     )
 
 
+async def test_missing_token_is_403_with_details_in_the_xml_api(cloud: StorageCloud) -> None:
+    refused = await cloud.without_token("GET", f"/{BUCKET}/a")
+    cloud.guard.denied.add("storage.objects.get")
+    theirs = await cloud.client.get(f"/{BUCKET}/a")
+
+    assert (refused.status_code, theirs.status_code) == (403, 403)
+    for answer, caller in ((refused, "Anonymous caller"), (theirs, "web@")):
+        denied = "<Code>AccessDenied</Code><Message>Access denied.</Message><Details>"
+        assert f"{denied}{caller}" in answer.text
+        assert "does not have storage.objects.get access" in answer.text
+
+
 async def test_wrong_token_returns_401_even_for_upload_session(cloud: StorageCloud) -> None:
     session = await cloud.begin("a")
     wrong = {"authorization": "Bearer wrong"}
@@ -165,7 +177,7 @@ async def test_public_access_prevention_refuses_anonymous_callers(cloud: Storage
     changed = await cloud.client.patch(BUCKET_PATH, json=iam)
 
     assert changed.json()["iamConfiguration"]["publicAccessPrevention"] == "enforced"
-    assert (await cloud.without_token("GET", f"/{BUCKET}/a")).status_code == 401
+    assert (await cloud.without_token("GET", f"/{BUCKET}/a")).status_code == 403
     assert (await cloud.get("a")).status_code == 200
 
 
@@ -199,10 +211,10 @@ async def test_public_entry_lets_everybody_read_one_object(listed: StorageCloud)
 
     assert made.json()["kind"] == "storage#objectAccessControl"
     assert (await listed.without_token("GET", "/listed/a")).content == b"data"
-    assert (await listed.without_token("GET", "/listed/b")).status_code == 401
-    assert (await listed.without_token("DELETE", "/listed/a")).status_code == 401
+    assert (await listed.without_token("GET", "/listed/b")).status_code == 403
+    assert (await listed.without_token("DELETE", "/listed/a")).status_code == 403
     assert (await listed.client.delete(f"{LISTED}/o/a/acl/allUsers")).status_code == 204
-    assert (await listed.without_token("GET", "/listed/a")).status_code == 401
+    assert (await listed.without_token("GET", "/listed/a")).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -265,7 +277,7 @@ async def test_public_access_prevention_refuses_and_ignores_public_entries(
     enforced = {"iamConfiguration": {"publicAccessPrevention": "enforced"}}
     await listed.client.patch(LISTED, json=enforced)
 
-    assert (await listed.without_token("GET", "/listed/a")).status_code == 401
+    assert (await listed.without_token("GET", "/listed/a")).status_code == 403
     refused = await listed.client.post(f"{LISTED}/acl", json=entry)
     assert (refused.status_code, reason(refused)) == (412, "conditionNotMet")
     policy = {"bindings": [{"role": "roles/storage.objectViewer", "members": ["allUsers"]}]}
@@ -297,7 +309,7 @@ async def test_each_generation_has_a_list_of_its_own(listed: StorageCloud) -> No
 
     urls = ("/listed/a", f"/listed/a?generation={first}", f"/listed/a?generation={second}")
     statuses = [(await listed.without_token("GET", url)).status_code for url in urls]
-    assert statuses == [200, 401, 200]
+    assert statuses == [200, 403, 200]
 
 
 async def test_empty_list_leaves_the_owner_alone(listed: StorageCloud) -> None:

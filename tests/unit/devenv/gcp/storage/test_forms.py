@@ -162,7 +162,7 @@ async def test_form_has_the_rights_of_its_signer(now: StorageCloud) -> None:
 
 
 async def test_form_without_policy_is_anonymous(now: StorageCloud) -> None:
-    assert (await post(now, {"key": "a"})).status_code == 401
+    assert (await post(now, {"key": "a"})).status_code == 403
     now.guard.public = True
     assert (await post(now, {"key": "a"})).status_code == 204
 
