@@ -3,7 +3,6 @@
 The findings arrive as those of a container validator do, in one output envelope.
 """
 
-import resource
 import statistics
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from django.db import connection
 from django.test import Client
 
+from tests.bench.memory import peak
 from tests.bench.product import Row, processor_milliseconds, processor_time
 from tests.factories import MembershipFactory, StepFactory, started_run
 from validibot.engines.problems import DocumentProblem
@@ -70,13 +70,13 @@ def _stored(step: Any) -> tuple[Run, float, int]:
         )
         for n in range(MAX_FINDINGS)
     ]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     started = processor_time()
     verdict = judged(map(finding, problems))
     close_step(Run.objects.filter(pk=run.pk), step_run, verdict, last=True, actor="worker")
     seconds = (processor_time() - started) / 1000
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return run, seconds, (after - before) // 1024
+    after = peak()
+    return run, seconds, int(after - before)
 
 
 def _times(client: Client, url: str) -> str:

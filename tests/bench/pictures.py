@@ -8,10 +8,10 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from PIL import Image
 
+from tests.bench.memory import peak
 from validibot.workflows import pictures
 
 type Row = tuple[str, str, str]
@@ -39,18 +39,12 @@ def _upload(kind: str) -> bytes:
     return target.getvalue()
 
 
-def _peak() -> int:
-    """Return the peak of the resident memory in MB: that of `getrusage` outlives an exec."""
-    text = Path("/proc/self/status").read_text()
-    return int(text.partition("VmHWM:")[2].split()[0]) // 1024
-
-
 def _grown() -> int:
     """Return by how many MB the memory of this process grows with the file at its standard input."""
     content = sys.stdin.buffer.read()
-    before = _peak()
+    before = peak()
     pictures.make_sizes(content, is_made=False)
-    return _peak() - before
+    return int(peak() - before)
 
 
 if __name__ == "__main__":

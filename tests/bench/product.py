@@ -6,6 +6,7 @@
 import gc
 import importlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -61,10 +62,14 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings.test"  # noqa: TID251
     django.setup()
     with (
+        Path(os.devnull).open("w") as nowhere,
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         database.server(Path(folder)) as address,
         redirect_stdout(sys.stderr),  # commands of Django print, too
     ):
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(nowhere)  # a line for each request, which nobody would read
         database.create(address)
         connection.settings_dict["NAME"] = database.NAME
         # The models of the product can be imported only now.

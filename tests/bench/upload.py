@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.bench.load import family
+from tests.bench.memory import peak
 
 type Row = tuple[str, str, str]
 
@@ -43,10 +44,10 @@ def measure(status: dict[str, Any]) -> Iterator[Row]:
             answer = _send(client, path, headers, fields)
             seconds = time.perf_counter() - started
             assert answer.status_code in (202, 302), (answer.status_code, answer.text[:500])
-            peak = max(map(_peak, pids))
+            most = max(map(peak, pids))
             yield (
                 f"1 GB by {title}: peak memory of `web`",
-                f"{peak} MB, {seconds:.0f} s",
+                f"{most:.0f} MB, {seconds:.0f} s",
                 "≤ 256 MB",
             )
 
@@ -91,9 +92,3 @@ def _sign_in(client: httpx.Client, login: dict[str, str]) -> str:
     }
     client.post("/accounts/login/", data=form, headers={"Referer": str(client.base_url)})
     return client.cookies["csrftoken"]
-
-
-def _peak(pid: int) -> int:
-    """Return the largest resident set of a process in MB since it was begun anew."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition("\nVmHWM:")[2].split()[0]) // 1000
