@@ -7,6 +7,7 @@ billing account, so that any other budget is refused.
 """
 
 import hashlib
+import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from google.protobuf import empty_pb2, json_format
 from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import Aborted, InvalidArgument, NotFound
+from devenv.gcp.errors import Aborted, InvalidArgument, NotFound, ResourceExhausted
 from devenv.gcp.messages import every, masked, page, refuse_unemulated
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.service import CloudService
@@ -41,6 +42,7 @@ _FIELDS = every(
         *("disable_default_iam_recipients", "enable_project_level_recipients"),
     ),
 )
+MOST_BUDGETS = 50_000  # of a billing account: https://cloud.google.com/billing/quotas
 _MOST_CHANNELS, _LONGEST_NAME, _LARGEST_PAGE = 5, 60, 100
 _MONTH, _ALL_CREDITS, _CURRENT_SPEND = 1, 1, 1
 
@@ -79,6 +81,10 @@ class BudgetsService(CloudService):
     async def create(self, request: Any, call: ApiCall) -> Any:
         _check_account(request.parent)
         self._allow(call, request.budget, request.parent, "create")
+        if sum(1 for _ in self._table.scan(f"{request.parent}/budgets/")) >= MOST_BUDGETS:
+            raise ResourceExhausted(
+                f"{request.parent} has {MOST_BUDGETS} budgets already, the most of a billing account."
+            )
         budget = self._complete(request.budget)
         budget.name = f"{request.parent}/budgets/{uuid.uuid4()}"
         return self._put(budget)
@@ -139,9 +145,10 @@ class BudgetsService(CloudService):
             )
         _check_amount(budget.amount)
         for rule in budget.threshold_rules:
-            if rule.threshold_percent < 0:
+            if not 0 <= rule.threshold_percent < math.inf:  # nor a NaN
                 raise InvalidArgument(
-                    "budget.threshold_rules.threshold_percent must not be negative."
+                    f"budget.threshold_rules.threshold_percent is {rule.threshold_percent}; it must be a "
+                    "number that is not negative."
                 )
             rule.spend_basis = rule.spend_basis or _CURRENT_SPEND
         wanted = budget.budget_filter

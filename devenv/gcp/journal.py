@@ -8,6 +8,7 @@ moment (0.1 s) before a `kill -9` may be missing. The newest 100,000 rows are ke
 """
 
 import asyncio
+import base64
 import logging
 import re
 import sqlite3
@@ -88,11 +89,24 @@ def note_caller(email: str) -> None:
 def trace_of(headers: Mapping[str, str]) -> str:
     """Return the trace id in lower-cased headers, empty without one.
 
-    https://www.w3.org/TR/trace-context/ and https://cloud.google.com/trace/docs/trace-context.
+    https://www.w3.org/TR/trace-context/ and https://cloud.google.com/trace/docs/trace-context; clients of
+    gRPC may have `grpc-trace-bin` instead, the binary form of OpenCensus.
     """
     parent = headers.get("traceparent", "").split("-")
     trace = parent[1] if len(parent) > 3 else headers.get("x-cloud-trace-context", "")[:32]
+    if not trace:
+        trace = _binary_trace(headers.get("grpc-trace-bin", ""))
     return trace.lower() if is_trace(trace) else ""
+
+
+def _binary_trace(text: str) -> str:
+    """Return the trace id of `grpc-trace-bin`, Base64 with or without padding."""
+    try:
+        data = base64.b64decode(text.partition(",")[0] + "==")
+    except ValueError:
+        return ""
+    # The version, and field 0 with 16 bytes.
+    return data[2:18].hex() if data[:2] == b"\0\0" else ""
 
 
 def is_trace(text: str) -> bool:

@@ -1,5 +1,6 @@
 """Settings of policies, channels and uptime checks: validation, and Google's defaults."""
 
+import math
 import re
 from typing import Any
 
@@ -57,6 +58,10 @@ def complete_policy(policy: Any) -> None:
     if not policy.combiner:
         raise InvalidArgument("alert_policy.combiner is required, for example OR.")
     for index, condition in enumerate(policy.conditions):
+        if not math.isfinite(condition.condition_threshold.threshold_value):
+            raise InvalidArgument(
+                f"alert_policy.conditions[{index}].condition_threshold.threshold_value must be finite."
+            )
         _check_condition(f"alert_policy.conditions[{index}]", condition)
     if not policy.HasField("enabled"):
         policy.enabled.value = True

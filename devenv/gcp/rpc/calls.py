@@ -121,9 +121,44 @@ def status(error: CloudError) -> Status:
     return Status(code=error.code, message=error.message, details=_packed(error))
 
 
-def envelope(error: CloudError) -> dict[str, Any]:
-    """Return `error` as Google's REST APIs word it: `{"error": {code, message, status, details}}`."""
+# Of errors by service and status.
+_REASONS: Mapping[str, Mapping[str, str]] = {
+    "compute": {
+        "INVALID_ARGUMENT": "invalid",
+        "FAILED_PRECONDITION": "resourceInUseByAnotherResource",
+        "UNAUTHENTICATED": "required",
+        "PERMISSION_DENIED": "forbidden",
+        "NOT_FOUND": "notFound",
+        "ALREADY_EXISTS": "alreadyExists",
+        "ABORTED": "resourceNotReady",
+        "RESOURCE_EXHAUSTED": "quotaExceeded",
+        "UNIMPLEMENTED": "notImplemented",
+    },
+    "sqladmin": {
+        "INVALID_ARGUMENT": "invalid",
+        "FAILED_PRECONDITION": "invalidState",
+        "UNAUTHENTICATED": "required",
+        "PERMISSION_DENIED": "notAuthorized",
+        "NOT_FOUND": "notFound",
+        "ALREADY_EXISTS": "alreadyExists",
+        "ABORTED": "operationInProgress",
+        "RESOURCE_EXHAUSTED": "rateLimitExceeded",
+        "UNIMPLEMENTED": "notImplemented",
+    },
+}
+LISTING = frozenset(_REASONS)
+"""The services whose errors over REST have a list `errors`, as all of Google's older APIs do."""
+
+
+def envelope(error: CloudError, service: str = "") -> dict[str, Any]:
+    """Return `error` as Google's REST APIs word it: `{"error": {code, message, status, details}}`.
+
+    A service of `LISTING` adds `errors` with a reason.
+    """
     body: dict[str, Any] = {"code": error.http, "message": error.message, "status": error.status}
+    if service in LISTING:
+        reason = _REASONS[service].get(error.status, "backendError")
+        body["errors"] = [{"message": error.message, "domain": "global", "reason": reason}]
     if error.details:
         body["details"] = [json_format.MessageToDict(detail) for detail in _packed(error)]
     return {"error": body}

@@ -294,12 +294,8 @@ def _framed(answer: Message) -> bytes:
 
 
 def _metadata(stream: Http2Stream) -> Mapping[str, str]:
-    """Return the metadata of a call that is text."""
-    return {
-        name: value
-        for name, value in stream.headers.items()
-        if not name.startswith(":") and not name.endswith("-bin")
-    }
+    """Return the metadata of a call; values of names with `-bin` are in Base64, as they came."""
+    return {name: value for name, value in stream.headers.items() if not name.startswith(":")}
 
 
 def _timeout(text: str) -> float:

@@ -20,6 +20,7 @@ from devenv.gcp.rpc.http2_frames import (
     frame,
     frames_in,
     header_frames,
+    joined_headers,
     unpadded,
     window_of,
 )
@@ -308,7 +309,7 @@ class Http2Connection(asyncio.Protocol):
             raise ProtocolFault(Code.ENHANCE_YOUR_CALM, str(error)) from error
         except hpack.HPACKError as error:
             raise ProtocolFault(Code.COMPRESSION_ERROR, str(error)) from error
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+        headers = joined_headers(pairs)
         after = self._table()
         is_same = after[:2] == (limit, count) and after[2] is newest
         if not is_same or len(self._known) >= _MOST_KNOWN:

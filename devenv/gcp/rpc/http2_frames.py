@@ -1,7 +1,7 @@
 """Frames of HTTP/2 (RFC 9113, section 4) and header blocks without a table (RFC 7541)."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 _HEAD = struct.Struct(">HBBBI")  # the length in two parts, kind, flags, stream
@@ -124,3 +124,19 @@ def _text(value: bytes) -> bytes:
         size //= 128
     encoded.append(size)
     return bytes(encoded) + value
+
+
+def joined_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers by name; the values of a repeated one are joined as HTTP and gRPC say.
+
+    Raises ProtocolFault for a repeated pseudo-header.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name in headers:
+            if name.startswith(":"):
+                raise ProtocolFault(Code.PROTOCOL_ERROR, f"{name} is repeated")
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ','}{value}"
+        headers[name] = value
+    return headers

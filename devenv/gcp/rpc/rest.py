@@ -25,7 +25,7 @@ from starlette.types import Message as AsgiMessage, Receive, Scope, Send
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.faults import AnswerLost
 from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
-from devenv.gcp.rpc.calls import Calls, envelope
+from devenv.gcp.rpc.calls import LISTING, Calls, envelope
 from devenv.gcp.rpc.hosts import service_at, services_of
 
 _PIECE = 1 << 20
@@ -323,10 +323,19 @@ class RestApp:
             await broken_off(send)
             return
         except CloudError as error:
-            response = failure(error)
+            response = failure(error, self._service(request))
         except ClientDisconnect:
             return
         await response(scope, receive, send)
+
+    def _service(self, request: Request) -> str:
+        """Return the service of a request, if its errors have a list."""
+        if service := service_at(request.headers.get("host", "")):
+            return service
+        for route in self._routes.get(request.method, ()):
+            if route.services <= LISTING and route.template.match(request.url.path) is not None:
+                return next(iter(route.services))
+        return ""
 
     async def _answer(self, request: Request) -> Response:
         host = request.headers.get("host", "")
@@ -361,9 +370,9 @@ async def broken_off(send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-def failure(error: CloudError) -> Response:
-    """Return `error` as a response of Google's REST APIs."""
-    return Response(json.dumps(envelope(error)), error.http, media_type=_JSON)
+def failure(error: CloudError, service: str = "") -> Response:
+    """Return `error` as a response of Google's REST APIs, in the form of a service."""
+    return Response(json.dumps(envelope(error, service)), error.http, media_type=_JSON)
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

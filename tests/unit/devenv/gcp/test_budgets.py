@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from devenv.gcp import budgets
 from devenv.gcp.budgets import BudgetsService
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc.calls import Calls
@@ -87,7 +88,9 @@ def test_budget_of_the_project_needs_rights_there_only(bench: BudgetsBench) -> N
         ({"budgetFilter": {"projects": ["projects/other"]}}, "'projects/other'"),
         ({"budgetFilter": {"services": ["services/1"]}}, "budget_filter.services is not emulated"),
         ({"displayName": "x" * 61}, "61 characters"),
-        ({"thresholdRules": [{"thresholdPercent": -1}]}, "must not be negative"),
+        ({"thresholdRules": [{"thresholdPercent": -1}]}, "-1.0; it must be a number"),
+        ({"thresholdRules": [{"thresholdPercent": "NaN"}]}, "nan; it must be a number"),
+        ({"thresholdRules": [{"thresholdPercent": "Infinity"}]}, "inf; it must be a number"),
     ],
 )
 def test_invalid_budget_is_refused_by_its_field(
@@ -96,6 +99,16 @@ def test_invalid_budget_is_refused_by_its_field(
     answer = bench.web.post(ACCOUNT, json={**BUDGET, **changes})
 
     assert message in answer.json()["error"]["message"]
+
+
+def test_account_has_only_as_many_budgets_as_at_google(
+    bench: BudgetsBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "MOST_BUDGETS", 2)
+    answers = [bench.web.post(ACCOUNT, json=BUDGET) for _ in range(3)]
+
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert "2 budgets already" in answers[2].json()["error"]["message"]
 
 
 def test_account_of_another_form_is_refused(bench: BudgetsBench) -> None:

@@ -1,6 +1,7 @@
 """The journal: entries, filters, pages, bounds, and methods that are not emulated."""
 
 import sqlite3
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,8 @@ async def test_rows_survive_a_restart(journal: Journal, tmp_path: Path) -> None:
         ({"x-cloud-trace-context": f"{'c' * 32}/123;o=1"}, "c" * 32),
         ({"traceparent": f"00-{'0' * 32}-{'1' * 16}-01"}, ""),
         ({"traceparent": "nonsense"}, ""),
+        ({"grpc-trace-bin": b64encode(b"\0\0" + b"\xab" * 16).decode().rstrip("=")}, "ab" * 16),
+        ({"grpc-trace-bin": "?"}, ""),
         ({"traceparent": "00-xyz-1-01"}, ""),
         ({}, ""),
     ],

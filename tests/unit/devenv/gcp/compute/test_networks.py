@@ -225,6 +225,18 @@ def test_private_address_needs_a_connected_network(
         bench.connections.check_peered(network, "db")
 
 
+async def test_errors_have_the_list_of_compute(bench: NetworksBench) -> None:
+    text = "The resource 'projects/p/global/networks/none' was not found"
+    error = (await bench.ask("GET", "global/networks/none")).json()["error"]
+
+    assert error == {
+        "code": 404,
+        "message": text,
+        "errors": [{"message": text, "domain": "global", "reason": "notFound"}],
+        "status": "NOT_FOUND",
+    }
+
+
 async def test_each_method_asks_for_its_permission(bench: NetworksBench) -> None:
     await bench.make_network()
 

@@ -144,6 +144,7 @@ def with_threshold(**change: Any) -> dict[str, Any]:
         ("alertPolicies", {**POLICY, "combiner": "COMBINE_UNSPECIFIED"}, "combiner is required"),
         ("alertPolicies", with_threshold(filter="x"), "conditions[0].condition_threshold.filter"),
         ("alertPolicies", with_threshold(duration="90s"), "whole minutes"),
+        ("alertPolicies", with_threshold(thresholdValue="NaN"), "threshold_value must be finite"),
         ("notificationChannels", {**CHANNEL, "labels": {"email_address": "ops"}}, "email_address"),
         ("notificationChannels", {**CHANNEL, "type": "pigeon"}, "'pigeon'; emulated are email"),
         ("uptimeCheckConfigs", {**UPTIME, "period": "30s"}, "60s, 300s, 600s or 900s"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import hpack
@@ -26,8 +26,10 @@ class EchoMethods:
         self.error: BaseException | None = None
         self.wait: asyncio.Event | None = None
         self.cancelled = False
+        self.headers: Mapping[str, str] = {}
 
-    async def answer(self, request: Any, _call: ApiCall) -> BytesValue:
+    async def answer(self, request: Any, call: ApiCall) -> BytesValue:
+        self.headers = call.headers
         try:
             if self.wait:
                 await self.wait.wait()
@@ -92,13 +94,22 @@ class GrpcClient:
     def send(self, data: bytes) -> None:
         self.connection.data_received(data)
 
-    def head(self, method: str = "Echo", *, number: int = 1, **headers: str) -> bytes:
-        fields: dict[bytes | str, bytes | str] = {
+    def head(
+        self,
+        method: str = "Echo",
+        *,
+        number: int = 1,
+        more: Iterable[tuple[str, str]] = (),
+        **headers: str,
+    ) -> bytes:
+        """Return the frame that begins a call; `more` headers may repeat names."""
+        named: dict[str, str] = {
             ":method": "POST",
             ":path": f"/t.T/{method}",
             "content-type": "application/grpc",
         }
-        fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        fields = [*named.items(), *more]
         return frame(Frame.HEADERS, Flag.END_HEADERS, number, self._encoder.encode(fields))
 
     async def frames(self) -> list[tuple[int, int, int, bytes]]:

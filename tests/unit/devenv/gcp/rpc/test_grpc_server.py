@@ -34,6 +34,21 @@ async def test_unknown_method_is_unimplemented_and_noted() -> None:
     assert client.journal.missing()[0]["method"] == "t.T.Other"
 
 
+async def test_repeated_and_binary_metadata_reaches_the_method() -> None:
+    client = GrpcClient()
+    more = [("x-key", "one"), ("x-key", "two"), ("x-bin", "AAE"), ("x-bin", "Ag==")]
+    client.send(client.head(more=more) + data(echo(b"")))
+    assert (await client.answer())[0]["grpc-status"] == "0"
+    headers = client.desk.headers
+    assert (headers["x-key"], headers["x-bin"]) == ("one,two", "AAE,Ag==")
+
+
+async def test_repeated_path_breaks_the_connection() -> None:
+    client = GrpcClient()
+    client.send(client.head(more=[(":path", "/t.T/Other")]) + data(echo(b"")))
+    assert [kind for kind, *_ in await client.frames()] == [Frame.GOAWAY]
+
+
 async def test_request_that_is_no_grpc_gets_415() -> None:
     client = GrpcClient()
     client.send(client.head(content_type="application/json") + data(b"{}"))

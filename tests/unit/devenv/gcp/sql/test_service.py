@@ -106,6 +106,13 @@ async def test_new_instance_is_ready_when_its_operation_is_done(bench: SqlBench)
     assert [each["type"] for each in made["ipAddresses"]] == ["PRIMARY"]
 
 
+async def test_errors_have_the_list_of_cloud_sql(bench: SqlBench) -> None:
+    error = (await bench.ask("GET", "instances/none")).json()["error"]
+    text = "The Cloud SQL instance does not exist."
+
+    assert error["errors"] == [{"message": text, "domain": "global", "reason": "notFound"}]
+
+
 async def test_protected_instance_is_deleted_only_after_a_patch(bench: SqlBench) -> None:
     protected = {**INSTANCE["settings"], "deletionProtectionEnabled": True}
     await bench.done("POST", "instances", {**INSTANCE, "settings": protected})
