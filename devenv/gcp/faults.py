@@ -44,6 +44,7 @@ ATTEMPT = "run.attempt"  # the start of a container of a job, as a method of the
 DELIVER = "deliver"  # a request of Cloud Tasks, Cloud Scheduler or Pub/Sub to its target
 OUTCOMES = ("crash", "out_of_memory", "hang")
 _LONGEST_DELAY = 600.0
+_LONGEST = 10 * 365 * 86_400.0
 _MOST_TIMES = 1_000_000
 _MOST = 1000
 
@@ -184,8 +185,9 @@ class Faults:
             raise InvalidArgument(f"delay {fault.delay} is not between 0 and 600 seconds.")
         if not 1 <= fault.times <= _MOST_TIMES:
             raise InvalidArgument(f"times {fault.times} is not between 1 and {_MOST_TIMES}.")
-        if fault.until and fault.until <= self._clock.machine():
-            raise InvalidArgument("until is in the past.")
+        now = self._clock.machine()
+        if fault.until and not now < fault.until <= now + _LONGEST:
+            raise InvalidArgument(f"until {fault.until} is not within the next 10 years.")
         self._check_effect(fault)
 
     def _check_effect(self, fault: Fault) -> None:

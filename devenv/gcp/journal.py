@@ -25,6 +25,7 @@ from devenv.gcp.clock import Clock
 
 KEPT = 100_000
 MOST = 1000  # rows in one answer
+_LONGEST = 8192  # characters of a text; a name that a client made up may have millions
 UNKNOWN = "unknown"  # the decision on a method that is not emulated
 OPERATOR = "console"  # the caller with the token of the control API: the developer
 _READING = re.compile(r".*\.(?:get|list|Get|List)(?:[A-Z]\w*)?")
@@ -64,6 +65,12 @@ class JournalEntry:
 
 _COLUMNS = tuple(field.name for field in fields(JournalEntry))
 _row = attrgetter(*_COLUMNS)
+
+
+def _bounded_row(entry: JournalEntry) -> list[Any]:
+    return [each[:_LONGEST] if type(each) is str else each for each in _row(entry)]
+
+
 FILTERS = ("method", "resource", "caller", "status", "decision", "fault", "trace")
 _entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=None)
 
@@ -264,7 +271,7 @@ class Journal:
             self._rows.execute("BEGIN")
             self._rows.executemany(
                 f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608
-                map(_row, waiting),
+                map(_bounded_row, waiting),
             )
             self._rows.execute(
                 "DELETE FROM calls WHERE id <= (SELECT max(id) FROM calls) - ?", (self._kept,)

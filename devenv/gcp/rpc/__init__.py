@@ -8,9 +8,10 @@ at which host.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from starlette.types import ASGIApp
 
 from devenv.gcp.caller import ApiCall
@@ -46,6 +47,11 @@ class Rpc:
     bindings: tuple[HttpRule, ...] = ()
     unpublished: frozenset[str] = frozenset()
 
+    @property
+    def has_grpc(self) -> bool:
+        """Whether gRPC serves the method: not one whose answers are JSON without a published type."""
+        return self.response is not Struct
+
 
 @dataclass(frozen=True, slots=True)
 class StreamRpc:
@@ -58,6 +64,7 @@ class StreamRpc:
     request: type[Message]
     response: type[Message]
     handle: Callable[[AsyncIterator[Any], ApiCall], AsyncGenerator[Message, None]]
+    has_grpc: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,15 +99,39 @@ def method_id(method: str) -> str:
 
 
 # Fields that name the resource of a request; Pub/Sub calls each kind by its own name.
-_NAMING = ("name", "resource", "parent", "subscription", "topic", "snapshot", "project", "log_name")
+_NAMING = ("name", "resource", "parent", "subscription", "topic", "snapshot", "log_name")
+# Fields that name one part each, in Cloud SQL and the older APIs, with the plurals of full names.
+_PARTS = {
+    "project": "projects",
+    "project_id": "projects",
+    "instance": "instances",
+    "database": "databases",
+    "operation": "operations",
+    "trace_id": "traces",
+}
 
 
 def _resource_of(request: Any) -> str:
     """Return the name of the resource that a request is about, as its caller wrote it."""
     fields = request.DESCRIPTOR.fields_by_name
+    if "project" in fields or "project_id" in fields:
+        parts = (
+            (plural, getattr(request, part)) for part, plural in _PARTS.items() if part in fields
+        )
+        return "/".join(
+            value if value.startswith(f"{plural}/") else f"{plural}/{value}"
+            for plural, value in parts
+            if value
+        )
     for name in _NAMING:
-        if name in fields and fields[name].message_type is None:
-            return str(getattr(request, name))
+        if (
+            name in fields
+            and fields[name].message_type is None
+            and (value := getattr(request, name))
+        ):
+            return str(value)
+    if "resource_names" in fields:
+        return next(iter(request.resource_names), "")
     nested = (
         getattr(request, name)
         for name, field in fields.items()

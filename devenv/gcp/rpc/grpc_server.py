@@ -57,7 +57,7 @@ class GrpcServer:
 
     def __init__(self, rpcs: Iterable[Rpc | StreamRpc], calls: Calls) -> None:
         self._calls = calls
-        self._methods = {f"/{rpc.method}": rpc for rpc in rpcs}
+        self._methods = {f"/{rpc.method}": rpc for rpc in rpcs if rpc.has_grpc}
         self._connections: set[Http2Connection] = set()
         self._answering: set[asyncio.Task[None]] = set()
 

@@ -6,6 +6,7 @@ be sent with `Content-Encoding: gzip`, the default of Java's clients.
 """
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,12 +84,19 @@ async def read_body(request: Request, *, limit: int) -> bytes:
 def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`, an empty one if there is nothing. Raises InvalidArgument."""
     try:
-        value = json.loads(body or b"{}")
+        value = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument("Invalid JSON payload received.") from error
     if not isinstance(value, dict):
         raise InvalidArgument("Invalid JSON payload received. Root element must be a message.")
     return value
+
+
+def _finite(text: str) -> float:
+    """Return the number of a JSON text. Raises ValueError for NaN, and for one that is infinite."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 # https://cloud.google.com/apis/docs/system-parameters: they are no fields of the request.
@@ -176,7 +184,7 @@ def fill(message: Message, value: Mapping[str, Any]) -> None:
     """Fill a message from JSON. Raises InvalidArgument, which names an unknown field."""
     try:
         json_format.ParseDict(value, message, max_recursion_depth=_DEEPEST)
-    except (json_format.ParseError, RecursionError) as error:
+    except (json_format.ParseError, RecursionError, UnicodeError) as error:
         text = str(error)
         if unknown := _UNKNOWN.search(text):
             text = f"Unknown name {unknown[1]}: Cannot find field."

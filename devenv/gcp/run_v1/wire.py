@@ -88,8 +88,13 @@ class V1Call:
                 return found
 
     def check_namespace(self, number: str, region: str) -> None:
-        """Refuse another project or region. Raises NotFound."""
-        path = self.parameters.name or self.parameters.parent
+        """Refuse another project or region. Raises NotFound or InvalidArgument."""
+        path, query = self.parameters.name, self.parameters.parent
+        if path and query:  # the path of a request fills one; the other is no parameter of Google's
+            raise InvalidArgument(
+                'Invalid JSON payload received. Unknown name "name": Cannot bind query parameter.'
+            )
+        path = path or query
         parts = path.split("/")
         host = self._call.headers.get("host", "")
         prefix, regional, _ = host.partition("-run.googleapis.com")

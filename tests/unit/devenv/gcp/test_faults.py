@@ -1,6 +1,7 @@
 """Faults: matching, counts, ends, effects, and what is refused."""
 
 import asyncio
+from math import nan
 from typing import Any
 
 import pytest
@@ -141,7 +142,9 @@ async def test_removed_fault_strikes_no_more(bench: FaultBench) -> None:
         ({"status": 418}, "status 418 is not one of 400"),
         ({"delay": -1.0}, "delay -1.0 is not between 0 and 600"),
         ({"status": 503, "times": 0}, "times 0 is not between 1"),
-        ({"status": 503, "until": 1.0}, "until is in the past"),
+        ({"status": 503, "until": 1.0}, "until 1.0 is not within the next 10 years"),
+        ({"status": 503, "until": nan}, "until nan is not within the next 10 years"),
+        ({"status": 503, "delay": nan}, "delay nan is not between 0 and 600"),
         ({}, "needs a delay, or one of status"),
         ({"status": 503, "reset": True}, "one of status, reset, lose_answer"),
     ],

@@ -90,6 +90,13 @@ async def test_rows_that_cannot_be_written_do_not_stop_the_next(journal: Journal
     assert [row["method"] for row in journal.rows({})] == ["kept"]
 
 
+async def test_text_of_millions_of_characters_is_cut(journal: Journal) -> None:
+    with journal.entry("read") as entry:
+        entry.resource = "x" * 1_000_000
+
+    assert [len(row["resource"]) for row in journal.rows({})] == [8192]
+
+
 async def test_line_break_in_a_method_makes_no_second_line(
     journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:

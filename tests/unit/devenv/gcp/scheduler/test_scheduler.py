@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.cloud import scheduler_v1
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
 
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.clock import ManualClock
@@ -358,22 +358,6 @@ async def test_field_that_is_not_emulated_is_named(
 SOME = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@SOME
-@given(data=st.data())
-def test_random_request_raises_only_cloud_errors(
-    cloud: SchedulerBench, data: st.DataObject
-) -> None:
-    rpc = data.draw(st.sampled_from(cloud.make().rpcs()))
-    request = data.draw(messages(rpc.request))
-
-    async def send() -> None:
-        async with cloud.running() as call:
-            with suppress(CloudError):
-                (await call(rpc.method.rpartition("/")[2], request)).SerializeToString()
-
-    asyncio.run(send())
 
 
 @SOME

@@ -1,11 +1,9 @@
 """Secret Manager: secrets, versions, aliases, expiry, destruction and what is refused."""
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from google.cloud import secretmanager_v1
-from hypothesis import HealthCheck, given, settings, strategies as st
 
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.clock import ManualClock
@@ -21,7 +19,6 @@ from devenv.gcp.errors import (
 )
 from devenv.gcp.secret_manager.service import SecretManagerService
 from tests.unit.devenv.gcp.fakes import FakeGuard, MemoryStore
-from tests.unit.devenv.gcp.garbage import messages
 
 pytestmark = pytest.mark.anyio
 
@@ -326,16 +323,3 @@ async def test_declared_value_is_the_first_version_only(cloud: SecretBench) -> N
     await cloud.service.start()
 
     assert (first, await cloud.read()) == (b"declared", b"rotated")
-
-
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(data=st.data())
-async def test_random_request_raises_only_cloud_errors(
-    cloud: SecretBench, data: st.DataObject
-) -> None:
-    rpc = data.draw(st.sampled_from(list(cloud.service.rpcs())))
-    request = data.draw(messages(rpc.request))
-    with suppress(CloudError):
-        await cloud(rpc.method.rpartition("/")[2], request)

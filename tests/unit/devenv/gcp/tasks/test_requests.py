@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from google.cloud import tasks_v2
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
 
 from devenv.gcp.errors import (
     AlreadyExists,
@@ -310,20 +310,6 @@ async def test_update_creates_missing_queue(cloud: TasksBench) -> None:
 SOME = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@SOME
-@given(data=st.data())
-def test_random_request_raises_only_cloud_errors(cloud: TasksBench, data: st.DataObject) -> None:
-    rpc = data.draw(st.sampled_from(cloud.make().rpcs()))
-    request = data.draw(messages(rpc.request))
-
-    async def send() -> None:
-        async with cloud.running() as call:
-            with suppress(CloudError):
-                (await call(rpc.method.rpartition("/")[2], request)).SerializeToString()
-
-    asyncio.run(send())
 
 
 @SOME
