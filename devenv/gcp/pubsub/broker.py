@@ -379,6 +379,11 @@ def ack_id_of(entry: BacklogEntry) -> str:
     return base64.urlsafe_b64encode(f"{entry.number}:{entry.lease}".encode()).decode()
 
 
+def is_ack_id(ack_id: str) -> bool:
+    """Return whether a text has the form of an ack id."""
+    return _parse_ack_id(ack_id) != (0, 0)
+
+
 def _parse_ack_id(ack_id: str) -> tuple[int, int]:
     """Return message and lease of an ack id, zeros for one that is malformed."""
     try:

@@ -40,13 +40,13 @@ class StreamingPull:
         first = await anext(requests, None)
         if first is None or not first.subscription:
             raise InvalidArgument("The first request of a stream must name a subscription.")
-        live = self._methods.consumable(first.subscription, call)
+        live = self._methods.pullable(first.subscription, call)
         stream = _Stream(self._broker, live, first)
         reading = asyncio.create_task(stream.read(requests))
         try:
             yield stream.properties()
             while True:
-                self._methods.consumable(first.subscription, call)
+                self._methods.pullable(first.subscription, call)
                 changed = (live.changed, stream.changed)
                 stream.changed.clear()
                 if answer := stream.answer():

@@ -4,7 +4,7 @@ See https://cloud.google.com/pubsub/docs/reference/rpc.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -15,7 +15,7 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import FailedPrecondition, InvalidArgument
 from devenv.gcp.messages import moment
 from devenv.gcp.pubsub.backlog import BacklogEntry
-from devenv.gcp.pubsub.broker import ack_id_of
+from devenv.gcp.pubsub.broker import ack_id_of, is_ack_id
 from devenv.gcp.pubsub.context import PubSubContext, changed, method, page_of, require_new
 from devenv.gcp.pubsub.push import PushDelivery
 from devenv.gcp.pubsub.rules import (
@@ -152,7 +152,7 @@ class SubscriptionMethods:
 
     async def pull(self, request: Any, call: ApiCall) -> Any:
         """Return messages; wait a while for the first one, unless the caller wants no waiting."""
-        live = self.consumable(request.subscription, call)
+        live = self.pullable(request.subscription, call)
         if request.max_messages < 1:
             raise InvalidArgument("max_messages must be greater than 0.")
         most = min(request.max_messages, MOST_MESSAGES)
@@ -163,7 +163,7 @@ class SubscriptionMethods:
                 changed = asyncio.ensure_future(live.changed.wait())
                 await asyncio.wait((changed, timer), return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
-                live = self.consumable(request.subscription, call)
+                live = self.pullable(request.subscription, call)
         finally:
             if timer:
                 timer.cancel()
@@ -177,6 +177,7 @@ class SubscriptionMethods:
         live = self.find(request.subscription, call, "consume")
         if not request.ack_ids:
             raise InvalidArgument("No ack ids specified.")
+        _refuse_malformed(live, request.ack_ids)
         _refuse_expired(live, self._broker.ack(live, request.ack_ids))
         return empty_pb2.Empty()
 
@@ -184,6 +185,7 @@ class SubscriptionMethods:
         live = self.find(request.subscription, call, "consume")
         if not request.ack_ids:
             raise InvalidArgument("No ack ids specified.")
+        _refuse_malformed(live, request.ack_ids)
         deadline = check_deadline(request.ack_deadline_seconds)
         deadlines = ((ack_id, deadline) for ack_id in request.ack_ids)
         _refuse_expired(live, self._broker.extend(live, deadlines))
@@ -260,6 +262,13 @@ class SubscriptionMethods:
             raise FailedPrecondition(f"Subscription {live.name} is detached from its topic.")
         return live
 
+    def pullable(self, text: str, call: ApiCall) -> LiveSubscription:
+        """Return a subscription that may be consumed by pulling: messages are not pushed."""
+        live = self.consumable(text, call)
+        if live.state.push_config.push_endpoint:
+            raise FailedPrecondition("This method is not supported for this subscription type.")
+        return live
+
     def _find_snapshot(self, text: str, call: ApiCall, verb: str) -> LiveSnapshot:
         name = self._names.snapshot(text)
         self._context.allow(call.caller, f"snapshots.{verb}", name)
@@ -304,6 +313,15 @@ def check_deadline(deadline: int) -> float:
             "seconds."
         )
     return float(deadline)
+
+
+def _refuse_malformed(live: LiveSubscription, ack_ids: Iterable[str]) -> None:
+    """Refuse what is no ack id at all; exactly-once delivery names it with those that are over."""
+    wrong = next((each for each in ack_ids if not is_ack_id(each)), None)
+    if wrong is not None and not live.exactly_once:
+        raise InvalidArgument(
+            f"You have passed an invalid ack ID to the service (ack_id={wrong[:100]})."
+        )
 
 
 def _refuse_expired(live: LiveSubscription, expired: list[str]) -> None:
