@@ -147,9 +147,9 @@ class CredentialsApi:
 
     async def list_keys(self, request: Any, call: ApiCall) -> Any:
         account = self._account(request, call, "serviceAccountKeys.list")
-        keys = [self._key(account, key) for key in self._identity.user_keys.of(account.email)]
-        is_wanted = not request.key_types or 1 in request.key_types  # USER_MANAGED
-        return admin.ListServiceAccountKeysResponse.pb()(keys=keys if is_wanted else [])
+        keys = [self._key(account, key) for key in self._keys_of(account)]
+        wanted = [key for key in keys if not request.key_types or key.key_type in request.key_types]
+        return admin.ListServiceAccountKeysResponse.pb()(keys=wanted)
 
     async def get_key(self, request: Any, call: ApiCall) -> Any:
         account, key = self._find_key(request, call, "serviceAccountKeys.get")
@@ -162,6 +162,8 @@ class CredentialsApi:
 
     async def delete_key(self, request: Any, call: ApiCall) -> Any:
         account, key = self._find_key(request, call, "serviceAccountKeys.delete")
+        if key.kid == self._identity.system_key(account.email).kid:
+            raise InvalidArgument("Cannot delete the system-managed key of a service account.")
         self._identity.user_keys.delete(account.email, key.kid)
         return empty_pb2.Empty()
 
@@ -177,22 +179,29 @@ class CredentialsApi:
             raise Unimplemented("delegates are not emulated; give the caller the role itself.")
         return account
 
+    def _keys_of(self, account: ServiceAccount) -> list[PublicKey]:
+        """Return the key with which Google signs for an account, and those that users created."""
+        system = self._identity.system_key(account.email)
+        own = PublicKey(system.kid, system.certificate(account.email))
+        return [own, *self._identity.user_keys.of(account.email)]
+
     def _find_key(
         self, request: Any, call: ApiCall, permission: str
     ) -> tuple[ServiceAccount, PublicKey]:
         account = self._account(request, call, permission)
         kid = request.name.rpartition("/keys/")[2]
-        key = self._identity.user_keys.get(account.email, kid)
+        key = next((each for each in self._keys_of(account) if each.kid == kid), None)
         if key is None:
             raise NotFound(f"Service account key {kid[:100]} does not exist.")
         return account, key
 
     def _key(self, account: ServiceAccount, key: PublicKey) -> Any:
+        system = self._identity.system_key(account.email).kid
         answer = Key(
             name=f"projects/{self._project}/serviceAccounts/{account.email}/keys/{key.kid}",
             key_algorithm=2,
             key_origin=2,  # GOOGLE_PROVIDED
-            key_type=1,  # USER_MANAGED
+            key_type=2 if key.kid == system else 1,  # SYSTEM_MANAGED or USER_MANAGED
         )
         answer.valid_before_time.seconds = 253402300799
         return answer

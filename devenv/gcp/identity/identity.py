@@ -343,7 +343,11 @@ class Identity:
 
     def blob_key(self, email: str) -> SigningKey:
         """Return the system-managed key with which signBlob signs for `email`."""
-        return self._keys.key(self._enabled(email).email)
+        return self.system_key(self._enabled(email).email)
+
+    def system_key(self, email: str) -> SigningKey:
+        """Return the system-managed key of an account, enabled or not."""
+        return self._keys.key(email)
 
     def verify_signature(self, email: str, payload: bytes, signature: bytes) -> bool:
         """Return whether signBlob or a key of the account made `signature` over `payload`."""

@@ -71,6 +71,21 @@ def test_sign_blob_uses_key_of_account(client: Web, identity: Identity) -> None:
     assert identity.verify_signature(TASKS, b"hello", b64decode(answer["signedBlob"]))
 
 
+def test_key_that_signs_blobs_is_listed_and_stays(client: Web) -> None:
+    payload = {"payload": b64encode(b"hello").decode()}
+    key = client.post(f"{BASE}:signBlob", json=payload).json()["keyId"]
+    [listed] = client.get(f"{BASE}/keys").json()["keys"]
+    path = f"{BASE}/keys/{key}"
+    found = client.get(f"{path}?publicKeyType=TYPE_X509_PEM_FILE").json()
+
+    assert listed["name"] == found["name"]
+    assert listed["name"].endswith(f"/keys/{key}")
+    assert listed["keyType"] == "SYSTEM_MANAGED"
+    assert b64decode(found["publicKeyData"]).startswith(b"-----BEGIN CERTIFICATE")
+    assert client.request("DELETE", path).status_code == 400
+    assert client.get(f"{BASE}/keys?keyTypes=USER_MANAGED").json() == {}
+
+
 @pytest.mark.parametrize(
     ("method", "permission"),
     [
@@ -136,7 +151,7 @@ def test_created_key_signs_for_its_account_until_deleted(client: Web, identity: 
     assert isinstance(private, RSAPrivateKey)
     signature = SigningKey.of(private).sign(b"hello")
 
-    [listed] = client.get(f"{BASE}/keys").json()["keys"]
+    [listed] = client.get(f"{BASE}/keys?keyTypes=USER_MANAGED").json()["keys"]
     assert listed["name"] == created["name"]
     assert "privateKeyData" not in listed
     assert identity.verify_signature(TASKS, b"hello", signature)
