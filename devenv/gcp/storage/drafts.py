@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from devenv.gcp.errors import InvalidArgument, PermissionDenied
+from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.access import Access
+from devenv.gcp.storage.errors import Held, Retained
 from devenv.gcp.storage.model import BucketRecord, ObjectContent, ObjectRecord
 from devenv.gcp.storage.parameters import UNCONDITIONAL, Preconditions
 from devenv.gcp.storage.resources import timestamp
@@ -64,12 +65,10 @@ def check_protection(item: ObjectRecord, bucket: BucketRecord | None, now: float
     kept = "cannot be deleted, overwritten or archived until"
     for field_name, hold in (("eventBasedHold", "Event-Based"), ("temporaryHold", "Temporary")):
         if item.fields.get(field_name):
-            raise PermissionDenied(
-                f"{name} is under active {hold} hold and {kept} hold is removed."
-            )
+            raise Held(f"{name} is under active {hold} hold and {kept} hold is removed.")
     until = bucket.retained_until(item) if bucket else 0.0
     if now < until:
-        raise PermissionDenied(
+        raise Retained(
             f"{name} is subject to bucket's retention policy and {kept} {timestamp(until)}"
         )
 

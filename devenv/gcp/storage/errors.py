@@ -13,6 +13,8 @@ CloudError
 ├── AnonymousRefused     401  authError            (XML: 403 AccessDenied)
 ├── PermissionRefused    403  forbidden            (XML: AccessDenied)
 ├── MalformedSecurityHeader  400  invalid          (XML: MalformedSecurityHeader)
+├── Retained             403  retentionPolicyNotMet  (XML: RetentionPolicyNotMet)
+├── Held                 403  forbidden            (XML: ObjectUnderActiveHold)
 ├── RequestTimeTooSkewed  403  forbidden           (XML: RequestTimeTooSkewed)
 ├── InvalidSecurity      403  forbidden            (XML: InvalidSecurity)
 └── SignatureMismatch    403  forbidden            (XML: SignatureDoesNotMatch)
@@ -172,6 +174,18 @@ class MalformedSecurityHeader(StorageApiError):
     http, xml_code = 400, "MalformedSecurityHeader"
 
 
+class Retained(PermissionDenied):
+    """A refusal because of the bucket's retention policy."""
+
+    reason, xml_code = "retentionPolicyNotMet", "RetentionPolicyNotMet"
+
+
+class Held(PermissionDenied):
+    """A refusal because of a hold. The JSON API has no reason of its own for it."""
+
+    xml_code = "ObjectUnderActiveHold"
+
+
 class RequestTimeTooSkewed(StorageApiError):
     http, xml_code = 403, "RequestTimeTooSkewed"
 
@@ -196,7 +210,7 @@ def as_json(error: CloudError) -> Response:
     item: dict[str, Any] = {
         "message": error.message,
         "domain": "global",
-        "reason": _REASONS.get(error.http, "backendError"),
+        "reason": getattr(error, "reason", "") or _REASONS.get(error.http, "backendError"),
     }
     if location := _LOCATIONS.get(error.http):
         item |= {"locationType": "header", "location": location}

@@ -277,6 +277,7 @@ async def test_retention_policy_protects_objects_until_it_expires(cloud: Storage
     assert shown["retentionExpirationTime"] > shown["timeCreated"]
     assert early.status_code == 403
     assert "is subject to bucket's retention policy" in message(early)
+    assert early.json()["error"]["errors"][0]["reason"] == "retentionPolicyNotMet"
     assert (await cloud.client.delete(path("a"))).status_code == 204
 
 
