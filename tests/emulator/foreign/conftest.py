@@ -1,6 +1,6 @@
-"""Google's Node and Go clients: a program for each account, or for each command.
+"""Google's Node clients and gcloud: a program for each account, or for each command.
 
-`make foreign` installs both. Without them the tests are skipped; in CI that is a failure.
+`make foreign` installs the clients. Without them the tests are skipped; in CI that is a failure.
 """
 
 import atexit
@@ -11,7 +11,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,8 +26,6 @@ from tests.cloud import ROOT
 from tests.forked import ForkServer
 
 NODE = Path(__file__).parent / "node"
-GO_PROGRAM = ROOT / ".tools" / "go-clients"
-TIMEOUT = 300
 
 # The imports of most commands; the first one has the others found.
 _GCLOUD_LOADED = (
@@ -83,17 +81,9 @@ def ask_node(cloud: Cloud, account: str, *asked: str) -> Any:
 def require_node() -> None:
     """Skip the test, or fail it in CI, without Node or Google's clients for it."""
     if not shutil.which("node"):
-        _skip("node is not installed")
+        skip_or_fail("node is not installed")
     if not (NODE / "node_modules").is_dir():
-        _skip("Google's Node clients are not installed: run `make foreign`")
-
-
-@pytest.fixture
-def go(cloud: Cloud) -> Client:
-    """Run a command of `go/main.go` as an account and return what it prints."""
-    if not GO_PROGRAM.is_file():
-        _skip("Google's Go clients are not built: run `make foreign`, which needs go")
-    return partial(_run, cloud, [str(GO_PROGRAM)])
+        skip_or_fail("Google's Node clients are not installed: run `make foreign`")
 
 
 @pytest.fixture
@@ -164,21 +154,8 @@ def _client(cloud: Cloud) -> httpx.Client:
     return httpx.Client(proxy=cloud.proxy_url, verify=trust)
 
 
-def _run(cloud: Cloud, program: list[str], account: str, *arguments: str) -> Any:
-    environ = dict(machine()) | cloud.environ(account)
-    done = subprocess.run(
-        [*program, *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def _skip(reason: str) -> None:
+def skip_or_fail(reason: str) -> None:
+    """Skip a test whose clients are not installed; in CI that is a failure."""
     if machine().get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

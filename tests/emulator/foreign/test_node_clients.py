@@ -139,14 +139,6 @@ def test_node_bucket_keeps_versions_and_retention(node: Client) -> None:
     }
 
 
-def test_go_reads_gzip_objects_as_asked(go: Client, node: Client, bucket: str, name: str) -> None:
-    node("web", "gzip", bucket, name)
-    answer = go("web", "gzip", bucket, name)
-
-    assert answer["plain"] == "hello " * 1000
-    assert answer["packed"] < 100
-
-
 def test_node_manages_files_and_is_refused_access_lists(
     node: Client, bucket: str, name: str
 ) -> None:
