@@ -6,8 +6,7 @@ that a fault has struck.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -93,6 +92,33 @@ class Fault:
         return self.times <= 0 or 0 < self.until <= now
 
 
+class _Strike:
+    """What a fault does before and after a call; of no fault nothing."""
+
+    __slots__ = ("_clock", "_entry", "_fault")
+
+    def __init__(self, fault: Fault | None, entry: JournalEntry, clock: Clock) -> None:
+        self._fault = fault
+        self._entry = entry
+        self._clock = clock
+
+    async def __aenter__(self) -> Fault | None:
+        fault = self._fault
+        if fault is None:
+            return None
+        self._entry.fault = str(fault.id)
+        await self._clock.sleep(fault.delay)
+        if fault.reset:
+            raise AnswerLost(f"Fault {fault.id}: the connection was reset.")
+        if fault.status:
+            raise _ERRORS[fault.status](f"Fault {fault.id}: {fault.status} was asked for.")
+        return fault
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._fault and self._fault.lose_answer and kind is None:
+            raise AnswerLost(f"Fault {self._fault.id}: the answer was lost.")
+
+
 class Faults:
     """The faults of one emulated cloud; `methods` are those that it has."""
 
@@ -134,26 +160,14 @@ class Faults:
             self._table.delete(f"{each:09d}")
         return len(numbers)
 
-    @asynccontextmanager
-    async def strike(self, entry: JournalEntry) -> AsyncIterator[Fault | None]:
+    def strike(self, entry: JournalEntry) -> "_Strike":
         """Handle a call inside, unless a fault makes it fail: that raises a CloudError.
 
         The value is the fault, if one strikes. AnswerLost comes at the end if the answer is lost,
         and before the call is handled if its connection is reset.
         """
         fault = self._match(entry) if self._active and entry.caller != OPERATOR else None
-        if fault is None:
-            yield None
-            return
-        entry.fault = str(fault.id)
-        await self._clock.sleep(fault.delay)
-        if fault.reset:
-            raise AnswerLost(f"Fault {fault.id}: the connection was reset.")
-        if fault.status:
-            raise _ERRORS[fault.status](f"Fault {fault.id}: {fault.status} was asked for.")
-        yield fault
-        if fault.lose_answer:
-            raise AnswerLost(f"Fault {fault.id}: the answer was lost.")
+        return _Strike(fault, entry, self._clock)
 
     def _match(self, entry: JournalEntry) -> Fault | None:
         """Return the first fault that strikes this call, and count the strike."""

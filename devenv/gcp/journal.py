@@ -78,9 +78,13 @@ _entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=No
 def note_decision(permission: str, resource: str, *, allowed: bool) -> None:
     """Add to the entry of the call in progress what IAM has decided: first, or against it."""
     entry = _entry.get()
-    if entry is not None and allowed and permission not in entry.used.split():
-        entry.used = f"{entry.used} {permission}".strip()
-    if entry is not None and (not entry.decision or not allowed):
+    if entry is None:
+        return
+    if allowed and not entry.used:
+        entry.used = permission
+    elif allowed and permission not in entry.used.split():
+        entry.used = f"{entry.used} {permission}"
+    if not entry.decision or not allowed:
         entry.permission, entry.target = permission, resource
         # The name that the caller wrote stays: faults match it, and are written after the journal.
         entry.resource = entry.resource or resource

@@ -1,8 +1,7 @@
 """Durable state of the emulated cloud: one SQLite file that survives `kill -9`."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 
@@ -41,6 +40,37 @@ class Table:
         yield from self._connection.execute(sql, (prefix, prefix + "\U0010ffff")).fetchall()
 
 
+class Transaction:
+    """Statements that are committed together at the end, or not at all if there is an exception."""
+
+    __slots__ = ("_connection", "_rolled_back")
+
+    def __init__(
+        self, connection: sqlite3.Connection, rolled_back: Callable[[], None] | None
+    ) -> None:
+        self._connection = connection
+        self._rolled_back = rolled_back
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._roll_back()
+            return
+        try:
+            self._connection.execute("COMMIT")
+        except BaseException:  # for example on a full disk
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        if self._rolled_back:
+            self._rolled_back()
+
+
 class Store:
     """A SQLite file in write-ahead mode: an acknowledged write outlives the process.
 
@@ -73,16 +103,9 @@ class Store:
         """Return the table `name`, made if it is new."""
         return Table(self.connection, name)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit everything inside, or nothing."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
+    def transaction(self, rolled_back: Callable[[], None] | None = None) -> "Transaction":
+        """Commit everything inside, or nothing; then call `rolled_back`."""
+        return Transaction(self.connection, rolled_back)
 
     def close(self) -> None:
         self.connection.close()

@@ -59,6 +59,7 @@ class Roles:
 
     def __init__(self, config: CloudConfig, store: Store) -> None:
         self.prefix = f"projects/{config.project}/roles/"
+        self.changes = 0  # since the start
         self._table = store.table("iam_roles")
         self._deleted_at = store.table("iam_deleted_roles")
         self._custom = {name: Role.FromString(value) for name, value in self._table.scan()}
@@ -96,6 +97,7 @@ class Roles:
         else:
             self._deleted_at.delete(role.name)
         self._custom[role.name], self._held[role.name] = role, _held(role)
+        self.changes += 1
         return role
 
     def _declare(self, role_id: str, permissions: tuple[str, ...]) -> None:
@@ -119,6 +121,7 @@ class Roles:
                 self._table.delete(name)
                 self._deleted_at.delete(name)
                 del self._custom[name], self._held[name]
+                self.changes += 1
 
 
 def _held(role: Any) -> frozenset[str]:

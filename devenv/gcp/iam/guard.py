@@ -20,6 +20,7 @@ from devenv.gcp.iam.roles import smallest_role_with
 from devenv.gcp.journal import note_decision
 
 log = logging.getLogger(__name__)
+_MOST_KNOWN = 4096
 _SHORT = {
     "buckets": "bucket",
     "jobs": "job",
@@ -58,6 +59,11 @@ class Iam:
         self._config = config
         self._policies = policies
         self._clock = clock
+        self._project = f"projects/{config.project}"
+        # By caller and permission, whether the policy of the project grants it without a condition;
+        # for as long as policies and roles stay as they are.
+        self._project_wide: dict[tuple[str, str], bool] = {}
+        self._revision = -1
 
     def require(self, caller: ApiCaller, permission: str, resource: str) -> None:
         if caller.is_operator:
@@ -83,6 +89,8 @@ class Iam:
             return True
         if _is_bounded(caller, permission) or not is_in_scope(caller, permission):
             return False
+        if self._allows_everywhere(caller, permission):
+            return True
         name = self._canonical(resource)
         members = members_of(caller)
         for place in self._places(name):
@@ -94,6 +102,24 @@ class Iam:
                 ):
                     return True
         return False
+
+    def _allows_everywhere(self, caller: ApiCaller, permission: str) -> bool:
+        """Return whether the project grants a permission without a condition, for all resources."""
+        if self._revision != self._policies.revision:
+            self._revision = self._policies.revision
+            self._project_wide.clear()
+        key = caller.email, permission
+        if (known := self._project_wide.get(key)) is None:
+            members = members_of(ApiCaller(caller.email))
+            known = any(
+                not granted.condition
+                and not members.isdisjoint(granted.members)
+                and permission in self._policies.roles.permissions(granted.role)
+                for granted in self._policies.granted(self._project)
+            )
+            if len(self._project_wide) < _MOST_KNOWN:
+                self._project_wide[key] = known
+        return known
 
     def forget(self, resource: str) -> None:
         self._policies.forget(self._canonical(resource))
@@ -109,7 +135,7 @@ class Iam:
 
     def _canonical(self, resource: str) -> str:
         """Return a full name with the project's id, for its number or `-` too."""
-        project = f"projects/{self._config.project}"
+        project = self._project
         for other in ("projects/-", f"projects/{self._config.number}"):
             if resource == other or resource.startswith(f"{other}/"):
                 return project + resource.removeprefix(other)
@@ -119,7 +145,7 @@ class Iam:
         """Return a resource and everything above it, from which it inherits."""
         parts = name.split("/")
         above = ["/".join(parts[: end + 1]) for end in range(3, len(parts), 2)]
-        return [f"projects/{self._config.project}", *above]
+        return [self._project, *above]
 
     def _hint(self, email: str, permission: str, resource: str) -> str:
         who = email if _is_agent(email) or "://" in email else email.partition("@")[0] or EVERYBODY

@@ -65,10 +65,16 @@ class Policies:
         self.roles = Roles(config, store)
         self._table = store.table("iam_policies")
         self._granted: dict[str, tuple[GrantedRole, ...]] = {}
+        self._changes = 0
         with store.transaction():
             self._follow_file(DeclaredNames(store.table("iam_declared")))
         for resource, value in self._table.scan():
             self._granted[resource] = _granted(Policy.FromString(value))
+
+    @property
+    def revision(self) -> int:
+        """A number that grows with each change of a policy or of a role."""
+        return self._changes + self.roles.changes
 
     def granted(self, resource: str) -> tuple[GrantedRole, ...]:
         """Return the bindings of a resource itself, without those that it inherits."""
@@ -115,6 +121,7 @@ class Policies:
 
     def forget(self, resource: str) -> None:
         """Remove the policies of a deleted resource and of everything below it."""
+        self._changes += 1
         for name, _ in list(self._table.scan(resource)):
             if name == resource or name.startswith(f"{resource}/"):
                 self._table.delete(name)
@@ -207,6 +214,7 @@ class Policies:
         policy.etag = secrets.token_bytes(9)
         self._table.put(resource, policy.SerializeToString())
         self._granted[resource] = _granted(policy)
+        self._changes += 1
         return policy
 
     def _check(self, policy: Any) -> None:

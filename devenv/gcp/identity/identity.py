@@ -294,21 +294,21 @@ class Identity:
     def who(self, authorization: str) -> str:
         """Return the account of an Authorization header with an access token or an ID token."""
         token = bearer({"authorization": authorization})
-        if self.is_operator(token):
-            return OPERATOR
         if grant := self.grant(token):
             return grant.caller.email
+        if self.is_operator(token):
+            return OPERATOR
         return str((self.claims(token) or {}).get("email", ""))
 
     def caller(self, headers: Mapping[str, str]) -> ApiCaller:
         token = bearer(headers)
-        if self.is_operator(token):
-            return ApiCaller(OPERATOR)
         grant = self._access_tokens.read(token)
         if grant and self.remaining(grant) > 0:
             if not self._is_live(grant.caller):
                 raise _unauthenticated(token, "ACCOUNT_STATE_INVALID")
             return grant.caller
+        if self.is_operator(token):
+            return ApiCaller(OPERATOR)
         claims = self.assertion(token)
         # Python's clients sign an audience, Go's the scopes instead.
         if claims and (_is_for_google(claims.get("aud")) or "scope" in claims):

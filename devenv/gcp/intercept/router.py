@@ -6,14 +6,11 @@ refused with a line that says how to allow them, so that nothing is sent out by 
 
 Services mount applications under host patterns and path prefixes. On the plain port, where clients
 send no host of Google's, the prefix alone decides. Requests that no mount takes go to the REST
-application. Each mounted request is an entry of the journal and may be struck by a fault. Each
-answer gets a Date header, without which clients cannot cache it. Before the router, requests for
-unknown hosts and those of pages of other sites are refused.
+application. Each mounted request is an entry of the journal and may be struck by a fault. Before
+the router, requests for unknown hosts and those of pages of other sites are refused.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from email.utils import formatdate
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
@@ -98,7 +95,6 @@ class SiteCheck:
         sent = _headers(scope)
         is_health = scope["path"] == f"{CONTROL}health"
         if reason := not is_health and self._refusal(sent.get(b"host"), sent.get(b"origin")):
-            send = _dated(send)
             await failure(PermissionDenied(reason))(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -148,16 +144,25 @@ class Router:
         elif scope["path"].startswith(CONTROL):
             await self._control(scope, receive, send)
         else:
-            await self._rest(scope, receive, _dated(send))
+            await self._rest(scope, receive, send)
 
     def _find(self, host: str, path: str) -> HttpMount | None:
-        service = service_at(host)
-        here = self._at(host) or (self._at(f"{service}.googleapis.com") if service else [])
-        found = here if service else here or self._mounts
-        by_path = (m for m in found if path.startswith(m.paths or ("//",)))
-        return next(by_path, next((m for m in here if m.takes_rest), None))
+        by_path, rest = self._at(host)
+        for mount in by_path:
+            if path.startswith(mount.paths):
+                return mount
+        return rest
 
-    def _mounts_at(self, host: str) -> list[HttpMount]:
+    def _mounts_at(self, host: str) -> tuple[list[HttpMount], HttpMount | None]:
+        """Return the mounts that paths decide between at a host, and the one for all other paths."""
+        service = service_at(host)
+        here = self._with_host(host)
+        if service and not here:
+            here = self._with_host(f"{service}.googleapis.com")
+        found = here if service else here or self._mounts
+        return [m for m in found if m.paths], next((m for m in here if m.takes_rest), None)
+
+    def _with_host(self, host: str) -> list[HttpMount]:
         return [m for m in self._mounts if any(fnmatchcase(host, p) for p in m.hosts)]
 
     async def _mounted(
@@ -187,17 +192,18 @@ class Router:
 
 
 class _HeldAnswer:
-    """The way back to the client, on which an answer gets its Date or is held for ever."""
+    """The way back to the client, on which the status is noted and an answer may be held for ever."""
+
+    __slots__ = ("_send", "status")
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = "-"
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = str(message["status"])
-            message = _with_date(message)
-        await self._send(message)
+        return self._send(message)
 
     async def hold(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -222,25 +228,3 @@ def _trace(parent: bytes | None, context: bytes | None) -> str:
         return ""
     sent = {"traceparent": parent, "x-cloud-trace-context": context}
     return trace_of({name: value.decode("latin-1") for name, value in sent.items() if value})
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
-
-
-def _dated(send: Send) -> Send:
-    """Return a `send` that adds the Date header."""
-
-    async def dated(message: Message) -> None:
-        is_start = message["type"] == "http.response.start"
-        await send(_with_date(message) if is_start else message)
-
-    return dated
-
-
-def _with_date(start: Message) -> Message:
-    headers = list(start.get("headers", ()))
-    if b"date" not in [name.lower() for name, _ in headers]:
-        headers.append((b"date", _date(int(time.time()))))
-    return {**start, "headers": headers}

@@ -2,7 +2,8 @@
 
 A client on a busy machine waits for each turn that the server needs. So the application begins when
 the whole of a short request is there, runs on as far as it need not wait, and the head of its answer
-leaves with the beginning of the body in one write. Connections are kept longer than any client keeps
+leaves with the beginning of the body in one write. Each answer gets a Date header, without which
+clients cannot cache it. Connections are kept longer than any client keeps
 them, so that none is closed under a request.
 """
 
@@ -10,8 +11,10 @@ import asyncio
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -39,10 +42,20 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
+_FRAMING = frozenset((b"connection", b"content-length", b"date", b"transfer-encoding"))
+
+
 @lru_cache(maxsize=1024)
-def _is_valid(name: bytes, value: bytes) -> bool:
-    """Return whether HTTP allows a header; most come again and again."""
-    return not _CONTROL.search(value) and _NAME.fullmatch(name) is not None
+def _line(name: bytes, value: bytes) -> bytes:
+    """Return the line of a header, most of which come again and again. Raises RuntimeError."""
+    if _CONTROL.search(value) or not _NAME.fullmatch(name):
+        raise RuntimeError(f"The header {name!r} has a name or value that HTTP forbids.")
+    return b"%b: %b\r\n" % (name, value)
+
+
+@lru_cache(maxsize=1)
+def _date_line(second: int) -> bytes:
+    return b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
 
 
 class _Exchange(RequestResponseCycle):
@@ -69,18 +82,23 @@ class _Exchange(RequestResponseCycle):
         is_body_unsure = self.waiting_for_100_continue and self.more_body
         self.keep_alive = self.keep_alive and not is_body_unsure
         self.response_started, self.waiting_for_100_continue = True, False
-        lines, closes = [STATUS_LINE[status]], False
+        lines = [STATUS_LINE[status]]
+        closes = is_dated = False
         for key, value in (*self.default_headers, *headers):
             name = key.lower()
-            if not _is_valid(name, value):
-                raise RuntimeError(f"The header {name!r} has a name or value that HTTP forbids.")
+            lines.append(_line(name, value))
+            if name not in _FRAMING:
+                continue
             if name == b"content-length" and self.chunked_encoding is None:
                 self.expected_content_length, self.chunked_encoding = int(value), False
             elif name == b"transfer-encoding" and value.lower() == b"chunked":
                 self.expected_content_length, self.chunked_encoding = 0, True
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive, closes = False, True
-            lines += (name, b": ", value, b"\r\n")
+            elif name == b"date":
+                is_dated = True
+        if not is_dated:
+            lines.append(_date_line(int(time.time())))
         if not self.keep_alive and not closes:
             lines.append(b"connection: close\r\n")
         has_body = self.scope["method"] != "HEAD" and status not in (204, 304)

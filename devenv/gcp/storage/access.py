@@ -24,7 +24,7 @@ _SERVICE = "storage.googleapis.com"
 _LIST_PREFIX = f"{_SERVICE}/objectListPrefix"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each call
 class StorageTarget:
     """The resource of a request; `prefix` is the one that a listing asks for.
 
@@ -94,12 +94,11 @@ class Access:
 
     def _decide(self, permission: str, target: StorageTarget) -> None:
         bucket, boundary = target.bucket, self.caller.boundary
+        resource = target.full_name if bucket else f"projects/{self.project}"
         if bucket and self.listed(self.caller, permission, target):
-            note_decision(permission, target.full_name, allowed=True)
+            note_decision(permission, resource, allowed=True)
         else:
-            self.guard.require(
-                self.caller, permission, target.full_name if bucket else f"projects/{self.project}"
-            )
+            self.guard.require(self.caller, permission, resource)
         if boundary is not None and not permits(boundary, permission, target):
             raise PermissionDenied(f"The token's access boundary does not allow {permission}.")
         if bucket and self.caller.anonymous and self.private(bucket):

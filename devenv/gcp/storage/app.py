@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
@@ -32,7 +33,7 @@ from devenv.gcp.storage.bulk_restore import BulkRestores
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.cross_origin import allow_any_origin, cross_origin_headers, preflight
 from devenv.gcp.storage.errors import MethodNotAllowed, NotEmulated, as_json, as_xml
-from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, base_of, decode, pairs_of, raw_path
+from devenv.gcp.storage.exchange import JSON_TYPE, Exchange, decode, headers_of, pairs_of, raw_path
 from devenv.gcp.storage.hmac_keys import HmacKeys
 from devenv.gcp.storage.json_api import JsonApi
 from devenv.gcp.storage.media import Media
@@ -96,6 +97,7 @@ class StorageApp:
         self._restores = restores
         self._hmac_keys = hmac_keys
         self._routes = self._table()
+        self._shapes = lru_cache(maxsize=64)(self._shapes_at)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.respond(Request(scope, receive))
@@ -105,44 +107,44 @@ class StorageApp:
         """Answer one request; errors have the shape of the API that it belongs to."""
         as_response = as_json
         try:
-            path = raw_path(request)
+            path, headers = raw_path(request), headers_of(request)
             if path.startswith(JSON_PATHS):
-                return await self._json(request, path)
-            if request.headers.get("host", "").startswith("www."):
+                return await self._json(request, path, headers)
+            if headers.get("host", "").startswith("www."):
                 raise NotFound("Not Found")  # Google's shared host has no XML API
             as_response = as_xml
-            return await self._xml(request, path)
+            return await self._xml(request, path, headers)
         except CloudError as error:
             return as_response(error)
         except ClientDisconnect:
             return Response(status_code=499)
 
-    async def _json(self, request: Request, path: str) -> Response:
+    async def _json(self, request: Request, path: str, headers: Mapping[str, str]) -> Response:
         try:
             if request.method == "OPTIONS":
                 response = Response()
             else:
                 handler, names = self._find(request.method, path)
-                exchange = self._exchange(request, path, is_json=True)
+                exchange = self._exchange(request, path, headers, is_json=True)
                 response = _partial(exchange, await handler(exchange, *names))
         except CloudError as error:
             response = as_json(error)
-        if "origin" in request.headers:
-            response.headers.update(allow_any_origin(request.headers))
+        if "origin" in headers:
+            response.headers.update(allow_any_origin(headers))
         return response
 
-    async def _xml(self, request: Request, path: str) -> Response:
-        bucket, name = _plain_names(request, path)
+    async def _xml(self, request: Request, path: str, headers: Mapping[str, str]) -> Response:
+        bucket, name = _plain_names(headers, path)
         if request.method == "OPTIONS":
-            return preflight(self._catalogue.bucket(bucket), request.headers)
+            return preflight(self._catalogue.bucket(bucket), headers)
         try:
-            exchange = self._exchange(request, path, is_json=False)
+            exchange = self._exchange(request, path, headers, is_json=False)
             response = await self._xml_api.handle(exchange, bucket, name)
         except CloudError as error:
             response = as_xml(error)
-        if "origin" in request.headers:
+        if "origin" in headers:
             found = self._catalogue.bucket(bucket)
-            response.headers.update(cross_origin_headers(found, request.method, request.headers))
+            response.headers.update(cross_origin_headers(found, request.method, headers))
         return response
 
     def _find(self, method: str, path: str) -> tuple[Handler, Sequence[str]]:
@@ -158,24 +160,23 @@ class StorageApp:
             raise MethodNotAllowed("The method is not allowed for this resource.")
         raise NotFound("Not Found")
 
-    def _exchange(self, request: Request, path: str, *, is_json: bool) -> Exchange:
+    def _exchange(
+        self, request: Request, path: str, headers: Mapping[str, str], *, is_json: bool
+    ) -> Exchange:
         pairs = pairs_of(request)
         query = dict(pairs)
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in request.scope["headers"]
-        }
         check_supported(query, headers)
         signed = None
         authorization = "" if is_json else headers.get("authorization", "")
         if is_signed(query) or is_signature(authorization):
-            signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(request))
+            signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(headers))
         caller = self._caller(signed, headers)
         if signed:
             headers = signed.plain_headers()
             request = Request(request.scope, signed.checked(request.receive))
         if is_json and "content-encoding" in headers and "contentEncoding" not in query:
             request = Request(request.scope, gunzipped(request.scope, request.receive))
+        base = f"{request.scope.get('scheme', 'http')}://{headers.get('host', '')}"
         return Exchange(
             request=request,
             path=path,
@@ -185,13 +186,17 @@ class StorageApp:
             access=Access(
                 self._trust.guard, caller, self._config.project, self._is_private, self._is_listed
             ),
-            shapes=Shapes(
-                base_of(request),
-                self._config.number,
-                self._config.region,
-                self._catalogue.bucket,
-                self._trust.lists if query.get("projection") == "full" else None,
-            ),
+            shapes=self._shapes(base, query.get("projection") == "full"),
+        )
+
+    def _shapes_at(self, base: str, is_full: bool) -> Shapes:
+        """Return the builder of resources for one scheme and host, with access lists if `is_full`."""
+        return Shapes(
+            base,
+            self._config.number,
+            self._config.region,
+            self._catalogue.bucket,
+            self._trust.lists if is_full else None,
         )
 
     def _caller(self, signed: SignedRequest | None, headers: Mapping[str, str]) -> ApiCaller:
@@ -295,18 +300,18 @@ def _partial(exchange: Exchange, response: Response) -> Response:
     return Response(body, response.status_code, headers, media_type=JSON_TYPE)
 
 
-def _bucket_of_host(request: Request) -> str:
+def _bucket_of_host(headers: Mapping[str, str]) -> str:
     """Return the bucket that the host names, as in `BUCKET.storage.googleapis.com`."""
-    host = request.headers.get("host", "").partition(":")[0]
+    host = headers.get("host", "").partition(":")[0]
     return host.removesuffix(_HOST_SUFFIX) if host.endswith(_HOST_SUFFIX) else ""
 
 
-def _plain_names(request: Request, path: str) -> tuple[str, str]:
+def _plain_names(headers: Mapping[str, str], path: str) -> tuple[str, str]:
     """Return bucket and object of `/bucket/object`, or of `/object` on the bucket's own host.
 
     The object is empty in a path that names the bucket alone, and the bucket too in `/`.
     """
-    bucket, name = _bucket_of_host(request), path[1:]
+    bucket, name = _bucket_of_host(headers), path[1:]
     if not bucket:
         bucket, _, name = name.partition("/")
     return decode(bucket), decode(name)

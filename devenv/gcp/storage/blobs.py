@@ -83,11 +83,15 @@ class Blobs:
                 return await self._receive_file(few, body, digest)
         return ReceivedBytes(digest.content(""), few)
 
+    def is_row(self, data: bytes) -> bool:
+        """Return whether bytes are so few that they become a row."""
+        return len(data) <= _LARGEST_ROW
+
     def take(self, data: bytes) -> ReceivedBytes:
         """Take bytes in that are all here."""
         digest = Digest()
         digest.update(data)
-        if digest.size <= _LARGEST_ROW:
+        if self.is_row(data):
             return ReceivedBytes(digest.content(""), data)
         blob = self.new()
         with self.append(blob) as file:
@@ -125,10 +129,16 @@ class Blobs:
 
     def open(self, blob: str) -> BinaryIO:
         """Open `blob`; its bytes stay readable when it is deleted meanwhile."""
-        if number := _number(blob):
-            row = self._run("SELECT data FROM storage_bytes WHERE id = ?", (number,)).fetchone()
-            return io.BytesIO(row[0])
+        if (data := self.row(blob)) is not None:
+            return io.BytesIO(data)
         return open(f"{self._path}/{blob}", "rb", buffering=0)  # noqa: PTH123 - faster than a Path
+
+    def row(self, blob: str) -> bytes | None:
+        """Return the bytes of `blob` if it is a row, None for a file."""
+        if not (number := _number(blob)):
+            return None
+        found = self._run("SELECT data FROM storage_bytes WHERE id = ?", (number,)).fetchone()
+        return bytes(found[0])
 
     def size(self, blob: str) -> int:
         """Return how many bytes a file has, 0 if it was never written."""

@@ -8,12 +8,11 @@ that they grow even if the clock goes back.
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from devenv.gcp.storage.model import BucketRecord, ObjectContent, ObjectRecord
-from devenv.gcp.store import Store
+from devenv.gcp.store import Store, Transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS storage_buckets (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -76,17 +75,15 @@ class Catalogue:
         (self._reserved,) = self._one("SELECT last FROM storage_generation")
         self._generation = int(self._reserved)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Transaction:
         """Commit everything inside, or nothing."""
-        try:
-            with self._store.transaction():
-                yield
-        except BaseException:
-            self._read_buckets()
-            self._live.clear()
-            self._reserved = 0
-            raise
+        return self._store.transaction(self._read_again)
+
+    def _read_again(self) -> None:
+        """Forget what was kept in memory of a transaction that was rolled back."""
+        self._read_buckets()
+        self._live.clear()
+        self._reserved = 0
 
     def bucket(self, name: str) -> BucketRecord | None:
         return self._buckets.get(name)

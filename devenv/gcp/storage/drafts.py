@@ -16,7 +16,7 @@ WantedList: TypeAlias = tuple[object, str]
 NO_LIST: WantedList = (None, "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each call
 class ObjectRef:
     """The object that a request names; without a generation the live one."""
 
@@ -30,7 +30,7 @@ class ObjectRef:
         access.require(permission, self.bucket, self.name, generation=self.generation)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each upload
 class ObjectDraft:
     """An object about to be written; `crc32c` and `md5` are checksums that its bytes must match.
 

@@ -8,11 +8,11 @@ exchange.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 import orjson
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,13 +20,15 @@ from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.errors import TooLarge
 from devenv.gcp.storage.model import dump_json
-from devenv.gcp.storage.resources import Shapes
+from devenv.gcp.storage.resources import HeaderPair, Shapes
 
 JSON_TYPE = "application/json; charset=UTF-8"
+_JSON_PAIR = (b"content-type", JSON_TYPE.encode())
 _MAX_PATH = 16 * 1024
 _MAX_QUERY = 32 * 1024
 _MAX_BODY = 1024 * 1024
 _MAX_FIELDS = 100
+_SHORT_QUERY = 256
 
 
 @dataclass(slots=True)  # not frozen, because one is made for each call
@@ -56,15 +58,20 @@ class Exchange:
         return b"".join(parts)
 
 
+class ReadyResponse(Response):
+    """An answer that is all here, with its headers as they are sent."""
+
+    def __init__(self, body: bytes, headers: Sequence[HeaderPair], status: int = 200) -> None:
+        self.status_code, self.background = status, None
+        self.body = body
+        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+
+
 def answer(resource: Mapping[str, Any], *, status: int = 200) -> Response:
     """Return a JSON response."""
-    headers = {"etag": resource["etag"]} if "etag" in resource else None
-    return Response(
-        dump_json(resource),
-        status_code=status,
-        headers=headers,
-        media_type=JSON_TYPE,
-    )
+    etag = resource.get("etag")
+    headers = (_JSON_PAIR, (b"etag", etag.encode())) if etag else (_JSON_PAIR,)
+    return ReadyResponse(dump_json(resource), headers, status)
 
 
 def answer_page(page: Mapping[str, Any], items: Sequence[bytes]) -> Response:
@@ -72,7 +79,7 @@ def answer_page(page: Mapping[str, Any], items: Sequence[bytes]) -> Response:
     text = dump_json(page)
     if items:
         text = b'%b,"items":[%b]}' % (text[:-1], b",".join(items))
-    return Response(text, media_type=JSON_TYPE)
+    return ReadyResponse(text, (_JSON_PAIR,))
 
 
 def raw_path(request: Request) -> str:
@@ -84,11 +91,19 @@ def raw_path(request: Request) -> str:
     return path.partition("?")[0]
 
 
-def pairs_of(request: Request) -> tuple[tuple[str, str], ...]:
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def pairs_of(request: Request) -> Pairs:
     """Return the query's parameters in the order in which they came."""
-    text = request.scope.get("query_string", b"").decode("latin-1")
-    if len(text) > _MAX_QUERY:
+    query: bytes = request.scope.get("query_string", b"")
+    if len(query) > _MAX_QUERY:
         raise InvalidArgument("The URL is too long.")
+    return _short_pairs(query) if len(query) < _SHORT_QUERY else _pairs(query)
+
+
+def _pairs(query: bytes) -> Pairs:
+    text = query.decode("latin-1")
     if not text:
         return ()
     if text.isascii() and not {"%", "+"} & set(text) and text.count("&") < _MAX_FIELDS:
@@ -99,6 +114,9 @@ def pairs_of(request: Request) -> tuple[tuple[str, str], ...]:
         )
     except ValueError as error:
         raise InvalidArgument("The query is not valid UTF-8 or has too many fields.") from error
+
+
+_short_pairs = lru_cache(maxsize=512)(_pairs)  # clients send the same few again and again
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -114,9 +132,12 @@ def decode(segment: str) -> str:
         raise InvalidArgument("The URL is not valid UTF-8.") from error
 
 
-def base_of(request: Request) -> str:
-    """Return the scheme and host by which the client reached us, for links that lead back."""
-    return f"{request.scope.get('scheme', 'http')}://{Headers(scope=request.scope).get('host', '')}"
+def headers_of(request: Request) -> dict[str, str]:
+    """Return the headers by their names in lower case; of several with one name the last."""
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in request.scope["headers"]
+    }
 
 
 def json_object(data: bytes) -> dict[str, Any]:

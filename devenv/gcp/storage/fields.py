@@ -32,6 +32,7 @@ _MAX_RETENTION = 3_155_760_000  # seconds, a hundred years
 _LEAST_SOFT_DELETE, _MOST_SOFT_DELETE = 7 * 86_400, 90 * 86_400  # seconds
 _MAX_LABELS = 64
 _MAX_DEPTH = 8
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[a-z0-9_\-\u00df-\uffff]{0,63}")
 _STORAGE_CLASSES = (
     *("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"),
@@ -114,7 +115,7 @@ def _text(key: str, value: Any) -> str:
     """Return a text that can be an HTTP header, where a line break would begin another one."""
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise _invalid(key)
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROL.search(value):
         raise _invalid(key)
     return value
 

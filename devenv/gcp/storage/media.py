@@ -11,7 +11,7 @@ https://cloud.google.com/storage/docs/transcoding.
 
 import re
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
@@ -23,14 +23,20 @@ from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.blobs import CHUNK, Blobs
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.errors import RangeNotSatisfiable, UploadProblem
-from devenv.gcp.storage.exchange import Exchange, answer
+from devenv.gcp.storage.exchange import Exchange, ReadyResponse, answer
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.multipart import RelatedBody
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import number, parse
-from devenv.gcp.storage.resources import media_headers, sums_of_headers
+from devenv.gcp.storage.resources import (
+    HeaderPair,
+    header_pairs,
+    media_headers,
+    media_pairs,
+    sums_of_headers,
+)
 from devenv.gcp.storage.uploads import UploadProgress, Uploads, parse_content_range
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
@@ -41,12 +47,17 @@ _GZIP_WINDOW = zlib.MAX_WBITS | 16
 class Download(Response):
     """The bytes of a file, read while they are sent."""
 
-    def __init__(self, file: BinaryIO, span: tuple[int, int], headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        span: tuple[int, int],
+        headers: Iterable[HeaderPair],
+        status: int = 200,
+    ) -> None:
         self._file = file
         self._span = span
-        status = 206 if "content-range" in headers else 200
-        length = {"content-length": str(span[1] - span[0])}
-        super().__init__(status_code=status, headers=headers | length)
+        self.status_code, self.background, self.body = status, None, b""
+        self.raw_headers = list(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._file:
@@ -76,10 +87,6 @@ class Download(Response):
 class GunzippedDownload(Download):
     """A gzip file, decompressed while it is sent."""
 
-    def __init__(self, file: BinaryIO, size: int, headers: dict[str, str]) -> None:
-        super().__init__(file, (0, size), headers)
-        del self.headers["content-length"]
-
     def _chunks(self) -> Iterator[bytes]:
         unpack = zlib.decompressobj(_GZIP_WINDOW)
         for chunk in super()._chunks():
@@ -104,23 +111,30 @@ class Media:
         found = self._objects.get(exchange.access, ref_of(exchange, bucket, name))
         return self.send(exchange, found, {})
 
-    def send(self, exchange: Exchange, found: ObjectRecord, extra: dict[str, str]) -> Response:
+    def send(self, exchange: Exchange, found: ObjectRecord, extra: Mapping[str, str]) -> Response:
         """Answer with the bytes of `found`, or with the range of them that the request names."""
-        size = found.content.size
-        headers = {**media_headers(found), **extra}
+        size, pairs = found.content.size, media_pairs(found)
+        if extra:
+            pairs = header_pairs({**media_headers(found), **extra})
         if found.fields.get("contentEncoding") == "gzip":
-            headers["vary"] = "Accept-Encoding"
+            headers = {**media_headers(found), **extra, "vary": "Accept-Encoding"}
             if not _accepts_gzip(exchange) and "no-transform" not in headers.get(
                 "cache-control", ""
             ):
                 file = self._objects.open(found)
                 if file.read(2) == _GZIP_MAGIC:
-                    return GunzippedDownload(file, size, _transcoded(headers))
+                    return GunzippedDownload(file, (0, size), header_pairs(_transcoded(headers)))
                 file.close()
-        span = slice_of(exchange.headers.get("range"), size)
-        if span:
-            headers["content-range"] = f"bytes {span[0]}-{span[1] - 1}/{size}"
-        return Download(self._objects.open(found), span or (0, size), headers)
+            pairs = header_pairs(headers)
+        start, end, status = 0, size, 200
+        if span := slice_of(exchange.headers.get("range"), size):
+            start, end = span
+            pairs = (*pairs, (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
+            status = 206
+        if (data := self._objects.row(found)) is not None:
+            return ReadyResponse(data[start:end], pairs, status)
+        pairs = (*pairs, (b"content-length", b"%d" % (end - start)))
+        return Download(self._objects.open(found), (start, end), pairs, status)
 
     async def upload(self, exchange: Exchange, bucket: str) -> Response:
         if "upload_id" in exchange.query:
@@ -185,7 +199,11 @@ class Media:
         related = RelatedBody(content_type, exchange.request.stream())
         resource = await related.metadata()
         draft = _draft(exchange, bucket, {"contentType": related.content_type} | resource)
-        item = await self.store(exchange, draft, related.media())
+        data = await related.whole_media()
+        if data is not None and self._blobs.is_row(data):
+            item = self._objects.insert(exchange.access, draft, self._blobs.take(data))
+        else:
+            item = await self.store(exchange, draft, related.media())
         return answer(exchange.shapes.object(item))
 
     async def _begin(self, exchange: Exchange, bucket: str) -> Response:

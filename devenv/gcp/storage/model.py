@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import orjson
@@ -30,6 +31,7 @@ def dump_json(value: Any) -> bytes:
         return json.dumps(value, default=asdict).encode()
 
 
+_FORBIDDEN = re.compile(r"[\r\n\0]")
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]")
 
 
@@ -88,7 +90,7 @@ class ObjectRecord:
         return cls(**values | {"content": ObjectContent(**values["content"])})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the values that are derived once
 class BucketRecord:
     """A bucket and its settings; a list of access control that is None was never set."""
 
@@ -100,34 +102,34 @@ class BucketRecord:
     acl: Mapping[str, str] | None = None
     default_acl: Mapping[str, str] | None = None
 
-    @property
+    @cached_property
     def uniform(self) -> bool:
         """Whether IAM alone decides, and lists of access control do not."""
         iam = self.fields.get("iamConfiguration", {})
         return bool(iam.get("uniformBucketLevelAccess", {}).get("enabled", True))
 
-    @property
+    @cached_property
     def versioned(self) -> bool:
         """Whether an overwritten or deleted object is kept as a noncurrent version."""
         return bool(self.fields.get("versioning", {}).get("enabled"))
 
-    @property
+    @cached_property
     def storage_class(self) -> str:
         """The class of objects that name none."""
         return str(self.fields.get("storageClass", "STANDARD"))
 
-    @property
+    @cached_property
     def location(self) -> str:
         """The location that the bucket was created with; empty for the project's region."""
         return str(self.fields.get("location", ""))
 
-    @property
+    @cached_property
     def private(self) -> bool:
         """Whether public access prevention is enforced."""
         iam = self.fields.get("iamConfiguration", {})
         return bool(iam.get("publicAccessPrevention") == "enforced")
 
-    @property
+    @cached_property
     def soft_delete_seconds(self) -> int:
         """How long a deleted object can be restored; 0 if it cannot."""
         return int(self.fields.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0))
@@ -175,7 +177,7 @@ def check_object_name(name: str) -> None:
         )
     if (
         name in {".", ".."}
-        or any(character in name for character in "\r\n\0")
+        or _FORBIDDEN.search(name)
         or name.startswith(".well-known/acme-challenge/")
     ):
         raise InvalidArgument("Disallowed unicode characters or words present in object name.")

@@ -73,7 +73,19 @@ class StreamedBody:
                 yield self._buffer[:ready]
             self._buffer = self._buffer[ready:] + await self._more()
         yield self._buffer[:cut]
-        async for _ in self._body:  # bytes after the last boundary are ignored
+        await self._drain()
+
+    async def whole_media(self) -> bytes | None:
+        """Return the bytes of the streamed part if its end is here already, else None."""
+        cut = self._buffer.find(self._delimiter)
+        if cut < 0:
+            return None
+        await self._drain()
+        return self._buffer[:cut]
+
+    async def _drain(self) -> None:
+        """Ignore the bytes after the last boundary."""
+        async for _ in self._body:
             pass
 
     async def _begin(self) -> bytes:

@@ -62,6 +62,8 @@ class Notifications:
         self._last_ids = store.table("storage_notification_ids")
         self._unsent = store.table("storage_notifications_unsent")
         self._noted = 0
+        # Each change of an object asks for those of its bucket.
+        self._known: dict[str, list[dict[str, Any]]] = {}
         self._clock = clock
         self._guard = guard
         self._topics = topics
@@ -94,6 +96,7 @@ class Notifications:
             "topic": _PREFIX + topic,
         }
         self._table.put(_key(bucket, number), json.dumps(resource).encode())
+        self._known.pop(bucket, None)
         return resource
 
     def listing(self, access: Access, bucket: str) -> list[dict[str, Any]]:
@@ -107,15 +110,20 @@ class Notifications:
     def delete(self, access: Access, bucket: str, number: str) -> None:
         self._require(access, "storage.buckets.update", bucket)
         self._table.delete(_key(bucket, int(self._find(bucket, number)["id"])))
+        self._known.pop(bucket, None)
 
     def forget(self, bucket: str) -> None:
         """Remove the configurations of a deleted bucket."""
         for each in self.of(bucket):
             self._table.delete(_key(bucket, int(each["id"])))
+        self._known.pop(bucket, None)
 
     def of(self, bucket: str) -> list[dict[str, Any]]:
         """Return the configurations of a bucket as resources."""
-        return [json.loads(value) for _, value in self._table.scan(f"{bucket}\n")]
+        if (known := self._known.get(bucket)) is None:
+            known = [json.loads(value) for _, value in self._table.scan(f"{bucket}\n")]
+            self._known[bucket] = known
+        return known
 
     def note(self, events: Iterable[ObjectEvent]) -> list[str]:
         """Store the messages about events, within the transaction of the change; return their keys."""

@@ -181,6 +181,10 @@ class Objects:
         """Open the bytes of `found`, which stay readable when it is overwritten meanwhile."""
         return self._blobs.open(found.content.blob)
 
+    def row(self, found: ObjectRecord) -> bytes | None:
+        """Return the bytes of `found` if they are few."""
+        return self._blobs.row(found.content.blob)
+
     def listing(self, access: Access, bucket: str, request: ListRequest) -> ObjectPage:
         access.require("storage.objects.list", bucket, prefix=request.prefix)
         if self._catalogue.bucket(bucket) is None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from devenv.gcp.storage.acl import AccessLists, bucket_entry, default_entry, object_entry
@@ -28,6 +28,7 @@ _HEADERS = {
     "contentLanguage": "content-language",
     "cacheControl": "cache-control",
 }
+HeaderPair: TypeAlias = tuple[bytes, bytes]
 _SETTINGS = {"customTime": "x-goog-custom-time", "storageClass": "x-goog-storage-class"}
 
 
@@ -152,6 +153,17 @@ def _object(base: str, item: ObjectRecord, retained: float) -> dict[str, Any]:
 @lru_cache(maxsize=2048)  # a page of a list has up to 1000
 def _object_text(base: str, item: ObjectRecord, retained: float) -> bytes:
     return dump_json(_object(base, item, retained))
+
+
+def header_pairs(headers: Mapping[str, str]) -> tuple[HeaderPair, ...]:
+    """Return headers as they are sent."""
+    return tuple((name.encode(), value.encode("latin-1")) for name, value in headers.items())
+
+
+@lru_cache(maxsize=1024)
+def media_pairs(item: ObjectRecord) -> tuple[HeaderPair, ...]:
+    """Return `media_headers` as they are sent."""
+    return header_pairs(media_headers(item))
 
 
 @lru_cache(maxsize=1024)

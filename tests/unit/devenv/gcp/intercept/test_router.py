@@ -76,10 +76,6 @@ def test_request_is_routed_by_host_and_path(web: Web, host: str, path: str, answ
     assert web.get(path, headers={"host": host}).text == answer
 
 
-def test_every_answer_has_a_date(web: Web) -> None:
-    assert web.get("/oauth2/v1/certs").headers["date"].endswith("GMT")
-
-
 def test_request_is_logged_with_its_caller(
     web: Web, journal: MemoryJournal, caplog: pytest.LogCaptureFixture
 ) -> None:

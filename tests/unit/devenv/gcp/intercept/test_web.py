@@ -1,6 +1,7 @@
 """The HTTP server of the doors, on a transport that keeps what is written."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest.mock import Mock
@@ -78,6 +79,7 @@ def test_short_request_is_answered_at_once_in_one_write() -> None:
     assert counts == [0, 1]
     assert writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
     assert writes[0].endswith(b"\r\n\r\n/1body")
+    assert re.search(rb"\r\ndate: \w{3}, [^\r]+ GMT\r\n", writes[0])
 
 
 def test_head_leaves_before_a_body_that_comes_later() -> None:
