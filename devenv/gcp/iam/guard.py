@@ -7,6 +7,7 @@ with the services of its scopes.
 """
 
 import logging
+from functools import lru_cache
 
 from google.rpc.error_details_pb2 import ErrorInfo, LocalizedMessage
 
@@ -74,7 +75,7 @@ class Iam:
         if not is_in_scope(caller, permission):
             reason = ErrorInfo(reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT", domain="googleapis.com")
             raise PermissionDenied("Request had insufficient authentication scopes.", (reason,))
-        if self._mode == "off" or self.allows(caller, permission, resource):
+        if self._mode == "off" or self._grants(caller, permission, resource):
             _note(caller, permission, resource, allowed=True)
             return
         _note(caller, permission, resource, allowed=self._mode == "warn")
@@ -89,6 +90,10 @@ class Iam:
             return True
         if _is_bounded(caller, permission) or not is_in_scope(caller, permission):
             return False
+        return self._grants(caller, permission, resource)
+
+    def _grants(self, caller: ApiCaller, permission: str, resource: str) -> bool:
+        """Return whether a binding grants a permission to a caller, whatever its token."""
         if self._allows_everywhere(caller, permission):
             return True
         name = self._canonical(resource)
@@ -164,6 +169,7 @@ def _note(caller: ApiCaller, permission: str, resource: str, *, allowed: bool) -
         note_decision(permission, resource, allowed=allowed)
 
 
+@lru_cache(maxsize=1024)
 def _is_agent(email: str) -> bool:
     """Return whether an account is a service agent: Google's own, and named in full."""
     return email.partition("@")[2].startswith(("gcp-sa-", "gs-project-accounts."))

@@ -17,7 +17,7 @@ from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import httptools
 import uvicorn
@@ -37,6 +37,7 @@ _GRACE = 0.2
 _SHORT = 64 * 1024  # bytes of a body that the application need not begin without
 _LONGEST_HEAD = 512 * 1024  # bytes of a head that does not end, and of what came with its beginning
 _COPIED = 64 * 1024  # bytes of a body that are copied behind the head
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -184,7 +185,8 @@ class _Connection(HttpToolsProtocol):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers = b"", []
+        self.expect_100_continue = False
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:
@@ -192,12 +194,21 @@ class _Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        self.scope["method"] = self.parser.get_method().decode("ascii")
-        self.scope["http_version"] = version
-        self.scope["path"] = unquote(path) if "%" in path else path
-        self.scope["raw_path"] = url.path
-        self.scope["query_string"] = url.query or b""
+        path = unquote_to_bytes(url.path) if b"%" in url.path else url.path
+        self.scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path.decode("utf-8", "replace"),
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+        }
         before: RequestResponseCycle | None = self.cycle  # uvicorn types it without None
         self.cycle = _Exchange(
             scope=self.scope,

@@ -7,11 +7,11 @@ only when a committed row names it, so that a crash leaves the old object or the
 no row names are deleted at the next start. Checksums are computed while the bytes pass.
 """
 
-import base64
 import hashlib
 import io
 import os
 import secrets
+from binascii import b2a_base64
 from collections.abc import AsyncIterator, Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,10 @@ CHUNK = 256 * 1024
 _LARGEST_ROW = 16 * 1024
 _ROW = "row:"
 _SCHEMA = "CREATE TABLE IF NOT EXISTS storage_bytes (id INTEGER PRIMARY KEY, data BLOB)"
+
+
+def _b64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode()
 
 
 class Digest:
@@ -47,8 +51,7 @@ class Digest:
 
     def content(self, blob: str) -> ObjectContent:
         """Return the content of `blob`, whose bytes have all passed."""
-        crc32c = base64.b64encode(self._crc32c.to_bytes(4)).decode()
-        return ObjectContent(blob, self.size, crc32c, base64.b64encode(self.md5).decode())
+        return ObjectContent(blob, self.size, _b64(self._crc32c.to_bytes(4)), _b64(self.md5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,11 @@ class Blobs:
     def keep(self, received: ReceivedBytes) -> ObjectContent:
         """Return the content of a blob with these bytes; call it in the transaction that names it."""
         content = received.content
-        return content if content.blob else replace(content, blob=self._insert(received.data))
+        if content.blob:
+            return content
+        return ObjectContent(
+            self._insert(received.data), content.size, content.crc32c, content.md5
+        )
 
     def new(self) -> str:
         """Return the name of a file that is not there yet."""

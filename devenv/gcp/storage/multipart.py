@@ -39,6 +39,7 @@ _MAX_HEAD = 1024 * 1024
 _MAX_FIELDS = 100
 _MAX_BATCH = 10 * 1024 * 1024
 _MAX_CALLS = 1000
+_CONTENT_TYPE = re.compile(rb"^[ \t]*content-type[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _REQUEST_LINE = re.compile(r"([A-Z]{3,10}) (\S{1,16384})(?: HTTP/1\.[01])?")
 
@@ -160,11 +161,8 @@ class FormBody(StreamedBody):
 
 
 def _content_type(head: bytes) -> str:
-    for line in head.decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip().lower() == "content-type":
-            return value.strip()
-    return ""
+    match = _CONTENT_TYPE.search(head)
+    return match[1].decode("utf-8", "replace").strip() if match else ""
 
 
 @dataclass(frozen=True, slots=True)

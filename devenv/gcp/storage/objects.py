@@ -96,7 +96,8 @@ class Objects:
         try:
             with self._catalogue.transaction():
                 yield displaced
-                self._blobs.delete_rows(displaced)
+                if displaced:
+                    self._blobs.delete_rows(displaced)
                 noted = self._notifications.note(self._events)
         except BaseException:
             if content and content.blob:
@@ -104,8 +105,10 @@ class Objects:
             raise
         finally:
             self._events.clear()
-        self._blobs.delete_files(displaced)
-        self._notifications.send(noted)
+        if displaced:
+            self._blobs.delete_files(displaced)
+        if noted:
+            self._notifications.send(noted)
 
     def place(
         self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]

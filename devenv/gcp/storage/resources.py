@@ -21,6 +21,7 @@ from devenv.gcp.storage.acl import AccessLists, bucket_entry, default_entry, obj
 from devenv.gcp.storage.fields import location_type
 from devenv.gcp.storage.model import BucketRecord, ObjectRecord, dump_json
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")  # needs no quotes but for its slashes
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HEADERS = {
     "contentEncoding": "content-encoding",
@@ -115,7 +116,9 @@ class Shapes:
 
 def _object(base: str, item: ObjectRecord, retained: float) -> dict[str, Any]:
     content = item.content
-    path = f"/storage/v1/b/{item.bucket}/o/{quote(item.name, safe='')}"
+    name = item.name
+    quoted = name.replace("/", "%2F") if _PLAIN.fullmatch(name) else quote(name, safe="")
+    path = f"/storage/v1/b/{item.bucket}/o/{quoted}"
     created, updated = timestamp(item.created), timestamp(item.updated)
     resource: dict[str, Any] = {
         "kind": "storage#object",
@@ -234,5 +237,10 @@ def _http_date(second: int) -> str:
 @lru_cache(maxsize=64)  # one object shows the same moment several times
 def timestamp(moment: float) -> str:
     """Return `moment` as Google writes it."""
-    stamp = dt.datetime.fromtimestamp(moment, dt.UTC)
-    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, micros = divmod(round(moment * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> str:
+    return dt.datetime.fromtimestamp(second, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
