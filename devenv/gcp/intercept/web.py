@@ -3,8 +3,8 @@
 A client on a busy machine waits for each turn that the server needs. So the application begins when
 the whole of a short request is there, runs on as far as it need not wait, and the head of its answer
 leaves with the beginning of the body in one write. Each answer gets a Date header, without which
-clients cannot cache it. Connections are kept longer than any client keeps
-them, so that none is closed under a request.
+clients cannot cache it. Connections are kept longer than any client keeps them, so that none is
+closed under a request.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
@@ -37,12 +37,12 @@ _GRACE = 0.2
 _SHORT = 64 * 1024  # bytes of a body that the application need not begin without
 _LONGEST_HEAD = 512 * 1024  # bytes of a head that does not end, and of what came with its beginning
 _COPIED = 64 * 1024  # bytes of a body that are copied behind the head
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
+# The system would let megabytes wait for a client, and send them while that reads, in its time.
+_SEND_BUFFER = 512 * 1024
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
-
-
 _FRAMING = frozenset((b"connection", b"content-length", b"date", b"transfer-encoding"))
 
 
@@ -83,32 +83,37 @@ class _Exchange(RequestResponseCycle):
         is_body_unsure = self.waiting_for_100_continue and self.more_body
         self.keep_alive = self.keep_alive and not is_body_unsure
         self.response_started, self.waiting_for_100_continue = True, False
-        lines = [STATUS_LINE[status]]
-        closes = is_dated = False
+        lines, framing = [STATUS_LINE[status]], []
         for key, value in (*self.default_headers, *headers):
             name = key.lower()
             lines.append(_line(name, value))
-            if name not in _FRAMING:
-                continue
+            if name in _FRAMING:
+                framing.append((name, value))
+        lines += self._framing_lines(framing, has_body=status not in (204, 304))
+        self._head = b"".join(lines)
+        self._timer = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _framing_lines(
+        self, sent: Iterable[tuple[bytes, bytes]], *, has_body: bool
+    ) -> Iterator[bytes]:
+        """Learn from headers how the body is sent, and yield the lines that they lack."""
+        closes = is_dated = False
+        for name, value in sent:
             if name == b"content-length" and self.chunked_encoding is None:
                 self.expected_content_length, self.chunked_encoding = int(value), False
             elif name == b"transfer-encoding" and value.lower() == b"chunked":
                 self.expected_content_length, self.chunked_encoding = 0, True
-            elif name == b"connection" and b"close" in value.lower():
-                self.keep_alive, closes = False, True
-            elif name == b"date":
-                is_dated = True
+            closes = closes or (name == b"connection" and b"close" in value.lower())
+            is_dated = is_dated or name == b"date"
+        self.keep_alive = self.keep_alive and not closes
         if not is_dated:
-            lines.append(_date_line(int(time.time())))
+            yield _date_line(int(time.time()))
         if not self.keep_alive and not closes:
-            lines.append(b"connection: close\r\n")
-        has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
-        if self.chunked_encoding is None and has_body:
+            yield b"connection: close\r\n"
+        if self.chunked_encoding is None and has_body and self.scope["method"] != "HEAD":
             self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
-        self._timer = asyncio.get_running_loop().call_soon(self._flush)
+            yield b"transfer-encoding: chunked\r\n"
+        yield b"\r\n"
 
     def _flush(self) -> None:
         if self._head:
@@ -167,6 +172,8 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._socket = transport.get_extra_info("socket")
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waiting = None
@@ -194,8 +201,10 @@ class _Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
-        path = unquote_to_bytes(url.path) if b"%" in url.path else url.path
-        self.scope = {
+        path = url.path.decode("ascii")
+        if "%" in path:
+            path = unquote_to_bytes(url.path).decode("utf-8", "replace")
+        scope: Any = {
             "type": "http",
             "asgi": _ASGI,
             "http_version": version,
@@ -204,11 +213,12 @@ class _Connection(HttpToolsProtocol):
             "scheme": self.scheme,
             "root_path": "",
             "method": self.parser.get_method().decode("ascii"),
-            "path": path.decode("utf-8", "replace"),
+            "path": path,
             "raw_path": url.path,
             "query_string": url.query or b"",
             "headers": self.headers,
         }
+        self.scope = scope
         before: RequestResponseCycle | None = self.cycle  # uvicorn types it without None
         self.cycle = _Exchange(
             scope=self.scope,

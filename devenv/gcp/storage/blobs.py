@@ -121,9 +121,7 @@ class Blobs:
         content = received.content
         if content.blob:
             return content
-        return ObjectContent(
-            self._insert(received.data), content.size, content.crc32c, content.md5
-        )
+        return ObjectContent(self._insert(received.data), content.size, content.crc32c, content.md5)
 
     def new(self) -> str:
         """Return the name of a file that is not there yet."""

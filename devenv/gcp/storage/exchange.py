@@ -135,8 +135,7 @@ def decode(segment: str) -> str:
 def headers_of(request: Request) -> dict[str, str]:
     """Return the headers by their names in lower case; of several with one name the last."""
     return {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in request.scope["headers"]
+        name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]
     }
 
 

@@ -40,6 +40,7 @@ from devenv.gcp.storage.resources import (
 from devenv.gcp.storage.uploads import UploadProgress, Uploads, parse_content_range
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+_PIECE = 64 * 1024  # of a file that is sent: it passes through the processor's cache
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = zlib.MAX_WBITS | 16
 
@@ -79,7 +80,7 @@ class Download(Response):
     def _chunks(self) -> Iterator[bytes]:
         start, end = self._span
         self._file.seek(start)
-        while start < end and (data := self._file.read(min(CHUNK, end - start))):
+        while start < end and (data := self._file.read(min(_PIECE, end - start))):
             start += len(data)
             yield data
 
@@ -131,7 +132,7 @@ class Media:
             start, end = span
             pairs = (*pairs, (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
             status = 206
-        if (data := self._objects.row(found)) is not None:
+        if (data := self._blobs.row(found.content.blob)) is not None:
             return ReadyResponse(data[start:end], pairs, status)
         pairs = (*pairs, (b"content-length", b"%d" % (end - start)))
         return Download(self._objects.open(found), (start, end), pairs, status)

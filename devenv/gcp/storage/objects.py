@@ -96,8 +96,7 @@ class Objects:
         try:
             with self._catalogue.transaction():
                 yield displaced
-                if displaced:
-                    self._blobs.delete_rows(displaced)
+                self._blobs.delete_rows(displaced)
                 noted = self._notifications.note(self._events)
         except BaseException:
             if content and content.blob:
@@ -107,8 +106,7 @@ class Objects:
             self._events.clear()
         if displaced:
             self._blobs.delete_files(displaced)
-        if noted:
-            self._notifications.send(noted)
+        self._notifications.send(noted)
 
     def place(
         self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]
@@ -183,10 +181,6 @@ class Objects:
     def open(self, found: ObjectRecord) -> BinaryIO:
         """Open the bytes of `found`, which stay readable when it is overwritten meanwhile."""
         return self._blobs.open(found.content.blob)
-
-    def row(self, found: ObjectRecord) -> bytes | None:
-        """Return the bytes of `found` if they are few."""
-        return self._blobs.row(found.content.blob)
 
     def listing(self, access: Access, bucket: str, request: ListRequest) -> ObjectPage:
         access.require("storage.objects.list", bucket, prefix=request.prefix)
