@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig, IamBinding, IamMode, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.guard import Iam
-from devenv.gcp.iam.policies import Policies
+from devenv.gcp.iam.policies import Policies, Policy
 from devenv.gcp.journal import Journal
 from tests.unit.devenv.gcp.fakes import MemoryStore
 
@@ -83,6 +84,23 @@ def test_binding_covers_resource_and_everything_below(
 def test_binding_covers_nothing_else(binding: IamBinding, permission: str, resource: str) -> None:
     with pytest.raises(PermissionDenied):
         iam(binding).require(WEB, permission, resource)
+
+
+def test_change_of_policy_or_role_counts_for_the_next_decision() -> None:
+    config = CloudConfig(project="p", roles={"runner": ("run.jobs.run",)})
+    store = MemoryStore()
+    policies = Policies(config, store, is_account=lambda _: True)
+    guard, policy = Iam(config, policies, ManualClock()), Policy()
+    policy.bindings.add(role="projects/p/roles/runner", members=[f"serviceAccount:{WEB.email}"])
+    decisions = [guard.allows(WEB, "run.jobs.run", JOB)]
+    policies.write("projects/p", policy)
+    decisions.append(guard.allows(WEB, "run.jobs.run", JOB))
+    role: Any = policies.roles.get("projects/p/roles/runner")
+    role.included_permissions[:] = ["run.jobs.get"]
+    policies.roles.put(role)
+    decisions.append(guard.allows(WEB, "run.jobs.run", JOB))
+
+    assert decisions == [False, True, False]
 
 
 def test_refusal_has_google_text_and_devenv_toml_hint() -> None:
