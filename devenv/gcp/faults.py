@@ -93,7 +93,7 @@ class Fault:
 
 
 class _Strike:
-    """What a fault does before and after a call; of no fault nothing."""
+    """The effect of a fault around a call; none without a fault."""
 
     __slots__ = ("_clock", "_entry", "_fault")
 
