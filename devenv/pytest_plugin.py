@@ -27,6 +27,7 @@ import pytest
 from devenv.gcp import Cloud
 from devenv.gcp.cloud import OPEN_PROJECT
 from devenv.gcp.config import CloudConfig, ImageConfig, JobConfig, ServiceConfig
+from devenv.gcp.errors import NotFound
 
 _TIMEOUT = 30.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -230,7 +231,14 @@ def mailbox(_running_mailbox: TestMailbox) -> TestMailbox:
 
 def become(cloud: Cloud, account: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the variables of this process, so that Google's new clients are `account`."""
-    environ = cloud.environ(account)
+    try:
+        environ = cloud.environ(account)
+    except (NotFound, KeyError):
+        pytest.fail(
+            f"The project has no account {account!r:.60} at its start; it has "
+            f"{', '.join(cloud.config.accounts)}. Add it to `accounts` of the fixture cloud_config, in "
+            "your conftest.py."
+        )
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     # google-auth reads this variable only when it is imported.

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import HttpWaitStrategy
 
@@ -44,8 +45,20 @@ class CloudContainer(DockerContainer):
         self.waiting_for(HttpWaitStrategy(PLAIN, "/_devenv/health"))
 
     def start(self) -> Self:
-        """Start the container, and copy its CA bundle for clients on this machine."""
-        super().start()
+        """Start the container, and copy its CA bundle for clients on this machine.
+
+        Raises RuntimeError where the engine has no such image and cannot pull it.
+        """
+        try:
+            super().start()
+        except DockerException as error:
+            self._temporary.cleanup()
+            if self._has_image():
+                raise
+            raise RuntimeError(
+                f"The engine has no image {self.image}, and cannot pull it. Build it by `make "
+                "cloud-image` in the repository of devenv, or name another: CloudContainer(image=…)."
+            ) from error
         self._bundle = self._folder / "bundle.pem"
         self._bundle.write_bytes(self._read("/google/bundle.pem"))
         return self
@@ -61,7 +74,13 @@ class CloudContainer(DockerContainer):
         return f"http://{self._address(PLAIN)}"
 
     def environ(self, account: str) -> dict[str, str]:
-        """Return the variables of a process of this machine that is `account` (its short name)."""
+        """Return the variables of a process of this machine that is `account` (its short name).
+
+        They go over those of the machine: `os.environ | cloud.environ("web")`. Raises ValueError.
+        """
+        if account not in self._metadata:
+            known = ", ".join(self._metadata)
+            raise ValueError(f"The project has no account {account!r:.60}; it has {known}.")
         gcloud = self._folder / account
         gcloud.mkdir(exist_ok=True)
         return environ(
@@ -76,6 +95,13 @@ class CloudContainer(DockerContainer):
     def bundle(self) -> Path:
         """The CA bundle that clients trust."""
         return self._bundle
+
+    def _has_image(self) -> bool:
+        try:
+            self.get_docker_client().client.images.get(self.image)
+        except ImageNotFound:
+            return False
+        return True
 
     def _address(self, port: int) -> str:
         return f"{self.get_container_host_ip()}:{self.get_exposed_port(port)}"

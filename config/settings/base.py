@@ -195,6 +195,10 @@ STORAGES = {
 # Static files from where they are written, for places where nobody collects them.
 WHITENOISE_USE_FINDERS = env.bool("WHITENOISE_USE_FINDERS", default=DEBUG)
 WHITENOISE_AUTOREFRESH = DEBUG
+if (
+    WHITENOISE_USE_FINDERS
+):  # in development browsers ask each time, and see an edit at the next look
+    WHITENOISE_MAX_AGE = 0
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -13,6 +13,7 @@ WEBHOOKS_MAY_BE_LOCAL = True
 # Static files are not collected on a developer's machine.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_MAX_AGE = 0
 
 if choice("TASK_QUEUE", ("immediate", "database"), default="immediate") == "database":
     TASKS = database_queue.TASKS

@@ -126,6 +126,7 @@ def _manage(guess: Guess) -> None:
         command=(*run, "migrate"),
         once=True,
         inputs=("**/migrations/*.py",),
+        watch=("**/migrations/*.py",),
     )
     serve = (*run, "runserver", "--noreload", "{host}:{port}")
     guess.add("web", "manage.py", **server(serve, needs=("migrate",), watch=("**/*.py",)))

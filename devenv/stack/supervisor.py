@@ -75,6 +75,7 @@ async def edits(root: Path, globs: Mapping[str, Iterable[str]]) -> AsyncIterator
 class _SourceFilter(DefaultFilter):
     """The files that people edit."""
 
+    ignore_dirs = (*DefaultFilter.ignore_dirs, ".devenv")  # where databases write all the time
     ignore_entity_patterns = (
         *DefaultFilter.ignore_entity_patterns,
         r"^\.#",  # Emacs locks

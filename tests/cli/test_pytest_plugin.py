@@ -80,6 +80,11 @@ def test_identity(bucket, identity):
         storage.Client().bucket(bucket).blob("a").upload_from_string("x")
 
 
+def test_unknown_identity_names_the_fixture_that_has_accounts(identity):
+    with pytest.raises(pytest.fail.Exception, match="no account 'writer'.* cloud_config, in your"):
+        identity("writer")
+
+
 def test_job(job, tmp_path):
     file = tmp_path / "out"
     code = f"import os; open({str(file)!r}, 'w').write(os.environ['WORD'])"
@@ -142,7 +147,7 @@ def test_each_worker_has_a_cloud(cloud, turn, tmp_path_factory):
 def test_fixtures_work_in_another_project(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(TESTS)
 
-    assert "12 passed" in _run_tests(tmp_path)
+    assert "13 passed" in _run_tests(tmp_path)
 
 
 def test_each_worker_of_another_project_has_its_own_cloud(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from testcontainers.core.config import testcontainers_config
 
 from devenv.environment import machine
 from devenv.gcp.config import CloudConfig, IamBinding
@@ -67,6 +68,23 @@ def test_clients_on_this_machine_use_the_container_as_an_account(cloud: CloudCon
 
     assert answer.startswith("hello\n")
     assert "secretmanager.secrets.list" in answer
+
+
+def test_unknown_account_is_refused_with_those_of_the_project(cloud: CloudContainer) -> None:
+    with pytest.raises(ValueError, match="no account 'worker'; it has other, web"):
+        cloud.environ("worker")
+
+
+@pytest.mark.usefixtures("engine")
+# The docker package leaves its connection open when a pull fails.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_missing_image_names_the_command_that_builds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testcontainers_config, "ryuk_disabled", True)
+
+    with pytest.raises(RuntimeError, match="Build it by `make cloud-image`"):
+        CloudContainer(image="localhost:1/no-such-image:1").start()
 
 
 def test_image_is_small_and_unprivileged(engine: DockerClient, image: str) -> None:

@@ -80,6 +80,13 @@ def test_production_is_never_in_debug_mode() -> None:
     assert json.loads(done.stdout) == [TOLD["DJANGO_SECRET_KEY"], False, True, True, "gs://b"]
 
 
+@pytest.mark.parametrize(("told", "age"), [({"WHITENOISE_USE_FINDERS": "1"}, "0"), ({}, "None")])
+def test_browsers_keep_no_style_sheet_in_development(told: dict[str, str], age: str) -> None:
+    script = "from django.conf import settings as s; print(getattr(s, 'WHITENOISE_MAX_AGE', None))"
+
+    assert python("-c", script, told=TOLD | told).stdout.strip() == age
+
+
 def test_local_settings_need_only_a_database() -> None:
     told = {"DJANGO_SETTINGS_MODULE": "config.settings.local", "DATABASE_URL": TOLD["DATABASE_URL"]}
     done = python("manage.py", "check", told=told)

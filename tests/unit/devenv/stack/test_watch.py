@@ -50,5 +50,12 @@ def test_source_filter_ignores_caches_and_editor_files(tmp_path: Path) -> None:
     modified = Change.modified
 
     assert source(modified, str(tmp_path / "views.py"))
-    for name in ("__pycache__/x.pyc", "views.py~", ".views.py.swp", ".#views.py", "4913"):
+    for name in (
+        "__pycache__/x.pyc",
+        ".devenv/a.py",
+        "views.py~",
+        ".views.py.swp",
+        ".#views.py",
+        "4913",
+    ):
         assert not source(modified, str(tmp_path / name))
