@@ -123,7 +123,8 @@ def _build_request(
     if binding.body:
         target = message if binding.body == "*" else getattr(message, binding.body)
         sent = parse_object(body)
-        fill(target, {name: sent[name] for name in sent if name not in rpc.unpublished})
+        known = {name: sent[name] for name in sent if name not in rpc.unpublished}
+        fill(target, _in_names_of_json(target.DESCRIPTOR, known))
     if fields := _tree(message.DESCRIPTOR, query):
         fill(message, fields)
     for name, value in path.items():
@@ -244,10 +245,26 @@ def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
     return by_json or descriptor.fields_by_name.get(name)
 
 
+def _is_mask(field: FieldDescriptor | None) -> bool:
+    return bool(field and field.message_type and field.message_type.full_name == _MASK)
+
+
+def _mask(text: str) -> str:
+    """Return a mask in names of JSON: Google's documentation and clients write either kind."""
+    return re.sub("_([a-z])", lambda letter: letter[1].upper(), text)
+
+
+def _in_names_of_json(descriptor: Descriptor, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a request with its masks as the parser wants them."""
+    return {
+        name: _mask(each) if isinstance(each, str) and _is_mask(_field(descriptor, name)) else each
+        for name, each in value.items()
+    }
+
+
 def _scalar(field: FieldDescriptor, text: str) -> Any:
-    if field.message_type is not None and field.message_type.full_name == _MASK:
-        # Google's documentation and gcloud write masks with either kind of names.
-        return re.sub("_([a-z])", lambda letter: letter[1].upper(), text)
+    if _is_mask(field):
+        return _mask(text)
     if field.cpp_type != FieldDescriptor.CPPTYPE_BOOL:
         return text
     if text.lower() not in ("true", "false", "1", "0"):

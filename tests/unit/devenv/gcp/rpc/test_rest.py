@@ -55,6 +55,7 @@ def web(desk: Desk) -> Web:
         rpc("Jobs/RunJob", run_v2.RunJobRequest.pb(), HttpRule("POST", f"{name}:run", "*")),
         rpc("Jobs/Odd", run_v2.DeleteJobRequest.pb(), HttpRule("POST", name, "*")),
         rpc("Jobs/Update", tasks_v2.UpdateQueueRequest.pb(), HttpRule("PATCH", queue, "queue")),
+        rpc("Jobs/Replace", tasks_v2.UpdateQueueRequest.pb(), HttpRule("PUT", queue, "*")),
         rpc(
             "Jobs/ListJobs",
             run_v2.ListJobsRequest.pb(),
@@ -97,6 +98,14 @@ def test_query_parameters_may_be_nested_or_repeated(web: Web, desk: Desk) -> Non
     assert desk.request.update_mask.paths == ["rate_limits", "name"]
     assert desk.request.queue.retry_config.max_attempts == 7
     assert desk.request.queue.state == tasks_v2.Queue.State.PAUSED
+
+
+def test_body_has_masks_in_both_spellings(web: Web, desk: Desk) -> None:
+    for mask in ("rate_limits,retryConfig.max_attempts", "rateLimits,retryConfig.maxAttempts"):
+        web.request("PUT", f"/v2/{QUEUE}", json={"updateMask": mask})
+        assert desk.request.update_mask.paths == ["rate_limits", "retry_config.max_attempts"]
+    wrong = web.request("PUT", f"/v2/{QUEUE}", json={"updateMask": 1})
+    assert wrong.status_code == 400
 
 
 def test_system_parameters_are_ignored(web: Web, desk: Desk) -> None:
