@@ -28,6 +28,7 @@ from devenv.gcp.faults import AnswerLost
 from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
 from devenv.gcp.rpc.calls import LISTING, Calls, envelope
 from devenv.gcp.rpc.hosts import service_at, services_of
+from devenv.gcp.rpc.path_template import PathTemplate
 
 _PIECE = 1 << 20
 
@@ -273,40 +274,6 @@ def _scalar(field: FieldDescriptor, text: str) -> Any:
 
 
 _BASE64 = re.compile("[A-Za-z0-9+/_-]*={0,2}")
-_TOKEN = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<pattern>[^}]+))?\}|(?P<wild>\*\*?)")
-
-
-class PathTemplate:
-    """A compiled path template; fields may be nested (`queue.name`)."""
-
-    def __init__(self, uri: str) -> None:
-        self._fields: list[str] = []
-        self._regex = re.compile(self._compile(uri))
-        # `/jobs/*:run` would be swallowed by `/jobs/*`, so verbs are to be tried first.
-        self.has_verb = ":" in uri.rpartition("}")[2]
-
-    def match(self, path: str) -> Mapping[str, str] | None:
-        """Return the fields that `path` fills, or None if it is not of this shape."""
-        found = self._regex.fullmatch(path)
-        return None if found is None else dict(zip(self._fields, found.groups(), strict=True))
-
-    def _compile(self, uri: str) -> str:
-        parts, end = [], 0
-        for token in _TOKEN.finditer(uri):
-            parts += [re.escape(uri[end : token.start()]), self._part(token)]
-            end = token.end()
-        return "".join([*parts, re.escape(uri[end:])])
-
-    def _part(self, token: re.Match[str]) -> str:
-        if token["wild"]:
-            return _segments(token["wild"])
-        self._fields.append(token["field"])
-        return f"({_segments(token['pattern'] or '*')})"
-
-
-def _segments(pattern: str) -> str:
-    escaped = re.escape(pattern)
-    return escaped.replace(r"\*\*", ".+").replace(r"\*", "[^/]+")
 
 
 # google-auth asks for it in the background, and works without it.
