@@ -87,6 +87,8 @@ def environ(
         "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
         "GOOGLE_APPLICATION_CREDENTIALS": "",
         "GOOGLE_CLOUD_PROJECT": project,
+        # Node's own fetch() and https, from version 22.21 and 24.5 on, else read no variable of a proxy.
+        "NODE_USE_ENV_PROXY": "1",
     }
 
 

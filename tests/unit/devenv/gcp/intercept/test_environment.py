@@ -42,6 +42,10 @@ def test_bundle_has_a_variable_for_every_client(name: str) -> None:
     assert VARIABLES[name] == "/b.pem"
 
 
+def test_node_itself_uses_the_proxy() -> None:
+    assert VARIABLES["NODE_USE_ENV_PROXY"] == "1"
+
+
 @pytest.mark.parametrize("name", ["HOST", "IP", "ROOT"])
 def test_metadata_server_has_three_variables(name: str) -> None:
     assert VARIABLES[f"GCE_METADATA_{name}"] == "127.0.0.1:2"
