@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 
 import { Logging, v2 } from '@google-cloud/logging';
 
-import { asGuest, names, parent, project, refused, unique, until } from '../support.mjs';
+import { asGuest, names, number, parent, project, refused, unique, until } from '../support.mjs';
 
 const { ConfigServiceV2Client, LoggingServiceV2Client, MetricsServiceV2Client } = v2;
 const CANCELLED = 1;
@@ -91,6 +91,33 @@ export async function sinks(options) {
   assert.ok(['_Default', '_Required', name].every(each => names(listed).includes(each)));
   await client.deleteSink({ sinkName });
   await refused(client.getSink({ sinkName }), 5, /Sink .* does not exist/);
+}
+
+export async function exclusions(options) {
+  const client = new ConfigServiceV2Client(options);
+  const exclusion = { name: unique('exclusion'), filter: 'severity=DEBUG' };
+  const name = `${parent}/exclusions/${exclusion.name}`;
+  const [made] = await client.createExclusion({ parent, exclusion });
+  assert.deepEqual([made.name, made.filter], [exclusion.name, exclusion.filter]);
+  await refused(client.createExclusion({ parent, exclusion }), 6, /already exists/);
+  const change = { name: exclusion.name, description: 'new', filter: 'ignored' };
+  const updateMask = { paths: ['description'] };
+  const [updated] = await client.updateExclusion({ name, exclusion: change, updateMask });
+  assert.deepEqual([updated.description, updated.filter], ['new', exclusion.filter]);
+  assert.equal((await client.getExclusion({ name }))[0].description, 'new');
+  assert.ok(names((await client.listExclusions({ parent }))[0]).includes(exclusion.name));
+  await client.deleteExclusion({ name });
+  await refused(client.getExclusion({ name }), 5, /does not exist/);
+}
+
+export async function settings(options) {
+  const client = new ConfigServiceV2Client(options);
+  const [found] = await client.getSettings({ name: `${parent}/settings` });
+  assert.equal(found.kmsServiceAccountId, `cmek-p${number}@gcp-sa-logging.iam.gserviceaccount.com`);
+  const [keys] = await client.getCmekSettings({ name: `${parent}/cmekSettings` });
+  assert.equal(keys.serviceAccountId, found.kmsServiceAccountId);
+  const change = { name: `${parent}/settings`, settings: { disableDefaultSink: true } };
+  await refused(client.updateSettings(change), 3, /organizations and folders only/);
 }
 
 export async function buckets(options) {

@@ -4,17 +4,21 @@ import sqlApi from 'googleapis/build/src/apis/sqladmin/index.js';
 
 import { asGuest, names, project, refused, region, rest, unique, until } from '../support.mjs';
 
+const sql = rest(sqlApi, 'v1');
+const done = async call => {
+  const { data } = await call;
+  return until(async () => {
+    const { data: found } = await sql.operations.get({ project, operation: data.name });
+    assert.equal(found.error, undefined);
+    return found.status === 'DONE' && found;
+  });
+};
+const settings = { tier: 'db-custom-1-3840', edition: 'ENTERPRISE' };
+const version = { region, databaseVersion: 'POSTGRES_17' };
+
 export async function instances() {
-  const sql = rest(sqlApi, 'v1');
   const instance = unique('sql');
-  const done = async ({ data }) =>
-    until(async () => {
-      const { data: found } = await sql.operations.get({ project, operation: data.name });
-      assert.equal(found.error, undefined);
-      return found.status === 'DONE' && found;
-    });
-  const settings = { tier: 'db-custom-1-3840', edition: 'ENTERPRISE' };
-  const wanted = { name: instance, region, databaseVersion: 'POSTGRES_17', settings, rootPassword: 'secret' };
+  const wanted = { ...version, name: instance, settings, rootPassword: 'secret' };
   const inserted = await done(await sql.instances.insert({ project, requestBody: wanted }));
   assert.deepEqual([inserted.operationType, inserted.targetId], ['CREATE', instance]);
   await refused(sql.instances.insert({ project, requestBody: wanted }), 409, /already exists/);
@@ -71,4 +75,42 @@ export async function instances() {
   await refused(stranger.instances.get({ project, instance }), 403, /not authorized|cloudsql.instances.get/);
   await done(await sql.instances.delete({ project, instance }));
   await refused(sql.instances.get({ project, instance }), 404, /does not exist/);
+}
+
+export async function backups() {
+  const instance = unique('saved');
+  await done(sql.instances.insert({ project, requestBody: { ...version, name: instance, settings } }));
+  await done(sql.databases.insert({ project, instance, requestBody: { name: 'old' } }));
+  const made = await done(sql.backupRuns.insert({ project, instance, requestBody: { description: 'one' } }));
+  const id = made.backupContext.backupId;
+  const { data: run } = await sql.backupRuns.get({ project, instance, id });
+  assert.deepEqual([run.status, run.type, run.description], ['SUCCESSFUL', 'ON_DEMAND', 'one']);
+  assert.deepEqual(
+    (await sql.backupRuns.list({ project, instance })).data.items.map(each => each.id),
+    [id],
+  );
+  await done(sql.databases.delete({ project, instance, database: 'old' }));
+  const restoreBackupContext = { backupRunId: id, instanceId: instance };
+  await done(sql.instances.restoreBackup({ project, instance, requestBody: { restoreBackupContext } }));
+  assert.equal((await sql.databases.get({ project, instance, database: 'old' })).data.name, 'old');
+  const none = { backupRunId: '1', instanceId: instance };
+  await refused(
+    sql.instances.restoreBackup({ project, instance, requestBody: { restoreBackupContext: none } }),
+    404,
+    /The backup run 1 .* does not exist/,
+  );
+
+  const copy = `${instance}-copy`;
+  const cloneContext = { destinationInstanceName: copy };
+  const cloned = await done(sql.instances.clone({ project, instance, requestBody: { cloneContext } }));
+  assert.deepEqual([cloned.operationType, cloned.targetId], ['CLONE', copy]);
+  assert.equal((await sql.databases.get({ project, instance: copy, database: 'old' })).data.name, 'old');
+  await refused(
+    sql.instances.clone({ project, instance, requestBody: { cloneContext } }),
+    409,
+    /already exists/,
+  );
+  await done(sql.backupRuns.delete({ project, instance, id }));
+  await refused(sql.backupRuns.get({ project, instance, id }), 404, /does not exist/);
+  for (const each of [instance, copy]) await done(sql.instances.delete({ project, instance: each }));
 }
