@@ -31,7 +31,7 @@ _CLOSED = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/static/console.css"></head>
 <body><main><h1>The console needs its link</h1>
-<p>The link with the token is in the output of <code>devenv open console</code> and of
+<p class="lead">The link with the token is in the output of <code>devenv open console</code> and of
 <code>devenv status</code>.</p></main></body></html>
 """
 

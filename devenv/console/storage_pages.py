@@ -67,9 +67,15 @@ class StoragePages:
             above=_above(prefix),
             folders=answer.get("prefixes", []),
             objects=answer.get("items", []),
+            settings="" if prefix else self._settings(bucket),
             is_first=not token,
             next_page=answer.get("nextPageToken", ""),
         )
+
+    def _settings(self, bucket: str) -> str:
+        """Return a bucket as the API answers: its lifecycle, versioning, retention and so on."""
+        found = self._cloud.api(STORAGE, f"/storage/v1/b/{quote(bucket, safe='')}")
+        return json.dumps(found, indent=2, ensure_ascii=False)
 
     def object(self, request: Request) -> Response:
         found = self._find(request)

@@ -29,6 +29,8 @@ def test_journal_page_filters_calls_and_shows_one(visitor: ConsoleClient, act_as
     call = visitor.get(f"/journal/{number}").text
     assert "storage.objects.get" in call
     assert 'data-state="denied"' in call
+    assert 'href="/iam/guest%40validibot-local.iam.gserviceaccount.com"' in call
+    assert 'href="/faults?method=storage.objects.get"' in call
 
 
 def test_journal_page_leaves_out_reading_of_the_console(visitor: ConsoleClient) -> None:
@@ -174,6 +176,7 @@ def test_object_is_uploaded_shown_downloaded_and_deleted(visitor: ConsoleClient)
     visitor.post(f"{bucket}/upload", {"prefix": "new/dir/"}, files=files)
 
     assert "new/" in visitor.get(bucket).text
+    assert "uniformBucketLevelAccess" in visitor.get(bucket).text
     assert "a b.txt" in visitor.get(f"{bucket}?prefix=new/dir/").text
     page = visitor.get(f"{bucket}/object?name=new/dir/a%20b.txt").text
     assert "&lt;b&gt;Grüße&lt;/b&gt;" in page
