@@ -26,12 +26,16 @@ EXCEPTIONS = {
     "storage.batch.send": "Node's client sends no batches",
     "storage.objects.cancel": "Node's client leaves uploads that it does not end",
 }
+_LINE = '{"severity": "ERROR", "message": "broken", "step": 3}'
+_CHECK = "import os; raise SystemExit(os.environ['TOLD'] != 'value')"
 CONFIG = replace(
     OPEN_PROJECT,
     accounts=("app", "guest"),
     images=(
         ImageConfig("echo-server:1", ("{python}", "-m", "tests.emulator.echo_server")),
         ImageConfig("sleeper:1", ("{python}", "-c", "import time; time.sleep(600)")),
+        ImageConfig("json:1", ("{python}", "-c", f"print({_LINE!r})")),
+        ImageConfig("env:1", ("{python}", "-c", _CHECK)),
         ImageConfig("done:1", ("{python}", "-c", "print('done')")),
     ),
     domains=("example.com",),

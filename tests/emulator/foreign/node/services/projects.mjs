@@ -1,10 +1,22 @@
 import assert from 'node:assert/strict';
 
+import { v1 } from '@google-cloud/pubsub';
 import { ProjectsClient } from '@google-cloud/resource-manager';
 import { ServiceUsageClient } from '@google-cloud/service-usage';
 import resourceManager from 'googleapis/build/src/apis/cloudresourcemanager/index.js';
+import iamApi from 'googleapis/build/src/apis/iam/index.js';
 
-import { asGuest, checkPolicy, number, parent, project, refused, rest } from '../support.mjs';
+import {
+  asGuest,
+  checkPolicy,
+  guest as guestEmail,
+  number,
+  parent,
+  project,
+  refused,
+  rest,
+  unique,
+} from '../support.mjs';
 
 const [DISABLED, ENABLED] = [1, 2]; // the client leaves enums in the responses of operations as numbers
 
@@ -48,6 +60,44 @@ export async function policies(options) {
     'resourcemanager.projects.get',
   );
   await client.setIamPolicy({ resource: parent, policy: { bindings } });
+}
+
+export async function conditionalRoles() {
+  const client = new ProjectsClient();
+  const topics = new v1.PublisherClient();
+  const names = ['open', 'closed'].map(each => `${parent}/topics/${unique(each)}`);
+  for (const name of names) await topics.createTopic({ name });
+  const { roles } = rest(iamApi, 'v1').projects;
+  const includedPermissions = ['pubsub.topics.publish'];
+  const { data: role } = await roles.create({
+    parent,
+    requestBody: {
+      roleId: unique('sender').replace('-', '_'),
+      role: { title: 'Sender', includedPermissions },
+    },
+  });
+  const condition = { title: 'one topic', expression: `resource.name == '${names[0]}'` };
+  const binding = { role: role.name, members: [`serviceAccount:${guestEmail}`], condition };
+  const options = { requestedPolicyVersion: 3 };
+  const [before] = await client.getIamPolicy({ resource: parent, options });
+  const { etag, bindings } = before;
+  await refused(
+    client.setIamPolicy({ resource: parent, policy: { etag, bindings: [...bindings, binding], version: 1 } }),
+    3,
+    /version/,
+  );
+  await client.setIamPolicy({
+    resource: parent,
+    policy: { etag, bindings: [...bindings, binding], version: 3 },
+  });
+  const guest = new v1.PublisherClient(await asGuest());
+  const messages = [{ data: Buffer.from('x') }];
+  await guest.publish({ topic: names[0], messages });
+  await refused(guest.publish({ topic: names[1], messages }), 7, /not authorized/);
+  await roles.delete({ name: role.name });
+  await refused(guest.publish({ topic: names[0], messages }), 7, /not authorized/);
+  await client.setIamPolicy({ resource: parent, policy: { bindings, version: 3 } });
+  for (const topic of names) await topics.deleteTopic({ topic });
 }
 
 export async function firstVersion() {

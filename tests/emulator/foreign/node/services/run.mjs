@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 
+import { Logging } from '@google-cloud/logging';
 import run from '@google-cloud/run';
+import { SecretManagerServiceClient } from '@google-cloud/secret-manager';
 import { GoogleAuth, OAuth2Client } from 'google-auth-library';
 
 import {
@@ -10,10 +12,12 @@ import {
   last,
   names,
   number,
+  parent,
   place,
   refused,
   region,
   unique,
+  until,
 } from '../support.mjs';
 
 const template = (image, more = {}) => ({
@@ -75,6 +79,47 @@ export async function jobs(options) {
   const [deleting] = await client.deleteJob({ name });
   await deleting.promise();
   await refused(client.getJob({ name }), 5, new RegExp(jobId));
+}
+
+export async function output(options) {
+  const client = new run.JobsClient(options);
+  const jobId = unique('output');
+  const name = `${place}/jobs/${jobId}`;
+  await (
+    await client.createJob({ parent: place, jobId, job: { template: template('json:1') } })
+  )[0].promise();
+  const [execution] = await (await client.runJob({ name }))[0].promise();
+  const logging = new Logging();
+  const filter = `resource.type="cloud_run_job" AND resource.labels.job_name="${jobId}" AND severity=ERROR`;
+  const [entry] = await until(async () => {
+    const [found] = await logging.getEntries({ filter });
+    return found.length > 0 && found;
+  });
+  assert.deepEqual(entry.data, { message: 'broken', step: 3 });
+  assert.equal(entry.metadata.labels['run.googleapis.com/execution_name'], last(execution.name));
+  assert.equal(entry.metadata.resource.labels.location, region);
+  await (await client.deleteJob({ name }))[0].promise();
+}
+
+export async function secrets() {
+  const client = new run.JobsClient();
+  const manager = new SecretManagerServiceClient();
+  const secretId = unique('of-job');
+  const [secret] = await manager.createSecret({
+    parent,
+    secretId,
+    secret: { replication: { automatic: {} } },
+  });
+  const jobId = unique('secretive');
+  const name = `${place}/jobs/${jobId}`;
+  const env = [{ name: 'TOLD', valueSource: { secretKeyRef: { secret: secretId, version: 'latest' } } }];
+  const job = { template: template('env:1', { containers: [{ image: 'env:1', env }] }) };
+  await manager.addSecretVersion({ parent: secret.name, payload: { data: Buffer.from('value') } });
+  await (await client.updateJob({ job: { ...job, name }, allowMissing: true }))[0].promise();
+  const [execution] = await (await client.runJob({ name }))[0].promise();
+  assert.equal(execution.succeededCount, 1);
+  await manager.deleteSecret({ name: secret.name });
+  await (await client.deleteJob({ name }))[0].promise();
 }
 
 export async function cancellation(options) {
