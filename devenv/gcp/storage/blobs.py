@@ -14,6 +14,7 @@ import secrets
 from binascii import b2a_base64
 from collections.abc import AsyncIterator, Callable, Container, Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,6 +72,10 @@ class Blobs:
         self._path = str(folder)
         self._run = store.connection.execute
         self._run(_SCHEMA)
+        # SQLite itself gives the greatest id again once its row is deleted: a reader that still has the
+        # name of the deleted blob would get the bytes of another object, and a second deletion delete them.
+        newest = self._run("SELECT COALESCE(MAX(id), 0) FROM storage_bytes").fetchone()[0]
+        self._ids = count(newest + 1)
 
     async def receive(self, body: AsyncIterator[bytes], check: Callable[[], None]) -> ReceivedBytes:
         """Take the bytes of `body` in; what is too large for a row goes to a file as it arrives.
@@ -209,7 +214,8 @@ class Blobs:
         self.delete(*(name for name in names if name not in keep))
 
     def _insert(self, data: bytes) -> str:
-        number = self._run("INSERT INTO storage_bytes (data) VALUES (?)", (data,)).lastrowid
+        number = next(self._ids)
+        self._run("INSERT INTO storage_bytes (id, data) VALUES (?, ?)", (number, data))
         return f"{_ROW}{number}"
 
 

@@ -119,6 +119,9 @@ def retry_after(value: str, now: float) -> float:
     return min(max(wanted - now, 0.0), MAX_RETRY_AFTER)
 
 
+_REWRITE_SECONDS = 1.0  # until what could not be written is tried again
+
+
 class Dispatcher:
     """Nothing here polls: creating, answering, resuming and one alarm per queue move it on."""
 
@@ -165,7 +168,11 @@ class Dispatcher:
         now = self._clock.now()
         self.history(queue).note(len(queue.tasks))
         while entry := queue.next(now):
-            self._begin(queue, entry)
+            try:
+                self._begin(queue, entry)
+            except BaseException:  # on a full disk, for example: no event may follow
+                self._alarm(queue).set(now + _REWRITE_SECONDS)
+                raise
             self._launch(self._attempt(queue, entry))
         wake = queue.wake_at(now)
         if wake is not None:
@@ -201,8 +208,14 @@ class Dispatcher:
 
     def _alarm(self, queue: LiveQueue) -> Alarm:
         if queue not in self._alarms:
-            self._alarms[queue] = Alarm(self._clock, lambda: self.pump(queue))
+            self._alarms[queue] = Alarm(self._clock, lambda: self._wake(queue))
         return self._alarms[queue]
+
+    def _wake(self, queue: LiveQueue) -> None:
+        try:
+            self.pump(queue)
+        except Exception:
+            log.exception("An attempt of a task could not be written; it will be tried again")
 
     def _begin(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         """Note and write that an attempt leaves; if it cannot be written, it has not left."""

@@ -1,7 +1,11 @@
 """The bytes of objects: few in rows, many in files."""
 
+from pathlib import Path
+
 import pytest
 
+from devenv.gcp.storage.blobs import Blobs
+from tests.unit.devenv.gcp.fakes import MemoryStore
 from tests.unit.devenv.gcp.storage.cloud import BUCKET, StorageCloud, path
 
 LARGEST_ROW = 16 * 1024
@@ -41,3 +45,16 @@ async def test_refused_overwrite_keeps_the_row_of_the_live_object(cloud: Storage
     await cloud.put("a", b"first")
     assert (await cloud.put("a", b"second", ifGenerationMatch=0)).status_code == 412
     assert ((await cloud.read("a")).content, rows(cloud)) == (b"first", 1)
+
+
+def test_name_of_a_deleted_row_is_never_given_again(tmp_path: Path) -> None:
+    store = MemoryStore()
+    blobs = Blobs(tmp_path, store)
+    first = blobs.keep(blobs.take(b"first")).blob
+    blobs.delete(first)
+    second = blobs.keep(blobs.take(b"second")).blob
+    blobs.delete(first)
+
+    assert second != first
+    with blobs.open(second) as data:
+        assert data.read() == b"second"

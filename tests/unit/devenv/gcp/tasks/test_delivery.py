@@ -54,6 +54,21 @@ async def test_forced_task_that_could_not_be_written_can_be_forced_again(
     assert cloud.target.sent("X-CloudTasks-TaskRetryCount") == ["0"]
 
 
+async def test_queue_that_could_not_write_tries_again_by_itself(cloud: TasksBench) -> None:
+    async with cloud.running() as call:
+        await call(
+            "CreateTask",
+            parent=QUEUE,
+            task=task(id="t1", schedule_time={"seconds": int(cloud.clock.now()) + 5}),
+        )
+        cloud.store.connection.execute("PRAGMA query_only = ON")
+        await cloud.clock.turn(10)
+        assert cloud.target.sent("X-CloudTasks-TaskName") == []
+        cloud.store.connection.execute("PRAGMA query_only = OFF")
+        await cloud.clock.turn(2)
+    assert cloud.target.sent("X-CloudTasks-TaskName") == ["t1"]
+
+
 async def test_failed_attempt_that_cannot_be_written_is_tried_again(
     cloud: TasksBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
