@@ -94,6 +94,7 @@ _ADMIN_ROLES = (
     "roles/iam.workloadIdentityPoolAdmin",
     "roles/artifactregistry.admin",
     "roles/compute.networkAdmin",
+    "roles/compute.securityAdmin",
     "roles/serviceusage.serviceUsageAdmin",
 )
 # Those of the role for `[budget]`, which docs/production.md makes.

@@ -44,6 +44,9 @@ _ADDRESS: KnownFields = {
     "purpose": str,
     "subnetwork": str,
 }
+_FILTER = re.compile(
+    r"\(?(\w+)(?:\s*[=:]\s*|\s+eq\s+)[\"']?(?:\.\*/?|\^)?([^\s\"'()$]+)\$?[\"']?\)?"
+)
 _LEAST_MTU, _MOST_MTU = 1300, 8896
 _MODES = ("REGIONAL", "GLOBAL")
 _LEAST_SUBNETWORK = 29  # bits of the prefix of the smallest one
@@ -60,7 +63,7 @@ def checked(body: Json, known: KnownFields, where: str = "resource") -> Json:
         elif isinstance(wanted, type) and type(value) is wanted:
             found[name] = value
         elif wanted is not None:
-            raise _invalid(path, value, "It has the wrong type.")
+            raise invalid(path, value, "It has the wrong type.")
         elif name not in _OUTPUT:
             raise Unimplemented(f"{path} is not emulated.")
     return found
@@ -84,7 +87,7 @@ def changed_network(before: Json, body: Json) -> Json:
     changeable = ("description", "mtu", "routingConfig")
     for name in given:
         if name not in changeable and given[name] != before.get(name):
-            raise _invalid(f"resource.{name}", given[name], "The field cannot be changed.")
+            raise invalid(f"resource.{name}", given[name], "The field cannot be changed.")
     _check_network(given)
     routing = {**before["routingConfig"], **given.get("routingConfig", {})}
     return {**before, **given, "routingConfig": routing}
@@ -93,10 +96,10 @@ def changed_network(before: Json, body: Json) -> Json:
 def _check_network(given: Json) -> None:
     mode = given.get("routingConfig", {}).get("routingMode", _MODES[0])
     if mode not in _MODES:
-        raise _invalid("resource.routingConfig.routingMode", mode, "Use REGIONAL or GLOBAL.")
+        raise invalid("resource.routingConfig.routingMode", mode, "Use REGIONAL or GLOBAL.")
     mtu = given.get("mtu", _LEAST_MTU)
     if not _LEAST_MTU <= mtu <= _MOST_MTU:
-        raise _invalid("resource.mtu", mtu, f"It must be from {_LEAST_MTU} to {_MOST_MTU}.")
+        raise invalid("resource.mtu", mtu, f"It must be from {_LEAST_MTU} to {_MOST_MTU}.")
 
 
 def new_subnetwork(body: Json, records: ComputeRecords) -> Json:
@@ -113,7 +116,7 @@ def new_subnetwork(body: Json, records: ComputeRecords) -> Json:
         found = None
     if found is None or not found.is_private or found.prefixlen > _LEAST_SUBNETWORK:
         hint = "It must be a private IPv4 range such as 10.0.0.0/24."
-        raise _invalid("resource.ipCidrRange", given["ipCidrRange"], hint)
+        raise invalid("resource.ipCidrRange", given["ipCidrRange"], hint)
     network = records.referenced(given["network"], "resource.network")
     return {**given, "network": network["selfLink"]}
 
@@ -128,7 +131,7 @@ def new_address(body: Json, records: ComputeRecords, *, is_global: bool) -> Json
     if kind == "EXTERNAL":
         return _external_address(given, records)
     if kind != "INTERNAL":
-        raise _invalid("resource.addressType", kind, "Use EXTERNAL or INTERNAL.")
+        raise invalid("resource.addressType", kind, "Use EXTERNAL or INTERNAL.")
     made = _range(given, records) if is_global else _internal_address(given, records)
     return {**made, "addressType": kind, "status": "RESERVED"}
 
@@ -136,13 +139,13 @@ def new_address(body: Json, records: ComputeRecords, *, is_global: bool) -> Json
 def _external_address(given: Json, records: ComputeRecords) -> Json:
     for name in ("network", "subnetwork", "prefixLength", "purpose"):
         if name in given:
-            raise _invalid(f"resource.{name}", given[name], "An EXTERNAL address has none.")
+            raise invalid(f"resource.{name}", given[name], "An EXTERNAL address has none.")
     taken = {each["address"] for each in records.below("") if "address" in each}
     # https://www.rfc-editor.org/rfc/rfc5737: addresses that lead nowhere.
     free = (str(each) for each in ipaddress.IPv4Network("198.51.100.0/24").hosts())
     address = given.get("address") or next((each for each in free if each not in taken), "")
     if not address or address in taken:
-        raise _invalid("resource.address", address, "No such address is free.")
+        raise invalid("resource.address", address, "No such address is free.")
     _parsed(address)
     tier = {"networkTier": "PREMIUM"}
     return {**tier, **given, "address": address, "addressType": "EXTERNAL", "status": "RESERVED"}
@@ -155,18 +158,18 @@ def _range(given: Json, records: ComputeRecords) -> Json:
     _require(given, "network", "prefixLength")
     prefix = given["prefixLength"]
     if prefix not in _PREFIXES:
-        raise _invalid("resource.prefixLength", prefix, "It must be from 8 to 29.")
+        raise invalid("resource.prefixLength", prefix, "It must be from 8 to 29.")
     link = records.referenced(given["network"], "resource.network")["selfLink"]
     address = given.get("address") or records.free_range(link, prefix)
     try:
         wanted = ipaddress.IPv4Network((address, prefix))
     except ValueError:
         hint = f"It must be the first address of a range with a prefix of {prefix} bits."
-        raise _invalid("resource.address", address, hint) from None
+        raise invalid("resource.address", address, hint) from None
     for other in records.subnetworks_of(link):
         if wanted.overlaps(ipaddress.IPv4Network(other["ipCidrRange"])):
             hint = f"The range overlaps with that of the subnetwork {other['name']}."
-            raise _invalid("resource.address", address, hint)
+            raise invalid("resource.address", address, hint)
     return {**given, "address": address, "network": link}
 
 
@@ -179,7 +182,7 @@ def _internal_address(given: Json, records: ComputeRecords) -> Json:
     free = (str(inside[at]) for at in range(2, inside.num_addresses - 2))
     address = given.get("address") or next((each for each in free if each not in taken), "")
     if not address or address in taken or _parsed(address) not in inside:
-        raise _invalid("resource.address", address, f"No such address is free in {inside}.")
+        raise invalid("resource.address", address, f"No such address is free in {inside}.")
     purpose = {"purpose": "GCE_ENDPOINT"}
     return {**purpose, **given, "address": address, "subnetwork": subnetwork["selfLink"]}
 
@@ -188,7 +191,7 @@ def check_name(given: Json) -> None:
     """Raise InvalidArgument for a name that no resource of Compute Engine can have."""
     name = given.get("name", "")
     if not _NAME.fullmatch(name):
-        raise _invalid("resource.name", name[:100], f"Must be a match of regex '{_PATTERN}'")
+        raise invalid("resource.name", name[:100], f"Must be a match of regex '{_PATTERN}'")
 
 
 def _require(given: Json, *names: str) -> None:
@@ -201,8 +204,21 @@ def _parsed(address: str) -> ipaddress.IPv4Address:
     try:
         return ipaddress.IPv4Address(address)
     except ValueError:
-        raise _invalid("resource.address", address, "It must be an IPv4 address.") from None
+        raise invalid("resource.address", address, "It must be an IPv4 address.") from None
 
 
-def _invalid(field: str, value: Any, reason: str) -> InvalidArgument:
+def invalid(field: str, value: Any, reason: str) -> InvalidArgument:
+    """Return the refusal of a value, as Google words it."""
     return InvalidArgument(f"Invalid value for field '{field}': '{str(value)[:200]}'. {reason}")
+
+
+def filtered(records: list[Json], text: str) -> list[Json]:
+    """Return the records whose field has a value. Raises Unimplemented for another filter."""
+    if not text:
+        return records
+    match = _FILTER.fullmatch(text)
+    if match is None:
+        raise Unimplemented(f"The filter {text[:200]!r} is not emulated; use FIELD=VALUE.")
+    field, value = match.groups()
+    values = [(each, str(each.get(field, ""))) for each in records]
+    return [each for each, has in values if value in (has, has.rpartition("/")[2])]

@@ -5,6 +5,7 @@ A record is the JSON of the API. Its place is its name below the project, such a
 """
 
 import datetime as dt
+import hashlib
 import ipaddress
 import re
 import uuid
@@ -18,6 +19,9 @@ from devenv.gcp.store import Store
 
 LINK = "https://www.googleapis.com/compute/v1"
 NETWORKS, SUBNETWORKS, ADDRESSES = "networks", "subnetworks", "addresses"
+FIREWALLS, ROUTES = "firewalls", "routes"
+GATEWAY = "global/gateways/default-internet-gateway"
+_ROUTE = "global/routes/default-route-"
 DEFAULT = "default"
 DEFAULT_MTU = 1460
 VPC_PEERING = "VPC_PEERING"
@@ -48,7 +52,22 @@ _AUTOMATIC = {
 }
 _ELSEWHERE = 220
 _AUTOMATIC_RANGE = ipaddress.ip_network("10.128.0.0/9")
-_SEEDED = "seeded"
+_SEEDED, _SEEDED_RULES = "seeded", "rules"
+# https://cloud.google.com/firewall/docs/firewalls#more_rules_default_vpc
+_DEFAULT_RULES = (
+    (
+        "internal",
+        "Allow internal traffic on the default network",
+        "10.128.0.0/9",
+        ("tcp", "0-65535"),
+        ("udp", "0-65535"),
+        ("icmp",),
+    ),
+    ("ssh", "Allow SSH from anywhere", "0.0.0.0/0", ("tcp", "22")),
+    ("rdp", "Allow RDP from anywhere", "0.0.0.0/0", ("tcp", "3389")),
+    ("icmp", "Allow ICMP from anywhere", "0.0.0.0/0", ("icmp",)),
+)
+_RULE_PRIORITY, _ROUTE_PRIORITY = 65534, 1000
 
 
 class ComputeRecords:
@@ -67,6 +86,11 @@ class ComputeRecords:
             if self._seeds.get(_SEEDED) is None:
                 self._seeds.put(_SEEDED, b"")
                 self.add_network({"name": DEFAULT, "autoCreateSubnetworks": True})
+            if self._seeds.get(_SEEDED_RULES) is None:  # later than the network in older data
+                self._seeds.put(_SEEDED_RULES, b"")
+                self._add_rules()
+                for network in self.below("global/networks/"):
+                    self._add_default_route(network)
 
     def full(self, place: str) -> str:
         """Return the full name of a resource."""
@@ -77,6 +101,9 @@ class ComputeRecords:
 
     def find(self, place: str) -> Json | None:
         value = self._table.get(place)
+        if value is None and place.startswith(_ROUTE):
+            routes = {self.place_of(each["selfLink"]): each for each in self._local_routes()}
+            return routes.get(place)
         return None if value is None else listed([value])[0]
 
     def existing(self, place: str) -> Json:
@@ -88,7 +115,8 @@ class ComputeRecords:
 
     def below(self, prefix: str) -> list[Json]:
         """Return the records whose place begins so, by name."""
-        return listed(value for _, value in self._table.scan(prefix))
+        found = listed(value for _, value in self._table.scan(prefix))
+        return [*found, *self._local_routes()] if prefix == "global/routes/" else found
 
     def put(self, record: Json) -> None:
         self._table.put(self.place_of(record["selfLink"]), kept(record))
@@ -123,6 +151,7 @@ class ComputeRecords:
         place = f"global/networks/{fields['name']}"
         fields = {"mtu": DEFAULT_MTU, "routingConfig": {"routingMode": "REGIONAL"}, **fields}
         made = self.create(place, "network", fields)
+        self._add_default_route(made)
         if fields["autoCreateSubnetworks"]:
             second = _AUTOMATIC.get(self.region, _ELSEWHERE)
             subnetwork = {"name": fields["name"], "ipCidrRange": f"10.{second}.0.0/20"}
@@ -164,6 +193,71 @@ class ComputeRecords:
             if each.get("network") == link or each.get("subnetwork") in subnetworks
         ]
 
+    # Rules and routes
+
+    def rules_of(self, link: str) -> list[Json]:
+        """Return the firewall rules and the routes of one's own of the network with a link."""
+        found = [*self.below("global/firewalls/"), *self.below("global/routes/")]
+        return [each for each in found if each["network"] == link and not is_default(each)]
+
+    def delete_default_routes(self, link: str) -> None:
+        """Delete the routes that go with the network with a link."""
+        for each in self.below("global/routes/"):
+            if each["network"] == link and is_default(each):
+                self.delete(self.place_of(each["selfLink"]))
+
+    def _add_rules(self) -> None:
+        """Make the firewall rules of the network `default`, if it is there."""
+        if self.find(place := f"global/networks/{DEFAULT}") is None:
+            return
+        for name, text, source, *traffic in _DEFAULT_RULES:
+            allowed = [
+                {"IPProtocol": protocol, **({"ports": ports} if ports else {})}
+                for protocol, *ports in traffic
+            ]
+            rule = {
+                "name": f"default-allow-{name}",
+                "description": text,
+                "network": self.link(place),
+                "priority": _RULE_PRIORITY,
+                "direction": "INGRESS",
+                "disabled": False,
+                "logConfig": {"enable": False},
+                "sourceRanges": [source],
+                "allowed": allowed,
+            }
+            self.create(f"global/firewalls/{rule['name']}", "firewall", rule)
+
+    def _add_default_route(self, network: Json) -> None:
+        place = f"{_ROUTE}{_digest(network['selfLink'])}"
+        if self.find(place) is None:
+            fields = {
+                "name": place.rpartition("/")[2],
+                "description": "Default route to the Internet.",
+                "network": network["selfLink"],
+                "destRange": "0.0.0.0/0",
+                "priority": _ROUTE_PRIORITY,
+                "nextHopGateway": self.link(GATEWAY),
+            }
+            self.create(place, "route", fields)
+
+    def _local_routes(self) -> Iterator[Json]:
+        """Yield the route to each subnetwork, which is there as long as that is."""
+        for each in self.below(f"regions/{self.region}/subnetworks/"):
+            digest = _digest(each["selfLink"])
+            yield {
+                "kind": "compute#route",
+                "id": str(int(digest, 16)),
+                "creationTimestamp": each["creationTimestamp"],
+                "name": f"default-route-{digest}",
+                "description": f"Default local route to the subnetwork {each['ipCidrRange']}.",
+                "network": each["network"],
+                "destRange": each["ipCidrRange"],
+                "priority": 0,
+                "nextHopNetwork": each["network"],
+                "selfLink": self.link(f"{_ROUTE}{digest}"),
+            }
+
     def free_range(self, link: str, prefix: int) -> str:
         """Return the first address of a range that nothing in a network has. Raises FailedPrecondition."""
         taken = [
@@ -190,6 +284,15 @@ class ComputeRecords:
     def referenced(self, reference: str, where: str) -> Json:
         """Return the record that a field refers to. Raises InvalidArgument or NotFound."""
         return self.existing(self.place_of(reference, where))
+
+
+def is_default(record: Json) -> bool:
+    """Return whether a record is a route that Google makes with a network or subnetwork."""
+    return str(record["name"]).startswith("default-route-")
+
+
+def _digest(link: str) -> str:
+    return hashlib.sha256(link.encode()).hexdigest()[:16]
 
 
 def range_of(address: Json) -> ipaddress.IPv4Network:

@@ -1,6 +1,5 @@
 """The methods of Compute Engine as the server wires them; operations are done at once."""
 
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,13 +8,28 @@ from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.compute.fields import (
     changed_network,
     checked,
+    filtered,
     new_address,
     new_network,
     new_subnetwork,
 )
-from devenv.gcp.compute.records import ADDRESSES, NETWORKS, SUBNETWORKS, ComputeRecords
+from devenv.gcp.compute.records import (
+    ADDRESSES,
+    FIREWALLS,
+    NETWORKS,
+    ROUTES,
+    SUBNETWORKS,
+    ComputeRecords,
+)
+from devenv.gcp.compute.rules import changed_firewall, new_firewall, new_route
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
+from devenv.gcp.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+    wrong_project,
+)
 from devenv.gcp.messages import page
 from devenv.gcp.rpc import Handler, HttpRule, Rpc
 from devenv.gcp.rpc.json_methods import (
@@ -39,9 +53,6 @@ ComputeRequest: Any = json_request(
     | {"max_results": int, "return_partial_success": bool, "include_all_scopes": bool},
 )
 _GLOBAL, _REGION, _PROJECT = "projects/*/global", "projects/*/regions/*", "projects/*"
-_FILTER = re.compile(
-    r"\(?(\w+)(?:\s*[=:]\s*|\s+eq\s+)[\"']?(?:\.\*/?|\^)?([^\s\"'()$]+)\$?[\"']?\)?"
-)
 _LARGEST_PAGE = 500
 _KEPT_OPERATIONS = 1000
 
@@ -76,6 +87,8 @@ class ComputeService(CloudService):
             ("Subnetworks", _REGION, SUBNETWORKS),
             ("GlobalAddresses", _GLOBAL, ADDRESSES),
             ("Addresses", _REGION, ADDRESSES),
+            ("Firewalls", _GLOBAL, FIREWALLS),
+            ("Routes", _GLOBAL, ROUTES),
         ):
             below, one = f"{{parent={scope}}}/{plural}", f"{{name={scope}/{plural}/*}}"
             yield _rpc(f"{group}/Insert", self.insert(plural), "POST", below)
@@ -88,6 +101,10 @@ class ComputeService(CloudService):
             yield _rpc(method, self.aggregated(plural), "GET", path)
         network = f"{{name={_GLOBAL}/{NETWORKS}/*}}"
         yield _rpc("Networks/Patch", self.patch_network, "PATCH", network)
+        firewall = f"{{name={_GLOBAL}/{FIREWALLS}/*}}"
+        for name, verb in (("Patch", "PATCH"), ("Update", "PUT")):
+            handler = self.change_firewall(name.lower(), whole=verb == "PUT")
+            yield _rpc(f"Firewalls/{name}", handler, verb, firewall)
         mode = f"{network}/switchToCustomMode"
         yield _rpc("Networks/SwitchToCustomMode", self.switch_to_custom_mode, "POST", mode)
         access = f"{{name={_REGION}/{SUBNETWORKS}/*}}/setPrivateIpGoogleAccess"
@@ -141,7 +158,7 @@ class ComputeService(CloudService):
             items = {}
             for scope in (*scopes, f"regions/{self._region}"):
                 self._allow(call, "list", f"{scope}/{plural}/")
-                records = _filtered(self._records.below(f"{scope}/{plural}/"), request.filter)
+                records = filtered(self._records.below(f"{scope}/{plural}/"), request.filter)
                 items[scope] = {plural: records}
             kind = f"compute#{_singular(plural)}AggregatedList"
             link = self._records.link(f"aggregated/{plural}")
@@ -154,8 +171,12 @@ class ComputeService(CloudService):
         is_internal = (self._records.find(place) or {}).get("addressType") == "INTERNAL"
         self._allow(call, "deleteInternal" if is_internal else "delete", place)
         record = self._records.existing(place)
+        if record["kind"] in ("compute#firewall", "compute#route"):
+            self._allow(call, "updatePolicy", self._records.place_of(record["network"]))
         with self._transaction():
             self._check_free(place, record)
+            if record["kind"] == "compute#network":
+                self._records.delete_default_routes(record["selfLink"])
             if record.get("autoCreateSubnetworks"):
                 for each in self._records.subnetworks_of(record["selfLink"]):
                     self._records.delete(self._records.place_of(each["selfLink"]))
@@ -168,6 +189,11 @@ class ComputeService(CloudService):
         elif plural == SUBNETWORKS:
             fields = new_subnetwork(body, self._records)
             self._records.add_subnetwork(fields)
+        elif plural in (FIREWALLS, ROUTES):
+            make = new_firewall if plural == FIREWALLS else new_route
+            fields = make(body, self._records)
+            self._allow(call, "updatePolicy", self._records.place_of(fields["network"]))
+            self._records.create(f"{scope}/{plural}/{fields['name']}", _singular(plural), fields)
         else:
             fields = new_address(body, self._records, is_global=scope == "global")
             if "network" in fields:
@@ -179,13 +205,18 @@ class ComputeService(CloudService):
         return "createInternal" if is_internal else "create"
 
     def _check_free(self, place: str, record: Json) -> None:
-        """Raise InvalidArgument if something else needs a resource."""
+        """Raise CloudError if something else needs a resource."""
         users: list[Json] = []
         if record["kind"] == "compute#network":
             # The subnetworks of auto mode go with their network.
             if not record["autoCreateSubnetworks"]:
                 users = self._records.subnetworks_of(record["selfLink"])
             users += self._records.addresses_of(record["selfLink"])
+            users += self._records.rules_of(record["selfLink"])
+        elif record["kind"] == "compute#route" and "nextHopNetwork" in record:
+            raise InvalidArgument(
+                f"The route '{self._records.full(place)}' is that of a subnetwork; it is deleted with it."
+            )
         elif record["kind"] == "compute#subnetwork":
             addresses = self._records.addresses_of(record["network"])
             users = [each for each in addresses if each.get("subnetwork") == record["selfLink"]]
@@ -193,7 +224,7 @@ class ComputeService(CloudService):
         names += [found] if (found := self._in_use(record["selfLink"])) else []
         if names:
             kind = record["kind"].removeprefix("compute#")
-            raise InvalidArgument(
+            raise FailedPrecondition(
                 f"The {kind} resource '{self._records.full(place)}' is already being used by '{names[0]}'"
             )
 
@@ -211,6 +242,17 @@ class ComputeService(CloudService):
         self._allow(call, "update", place)
         record = changed_network(self._records.existing(place), body_of(request))
         return self._changed("patch", place, record, call)
+
+    def change_firewall(self, kind: str, *, whole: bool) -> Handler:
+        async def changed(request: Any, call: ApiCall) -> Any:
+            place = self._place(request.name)
+            self._allow(call, "update", place)
+            before = self._records.existing(place)
+            record = changed_firewall(before, body_of(request), self._records, whole=whole)
+            self._allow(call, "updatePolicy", self._records.place_of(before["network"]))
+            return self._changed(kind, place, record, call)
+
+        return changed
 
     async def switch_to_custom_mode(self, request: Any, call: ApiCall) -> Any:
         place = self._place(request.name)
@@ -330,7 +372,7 @@ class ComputeService(CloudService):
     def _listed(self, records: list[Json], request: Any, plural: str, place: str) -> Any:
         if request.order_by not in ("", "name"):
             raise Unimplemented("orderBy must be name.")
-        found = {each["name"]: self._shown(each) for each in _filtered(records, request.filter)}
+        found = {each["name"]: self._shown(each) for each in filtered(records, request.filter)}
         size, token = request.max_results, request.page_token
         names, following = page(found, size=size, token=token, most=_LARGEST_PAGE)
         answer = {
@@ -342,24 +384,12 @@ class ComputeService(CloudService):
         return json_answer({key: value for key, value in answer.items() if value})
 
 
-def _filtered(records: list[Json], text: str) -> list[Json]:
-    """Return the records whose field has a value. Raises Unimplemented for another filter."""
-    if not text:
-        return records
-    match = _FILTER.fullmatch(text)
-    if match is None:
-        raise Unimplemented(f"The filter {text[:200]!r} is not emulated; use FIELD=VALUE.")
-    field, value = match.groups()
-    values = [(each, str(each.get(field, ""))) for each in records]
-    return [each for each, has in values if value in (has, has.rpartition("/")[2])]
-
-
 def _singular(plural: str) -> str:
     return plural.removesuffix("es") if plural == ADDRESSES else plural.removesuffix("s")
 
 
 def _rpc(method: str, handle: Handler, verb: str, path: str, *, body: bool = True) -> Rpc:
-    sent = "body" if body and verb in ("POST", "PATCH") else ""
+    sent = "body" if body and verb in ("POST", "PATCH", "PUT") else ""
     rule = HttpRule(verb, f"/compute/v1/{path}", sent)
     name = f"google.cloud.compute.v1.{method}"
     return Rpc(name, ComputeRequest, JsonAnswer, handle, (rule,))

@@ -198,7 +198,10 @@ SQL_ADMIN = (
 NETWORK_VIEW = frozenset().union(
     *(
         each(f"compute.{kind}", "get list")
-        for kind in ("networks", "subnetworks", "addresses", "globalAddresses", "regions")
+        for kind in (
+            *("networks", "subnetworks", "addresses", "globalAddresses", "regions"),
+            *("firewalls", "routes"),
+        )
     ),
     *(each(f"compute.{kind}", "get list") for kind in ("globalOperations", "regionOperations")),
     each("servicenetworking.services", "get"),
@@ -210,9 +213,17 @@ NETWORK_ADMIN = (
     NETWORK_USE
     | each("compute.networks", "create delete switchToCustomMode update updatePolicy")
     | each("compute.subnetworks", "create delete setPrivateIpGoogleAccess update")
+    | each("compute.routes", "create delete")
     | each("compute.addresses", "create createInternal delete deleteInternal")
     | each("compute.globalAddresses", "create createInternal delete deleteInternal use")
     | each("servicenetworking.services", "addPeering deleteConnection")
+)
+# Administrators of networks may not change firewall rules at Google.
+NETWORK_SECURITY = (
+    each("compute.firewalls", "create delete get list update")
+    | each("compute.networks", "get list updatePolicy")
+    | each("compute.routes", "get list")
+    | each("compute.globalOperations", "get list")
 )
 
 BUDGET_VIEW = each("billing.resourcebudgets", "read")
@@ -254,5 +265,6 @@ EDITOR = (
     | SQL_ADMIN
     | MONITORING_EDIT
     | NETWORK_ADMIN
+    | NETWORK_SECURITY
     | BUDGET_EDIT
 )

@@ -96,6 +96,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/compute.networkViewer": of.NETWORK_VIEW,
     "roles/compute.networkUser": of.NETWORK_USE,
     "roles/compute.networkAdmin": of.NETWORK_ADMIN,
+    "roles/compute.securityAdmin": of.NETWORK_SECURITY,
     "roles/serviceusage.serviceUsageViewer": of.USAGE_VIEW,
     "roles/serviceusage.serviceUsageConsumer": of.USAGE_VIEW
     | of.each("serviceusage.services", "use"),

@@ -152,3 +152,22 @@ def test_gcloud_gives_google_services_a_range_of_a_network(gcloud: Gcloud) -> No
     )
 
     assert name in shown
+
+
+def test_gcloud_makes_firewall_rules_and_routes(gcloud: Gcloud) -> None:
+    name = f"gcloud-{os.urandom(4).hex()}"
+    rules, routes = ("compute", "firewall-rules"), ("compute", "routes")
+    gcloud(*rules, "create", name, "--allow=tcp:80,icmp", "--source-ranges=10.0.0.0/8")
+    gcloud(*rules, "update", name, "--priority=7", "--source-tags=web")
+    rule = gcloud(*rules, "describe", name, "--format=value(priority,direction,sourceTags)")
+    names = gcloud(*rules, "list", "--format=value(name)").split()
+    to = ("--destination-range=192.168.0.0/16", "--next-hop-gateway=default-internet-gateway")
+    gcloud(*routes, "create", name, *to)
+    ranges = gcloud(*routes, "list", "--format=value(destRange)").split()
+    for kind in (rules, routes):
+        gcloud(*kind, "delete", name, "--quiet")
+
+    assert rule.split() == ["7", "INGRESS", "web"]
+    assert {name, "default-allow-ssh"} <= set(names)
+    assert {"0.0.0.0/0", "10.138.0.0/20", "192.168.0.0/16"} <= set(ranges)
+    assert name not in gcloud(*rules, "list", "--format=value(name)").split()

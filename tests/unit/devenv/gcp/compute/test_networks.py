@@ -99,11 +99,17 @@ async def test_new_project_has_the_default_network(bench: NetworksBench) -> None
 
 
 async def test_deleted_default_network_does_not_come_back(bench: NetworksBench) -> None:
+    in_use = await bench.ask("DELETE", "global/networks/default")
+    for rule in ("internal", "ssh", "rdp", "icmp"):
+        await bench.done("DELETE", f"global/firewalls/default-allow-{rule}")
     operation = await bench.done("DELETE", "global/networks/default")
     waited = await bench.done("POST", f"global/operations/{operation['name']}/wait")
     bench.records.seed()
 
     assert waited["operationType"] == "delete"
+    assert in_use.json()["error"]["errors"][0]["reason"] == "resourceInUseByAnotherResource"
+    assert "already being used by 'projects/p/global/firewalls/" in in_use.text
+    assert "items" not in (await bench.ask("GET", "global/routes")).json()
     assert "items" not in (await bench.ask("GET", "global/networks")).json()
     assert (await bench.ask("GET", "regions/us-west1/subnetworks/default")).status_code == 404
 
