@@ -72,6 +72,8 @@ NAVIGATION = (
         ),
     ),
 )
+_OF_CLOUD = frozenset(one[0] for _, pages in NAVIGATION for one in pages if one[3] == "cloud")
+_NOTED = 30  # seconds that the clock of the cloud is ahead, from which on each page tells it
 _NOTICE = "console_notice"
 _MOST_FIELDS = 50
 _MOST_BODY, _MOST_HEX = 20_000, 512  # bytes of a body that a page shows
@@ -93,6 +95,7 @@ class Shell:
         `cloud_now` returns the time of the emulated cloud, by which its resources are dated.
         """
         self._token = token
+        self._cloud_now = cloud_now
         self._pages = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -101,6 +104,7 @@ class Shell:
             lstrip_blocks=True,
         )
         self._pages.globals |= {
+            "ahead_at": self._ahead_at,
             "cloud_now": cloud_now,
             "title_of_stack": title,
             "navigation": _navigation(has),
@@ -132,6 +136,13 @@ class Shell:
         if notice:
             response.delete_cookie(_NOTICE)
         return response
+
+    def _ahead_at(self, place: str) -> float:
+        """Return by how many seconds the clock of the cloud is ahead, for a page about the cloud."""
+        if place not in _OF_CLOUD:
+            return 0.0  # the page is there without the cloud
+        ahead = self._cloud_now() - time.time()
+        return ahead if ahead > _NOTED else 0.0
 
     def problem(self, request: Request, error: Exception) -> Response:
         """Return the page of a ConsoleProblem."""

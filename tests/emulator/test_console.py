@@ -272,11 +272,13 @@ def test_clock_page_turns_forward_and_resets(visitor: ConsoleClient) -> None:
     assert "in the emulated cloud now" in visitor.act("/clock/advance", by="10m")
     page = visitor.get("/clock").text
     assert "0:10:00" in page
+    assert "Clock: 0:10:00 ahead" in visitor.get("/tasks").text
     assert "forward only" in visitor.act("/clock/set", to="2001-01-01")
     assert "is not a duration" in visitor.act("/clock/advance", by="soon")
 
     assert "time of this machine again" in visitor.act("/clock/reset")
     assert "not at all" in visitor.get("/clock").text
+    assert "ahead</a>" not in visitor.get("/tasks").text
 
 
 def test_iam_page_explains_a_refusal(visitor: ConsoleClient, act_as: ActAs) -> None:
