@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
-from devenv.gcp.errors import CloudError, InvalidArgument, Unimplemented
+from devenv.gcp.errors import CloudError, InvalidArgument, PermissionDenied, Unimplemented
 from devenv.gcp.messages import every
 from devenv.gcp.run_jobs.resources import Pb
 from devenv.gcp.run_jobs.runtimes.base import AttemptNotStarted, EmulatedAttempt, VolumeFiles
@@ -214,6 +214,13 @@ def secret_files(template: Pb, read: ReadSecret) -> VolumeFiles:
 def _read(template: Pb, read: ReadSecret, secret: str, version: str, *, where: str) -> bytes:
     try:
         return read(template.service_account, secret, version)
+    except PermissionDenied as error:
+        raise AttemptNotStarted(
+            f"Permission denied on secret: {secret}/versions/{version} for Revision service account "
+            f"{template.service_account}. The service account used must be granted the 'Secret "
+            "Manager Secret Accessor' role (roles/secretmanager.secretAccessor) at the secret, "
+            "project or higher level."
+        ) from error
     except CloudError as error:
         raise AttemptNotStarted(
             f"Secret {secret} of {where} cannot be read by {template.service_account}: {error}"
