@@ -149,6 +149,8 @@ func fresh(prefix string) string {
 	return prefix + "-" + hex.EncodeToString(digits)
 }
 
+func lastPart(name string) string { return name[strings.LastIndex(name, "/")+1:] }
+
 func email(account string) string {
 	return fmt.Sprintf("%s@%s.iam.gserviceaccount.com", account, project)
 }

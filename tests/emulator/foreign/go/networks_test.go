@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"strings"
 	"testing"
 
 	"google.golang.org/api/compute/v1"
@@ -59,7 +58,7 @@ func TestNetworks(t *testing.T) {
 	equal(t, get(api.GlobalOperations.Get(project, finished.Name).Do())(t).TargetLink, network.SelfLink)
 	contains(t, names(get(api.GlobalOperations.List(project).Do())(t).Items, func(each *compute.Operation) string { return each.Name }), finished.Name)
 
-	name := network.Subnetworks[0][strings.LastIndex(network.Subnetworks[0], "/")+1:]
+	name := lastPart(network.Subnetworks[0])
 	operation, err = api.Subnetworks.Delete(project, region, name).Do()
 	done(t, api, operation, err)
 	operation, err = api.Networks.Delete(project, network.Name).Do()

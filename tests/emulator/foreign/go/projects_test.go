@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"strings"
 	"testing"
 
 	resourcemanager "cloud.google.com/go/resourcemanager/apiv3"
@@ -67,7 +66,7 @@ func TestServiceUsage(t *testing.T) {
 	enabled := all(t, client.ListServices(ctx, &serviceusagepb.ListServicesRequest{
 		Parent: parent, Filter: "state:ENABLED", PageSize: 5,
 	}).Next)
-	contains(t, names(enabled, func(each *serviceusagepb.Service) string { return each.Name[strings.LastIndex(each.Name, "/")+1:] }),
+	contains(t, names(enabled, func(each *serviceusagepb.Service) string { return lastPart(each.Name) }),
 		"run.googleapis.com", "artifactregistry.googleapis.com")
 	both := get(client.BatchGetServices(ctx, &serviceusagepb.BatchGetServicesRequest{
 		Parent: parent, Names: []string{name, parent + "/services/run.googleapis.com"},

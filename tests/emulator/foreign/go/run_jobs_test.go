@@ -75,7 +75,7 @@ func TestRunExecutions(t *testing.T) {
 		[]any{int32(2), "A", true})
 	found := all(t, tasks.ListTasks(ctx, &runpb.ListTasksRequest{Parent: name, PageSize: 1}).Next)
 	equal(t, len(found), 2)
-	equal(t, get(tasks.GetTask(ctx, &runpb.GetTaskRequest{Name: found[0].Name}))(t).Execution, name[strings.LastIndex(name, "/")+1:])
+	equal(t, get(tasks.GetTask(ctx, &runpb.GetTaskRequest{Name: found[0].Name}))(t).Execution, lastPart(name))
 
 	pending := get(jobs.GetOperation(ctx, &longrunningpb.GetOperationRequest{Name: operation.Name()}))(t)
 	equal(t, pending.Done, false)

@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/logging/logadmin"
 	run "cloud.google.com/go/run/apiv2"
 	"cloud.google.com/go/run/apiv2/runpb"
+	secretmanager "cloud.google.com/go/secretmanager/apiv1"
+	"cloud.google.com/go/secretmanager/apiv1/secretmanagerpb"
 	"google.golang.org/api/idtoken"
 	"google.golang.org/grpc/codes"
 )
@@ -78,4 +81,53 @@ func TestRunServices(t *testing.T) {
 	refused(t, failed(services.GetService(ctx, &runpb.GetServiceRequest{Name: made.Name})), codes.NotFound, "does not exist")
 	guest := get(run.NewServicesClient(ctx, as(t, "guest")))(t)
 	refused(t, failed(guest.GetService(ctx, &runpb.GetServiceRequest{Name: made.Name})), codes.PermissionDenied, "run.services.get")
+}
+
+func TestRunServicesReadSecretsSplitTrafficAndLog(t *testing.T) {
+	t.Parallel()
+	services := get(run.NewServicesClient(ctx))(t)
+	vault := secrets{get(secretmanager.NewClient(ctx))(t), t}
+	secret := vault.create(fresh("go"))
+	defer vault.DeleteSecret(ctx, &secretmanagerpb.DeleteSecretRequest{Name: secret.Name})
+	vault.add(secret.Name, "from the vault")
+	id := fresh("go")
+	wanted := serviceOf("one")
+	wanted.InvokerIamDisabled = true
+	container := wanted.Template.Containers[0]
+	container.Env = append(container.Env, &runpb.EnvVar{Name: "SECRET", Values: &runpb.EnvVar_ValueSource{
+		ValueSource: &runpb.EnvVarSource{SecretKeyRef: &runpb.SecretKeySelector{Secret: secret.Name, Version: "latest"}},
+	}})
+	create := func() (*runpb.Service, error) {
+		request := &runpb.CreateServiceRequest{Parent: place, ServiceId: id, Service: wanted}
+		return get(services.CreateService(ctx, request))(t).Wait(ctx)
+	}
+	remove := func() {
+		get(get(services.DeleteService(ctx, &runpb.DeleteServiceRequest{Name: place + "/services/" + id}))(t).Wait(ctx))(t)
+	}
+	if err := failed(create()); err == nil || !strings.Contains(err.Error(), "Permission denied on secret: ") {
+		t.Errorf("a service without the right to its secret ended with %v", err)
+	}
+	remove()
+	rights := get(vault.IAM(secret.Name).Policy(ctx))(t)
+	rights.Add(member("web"), "roles/secretmanager.secretAccessor")
+	ok(t, vault.IAM(secret.Name).SetPolicy(ctx, rights))
+	id = fresh("go")
+	made := get(create())(t)
+	defer remove()
+	_, text := fetch(t, http.DefaultClient, made.Uri+"/env")
+	equal(t, strings.Contains(text, `"SECRET": "from the vault"`), true)
+
+	latest := runpb.TrafficTargetAllocationType_TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
+	tagged := &runpb.Service{Name: made.Name, Traffic: []*runpb.TrafficTarget{{Type: latest, Percent: 100, Tag: "blue"}}}
+	update := &runpb.UpdateServiceRequest{Service: tagged, UpdateMask: mask("traffic")}
+	changed := get(get(services.UpdateService(ctx, update))(t).Wait(ctx))(t)
+	equal(t, strings.HasPrefix(changed.TrafficStatuses[0].Uri, "https://blue---"+id), true)
+	code, _ := fetch(t, http.DefaultClient, changed.TrafficStatuses[0].Uri)
+	equal(t, code, 200)
+	admin := get(logadmin.NewClient(ctx, project))(t)
+	until(t, func() bool {
+		entries := all(t, admin.Entries(ctx, logadmin.Filter(
+			`resource.type="cloud_run_revision" resource.labels.service_name="`+id+`" "GET /env"`)).Next)
+		return len(entries) > 0 && entries[0].Resource.Labels["revision_name"] == lastPart(made.LatestReadyRevision)
+	})
 }

@@ -63,7 +63,7 @@ func TestStorageSignedUrls(t *testing.T) {
 func TestStorageNotifications(t *testing.T) {
 	bucket := newBucket(t, nil)
 	topic := newTopic(t, nil)
-	id := topic[strings.LastIndex(topic, "/")+1:]
+	id := lastPart(topic)
 	account := get(storageClient(t).ServiceAccount(ctx, project))(t)
 	wanted := &storage.Notification{
 		TopicProjectID: project, TopicID: id, PayloadFormat: storage.JSONPayload,

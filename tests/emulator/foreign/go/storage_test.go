@@ -249,7 +249,7 @@ func TestStorageVersionsAndSoftDelete(t *testing.T) {
 	operation := get(api.Objects.BulkRestore(name, &storageapi.BulkRestoreObjectsRequest{
 		MatchGlobs: []string{"obj*"},
 	}).Do())(t)
-	id := operation.Name[strings.LastIndex(operation.Name, "/")+1:]
+	id := lastPart(operation.Name)
 	until(t, func() bool { return get(api.Operations.Get(name, id).Do())(t).Done })
 	equal(t, read(t, object), "1")
 	ran := get(api.Operations.List(name).Do())(t).Operations

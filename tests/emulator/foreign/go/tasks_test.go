@@ -203,3 +203,19 @@ func TestScheduler(t *testing.T) {
 	ok(t, client.DeleteJob(ctx, &schedulerpb.DeleteJobRequest{Name: made.Name}))
 	refused(t, failed(client.GetJob(ctx, &schedulerpb.GetJobRequest{Name: made.Name})), codes.NotFound, "")
 }
+
+func TestSchedulerPublishes(t *testing.T) {
+	client := get(scheduler.NewCloudSchedulerClient(ctx))(t)
+	topic := newTopic(t, nil)
+	subscription := newSubscription(t, topic, nil)
+	job := get(client.CreateJob(ctx, &schedulerpb.CreateJobRequest{Parent: place, Job: &schedulerpb.Job{
+		Name: place + "/jobs/" + fresh("go"), Schedule: "0 4 * * *",
+		Target: &schedulerpb.Job_PubsubTarget{PubsubTarget: &schedulerpb.PubsubTarget{
+			TopicName: topic, Data: []byte("tick"), Attributes: map[string]string{"k": "v"},
+		}},
+	}}))(t)
+	get(client.RunJob(ctx, &schedulerpb.RunJobRequest{Name: job.Name}))(t)
+	message := pullOne(t, subscription)
+	equal(t, []string{data(message), message.Message.Attributes["k"]}, []string{"tick", "v"})
+	ok(t, client.DeleteJob(ctx, &schedulerpb.DeleteJobRequest{Name: job.Name}))
+}
