@@ -103,7 +103,7 @@ _EFFECTS = ("status", "delay", "reset", "lose_answer", "duplicate", "outcome")
 def journal(context: Context, *, lines: int, **wanted: str) -> int:
     """Print the newest calls, the newest last."""
     query = {name: text for name, text in wanted.items() if text} | {"limit": str(lines)}
-    calls = _request(context, f"journal?{urlencode(query)}")["calls"]
+    calls = ask_cloud(context, f"journal?{urlencode(query)}")["calls"]
     shown = calls_table(reversed(calls)) if calls else "  No call matches."
     context.output.result(calls, shown)
     return 0
@@ -129,7 +129,7 @@ def calls_table(calls: Iterable[dict[str, Any]]) -> Text:
 
 def missing(context: Context) -> int:
     """Print the methods that programs asked for and that are not emulated."""
-    found = _request(context, "missing")["missing"]
+    found = ask_cloud(context, "missing")["missing"]
     rows = [
         (each["method"], f"{each['calls']} calls", ", ".join(each["callers"])) for each in found
     ]
@@ -142,14 +142,14 @@ def add_fault(context: Context, *, seconds: float, **fields: Any) -> int:
     if seconds:
         fields["until"] = time.time() + seconds
     given = {name: value for name, value in fields.items() if value or name == "times"}
-    fault = _request(context, "faults", verb="POST", body=given)
+    fault = ask_cloud(context, "faults", verb="POST", body=given)
     context.output.result(fault, f"  Fault {fault['id']}: {_described(fault)}")
     return 0
 
 
 def list_faults(context: Context) -> int:
     """Print all faults, with how often each has struck and still will."""
-    faults = _request(context, "faults")["faults"]
+    faults = ask_cloud(context, "faults")["faults"]
     rows = [
         (str(each["id"]), _described(each), f"struck {each['struck']}", f"{each['times']} left")
         for each in faults
@@ -161,24 +161,24 @@ def list_faults(context: Context) -> int:
 def remove_faults(context: Context, *, number: int | None) -> int:
     """Remove one fault, or all."""
     path = "faults" if number is None else f"faults/{number}"
-    answer = _request(context, path, verb="DELETE")
+    answer = ask_cloud(context, path, verb="DELETE")
     context.output.result(answer, f"  {answer['removed']} removed")
     return 0
 
 
 def show_clock(context: Context) -> int:
     """Print the time of the emulated cloud."""
-    return _print_clock(context, _request(context, "clock"))
+    return _print_clock(context, ask_cloud(context, "clock"))
 
 
 def turn_clock(context: Context, **turn: str) -> int:
     """Turn the clock: `advance` by a duration, or `set` it to a time."""
-    return _print_clock(context, _request(context, "clock", verb="POST", body=turn))
+    return _print_clock(context, ask_cloud(context, "clock", verb="POST", body=turn))
 
 
 def reset_clock(context: Context) -> int:
     """Give the emulated cloud the machine's time again."""
-    return _print_clock(context, _request(context, "clock", verb="DELETE"))
+    return _print_clock(context, ask_cloud(context, "clock", verb="DELETE"))
 
 
 def _print_clock(context: Context, answer: dict[str, Any]) -> int:
@@ -197,7 +197,10 @@ def cloud_client(stack: LocalStack) -> CloudClient:
 def _token_file(stack: LocalStack) -> Path:
     token = stack.folder.cloud / TOKEN_FILE
     if not stack.has_cloud or not token.is_file():
-        raise StackError("This stack has no emulated cloud of its own.", hint="make up")
+        raise StackError(
+            "This stack has no emulated cloud of its own.",
+            hint="add a table [services.gcp] to devenv.toml, or choose a profile that has one",
+        )
     return token
 
 
@@ -213,7 +216,7 @@ def _described(fault: dict[str, Any]) -> str:
     return " ".join([fault["method"], *limits, "→", ", ".join(effects)])
 
 
-def _request(
+def ask_cloud(
     context: Context, path: str, *, verb: str = "GET", body: dict[str, Any] | None = None
 ) -> Any:
     """Return the answer of the control API. Raises StackError with its refusal."""

@@ -142,7 +142,9 @@ def status(context: Context) -> int:
         return compose.status(context, project)
     if not context.is_running():
         context.output.result({"phase": "stopped"}, "  stopped")
-        context.output.fail("The developer environment does not run.", hint="make up")
+        last = context.last_state()
+        why = f" Its last start failed: {last.error}." if last.phase == "failed" else ""
+        context.output.fail(f"The developer environment does not run.{why}", hint="make up")
         return 1
     state = context.state()
     stack = context.stack_of(state)

@@ -112,7 +112,11 @@ class StackTools:
         found = facts.gather(context.config, stack, state, written={})
         urls = {name: _public(url) for name, url in found["urls"].items()}
         phase = state.phase if context.is_running() else "stopped"
-        kept = {name: found[name] for name in ("name", "mode", "services")}
+        known = {
+            n: {"state": "stopped"} for n in stack.config.services if stack.config.is_started(n)
+        }
+        kept = {"name": found["name"], "mode": found["mode"]}
+        kept["services"] = known | found["services"]
         return {**kept, "phase": phase, "urls": urls, "folder": str(context.config.root)}
 
     def logs(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from rich.console import Group, RenderableType
 
-from devenv.cli.cloud import EmulatedAccount, LocalReply, ask, calls_table, cloud_client
+from devenv.cli.cloud import EmulatedAccount, LocalReply, ask, ask_cloud, calls_table
 from devenv.cli.context import Context
 from devenv.cli.output import table
 from devenv.local_stack import LocalStack
@@ -29,7 +29,7 @@ def run(context: Context, *, run_id: str, replay: str) -> int:
         return _replay(stack, context, replay)
     facts = stack_facts.gather(context.config, stack, context.state())
     if "api_key" not in facts:  # this stack's product has no runs
-        return _calls(stack, context, UUID(run_id).hex)
+        return _calls(context, UUID(run_id).hex)
     events = _events(facts, run_id)
     executions = [_execution(stack, name) for name in _named(events)] if stack.has_cloud else []
     context.output.result(
@@ -39,11 +39,9 @@ def run(context: Context, *, run_id: str, replay: str) -> int:
     return 0
 
 
-def _calls(stack: LocalStack, context: Context, trace_id: str) -> int:
+def _calls(context: Context, trace_id: str) -> int:
     """Print the calls of a trace in the order of their start."""
-    if not stack.has_cloud:
-        raise StackError("Calls are traced by the emulated cloud, which this stack has not.")
-    calls = cloud_client(stack).control(f"traces/{trace_id}")["calls"]
+    calls = ask_cloud(context, f"traces/{trace_id}")["calls"]
     if not calls:
         raise StackError(f"No call has the trace {trace_id}.", hint="devenv journal --json")
     context.output.result(calls, calls_table(calls))

@@ -81,6 +81,20 @@ def test_assistant_sees_services_calls_and_refusals(up: CliProject) -> None:
     assert "32 hexadecimal digits" in found[8]
 
 
+def test_trace_prints_the_calls_of_its_id(up: CliProject) -> None:
+    header = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    call = (
+        "import google.auth; from google.auth.transport.requests import AuthorizedSession as S; "
+        "url = 'https://storage.googleapis.com/storage/v1/b/word-count-files/o'; "
+        f"print(S(google.auth.default()[0]).get(url, headers={header!r}).status_code)"
+    )
+    assert up.devenv("run", "--", sys.executable, "-c", call).returncode == 0
+
+    done, unknown = up.devenv("trace", "ab" * 16), up.devenv("trace", "ef" * 16)
+    assert "storage.objects.list" in done.stdout, done.stderr
+    assert (unknown.returncode, "No call has the trace ef" in unknown.stderr) == (1, True)
+
+
 def test_tools_in_an_empty_folder_name_the_next_command(tmp_path: Path) -> None:
     project = CliProject(tmp_path)
 

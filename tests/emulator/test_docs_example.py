@@ -1,4 +1,4 @@
-"""The example program of docs/development.md."""
+"""The example program of docs/library.md."""
 
 import os
 import re
@@ -12,7 +12,7 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def test_docs_example_prints_the_object(tmp_path: Path) -> None:
-    blocks = BLOCK.findall((ROOT / "docs/development.md").read_text())
+    blocks = BLOCK.findall((ROOT / "docs/library.md").read_text())
     (program,) = (block for block in blocks if "PROGRAM" in block)
 
     done = subprocess.run(

@@ -257,7 +257,7 @@ def test_each_row_of_the_fidelity_page_has_status_and_tests() -> None:
 
 
 def test_development_page_lists_the_variables_of_the_cloud() -> None:
-    assert _column("development.md", table="variable", column="variable") == set(CLOUD_VARIABLES)
+    assert _column("library.md", table="variable", column="variable") == set(CLOUD_VARIABLES)
 
 
 def test_validators_page_has_every_code_of_document_problems() -> None:
