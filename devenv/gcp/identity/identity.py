@@ -13,6 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -293,7 +294,7 @@ class Identity:
 
     def who(self, authorization: str) -> str:
         """Return the account of an Authorization header with an access token or an ID token."""
-        token = bearer({"authorization": authorization})
+        token = _token_of(authorization)
         if grant := self.grant(token):
             return grant.caller.email
         if self.is_operator(token):
@@ -372,7 +373,12 @@ def _is_for_google(audience: object) -> bool:
 
 def bearer(headers: Mapping[str, str]) -> str:
     """Return the bearer token of lower-cased `headers`, empty if there is none."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return _token_of(headers.get("authorization", ""))
+
+
+@lru_cache(maxsize=1024)
+def _token_of(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

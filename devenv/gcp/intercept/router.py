@@ -91,13 +91,12 @@ class SiteCheck:
         self._names = tuple(names)
         self._refusal = lru_cache(maxsize=256)(self._find_refusal)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent = _headers(scope)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        sent = dict(scope["headers"])  # of several with one name the last
         is_health = scope["path"] == f"{CONTROL}health"
         if reason := not is_health and self._refusal(sent.get(b"host"), sent.get(b"origin")):
-            await failure(PermissionDenied(reason))(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            return failure(PermissionDenied(reason))(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _find_refusal(self, host: bytes | None, page: bytes | None) -> str:
         """Return why a request does not get through, empty if it does; `page` is its Origin.
@@ -135,16 +134,14 @@ class Router:
         self._faults = faults
         self._who = who
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent = _headers(scope)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        sent = dict(scope["headers"])  # of several with one name the last
         host = _host_name(sent.get(b"host"))
-        mount = self._find(host, scope["path"])
-        if mount:
-            await self._mounted(mount, host, sent, scope, receive, send)
-        elif scope["path"].startswith(CONTROL):
-            await self._control(scope, receive, send)
-        else:
-            await self._rest(scope, receive, send)
+        if mount := self._find(host, scope["path"]):
+            return self._mounted(mount, host, sent, scope, receive, send)
+        if scope["path"].startswith(CONTROL):
+            return self._control(scope, receive, send)
+        return self._rest(scope, receive, send)
 
     def _find(self, host: str, path: str) -> HttpMount | None:
         by_path, rest = self._at(host)
@@ -208,14 +205,6 @@ class _HeldAnswer:
     async def hold(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = str(message["status"])
-
-
-_READ = {b"authorization", b"host", b"origin", b"traceparent", b"x-cloud-trace-context"}
-
-
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """Return the headers of a request that are read here; of several with one name the last."""
-    return {name: value for name, value in scope["headers"] if name in _READ}
 
 
 @lru_cache(maxsize=256)

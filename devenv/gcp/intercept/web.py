@@ -12,11 +12,11 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -54,6 +54,42 @@ def _line(name: bytes, value: bytes) -> bytes:
     return b"%b: %b\r\n" % (name, value)
 
 
+class _Head(NamedTuple):
+    """Headers of an answer as they are sent, and what they say about the rest of it."""
+
+    lines: bytes
+    length: int | None
+    is_chunked: bool
+    closes: bool
+    is_dated: bool
+
+
+def _head_of(headers: Iterable[tuple[bytes, bytes]]) -> _Head:
+    lines = []
+    length, is_chunked, closes, is_dated = None, False, False, False
+    for key, value in headers:
+        name = key.lower()
+        lines.append(_line(name, value))
+        if name not in _FRAMING:
+            continue
+        if name == b"content-length" and length is None:
+            length = int(value)
+        is_chunked = is_chunked or (name == b"transfer-encoding" and value.lower() == b"chunked")
+        closes = closes or (name == b"connection" and b"close" in value.lower())
+        is_dated = is_dated or name == b"date"
+    return _Head(b"".join(lines), length, is_chunked, closes, is_dated)
+
+
+_known_head_of = lru_cache(maxsize=1024)(_head_of)
+
+
+@lru_cache(maxsize=1024)
+def _unquoted(path: bytes) -> str:
+    """Return a path as text. Raises UnicodeDecodeError."""
+    text = path.decode("ascii")
+    return unquote_to_bytes(text).decode("utf-8", "replace") if "%" in text else text
+
+
 @lru_cache(maxsize=1)
 def _date_line(second: int) -> bytes:
     return b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
@@ -63,6 +99,24 @@ class _Exchange(RequestResponseCycle):
     """A request and its answer. The head is held until the body begins, or the loop's next turn."""
 
     _head = b""
+    _timer: asyncio.Handle | None = None
+    is_first_turn = False
+    access_log = disconnected = response_started = response_complete = False
+    more_body = True
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+
+    def __init__(self, connection: "_Connection", *, keep_alive: bool) -> None:
+        """Take what differs between exchanges from the connection; the rest is of the class."""
+        self.scope = connection.scope
+        self.transport, self.flow = connection.transport, connection.flow
+        self.logger = connection.logger
+        self.default_headers = connection.server_state.default_headers
+        self.message_event = asyncio.Event()
+        self.on_response = connection.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = connection.expect_100_continue
+        self.body = bytearray()
 
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
@@ -83,39 +137,29 @@ class _Exchange(RequestResponseCycle):
         is_body_unsure = self.waiting_for_100_continue and self.more_body
         self.keep_alive = self.keep_alive and not is_body_unsure
         self.response_started, self.waiting_for_100_continue = True, False
-        lines, framing = [STATUS_LINE[status]], []
-        for key, value in (*self.default_headers, *headers):
-            name = key.lower()
-            lines.append(_line(name, value))
-            if name in _FRAMING:
-                framing.append((name, value))
-        lines += self._framing_lines(framing, has_body=status not in (204, 304))
-        self._head = b"".join(lines)
-        self._timer = asyncio.get_running_loop().call_soon(self._flush)
-
-    def _framing_lines(
-        self, sent: Iterable[tuple[bytes, bytes]], *, has_body: bool
-    ) -> Iterator[bytes]:
-        """Learn from headers how the body is sent, and yield the lines that they lack."""
-        closes = is_dated = False
-        for name, value in sent:
-            if name == b"content-length" and self.chunked_encoding is None:
-                self.expected_content_length, self.chunked_encoding = int(value), False
-            elif name == b"transfer-encoding" and value.lower() == b"chunked":
-                self.expected_content_length, self.chunked_encoding = 0, True
-            closes = closes or (name == b"connection" and b"close" in value.lower())
-            is_dated = is_dated or name == b"date"
-        self.keep_alive = self.keep_alive and not closes
-        if not is_dated:
-            yield _date_line(int(time.time()))
-        if not self.keep_alive and not closes:
-            yield b"connection: close\r\n"
-        if self.chunked_encoding is None and has_body and self.scope["method"] != "HEAD":
+        if self.default_headers:
+            headers = (*self.default_headers, *headers)
+        # Applications keep a tuple of the headers that they send again.
+        head = _known_head_of(headers) if type(headers) is tuple else _head_of(headers)
+        self.keep_alive = self.keep_alive and not head.closes
+        parts = [STATUS_LINE[status], head.lines]
+        if not head.is_dated:
+            parts.append(_date_line(int(time.time())))
+        if not self.keep_alive and not head.closes:
+            parts.append(b"connection: close\r\n")
+        self.chunked_encoding = head.is_chunked
+        if head.length is not None and not head.is_chunked:
+            self.expected_content_length = head.length
+        elif self.scope["method"] != "HEAD" and status not in (204, 304) and not head.is_chunked:
             self.chunked_encoding = True
-            yield b"transfer-encoding: chunked\r\n"
-        yield b"\r\n"
+            parts.append(b"transfer-encoding: chunked\r\n")
+        parts.append(b"\r\n")
+        self._head = b"".join(parts)
+        if not self.is_first_turn:
+            self._timer = asyncio.get_running_loop().call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send the head if it is still here."""
         if self._head:
             self.transport.write(self._head)
             self._head = b""
@@ -140,7 +184,8 @@ class _Exchange(RequestResponseCycle):
         if not head:
             self.transport.write(body)
             return
-        self._timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         if len(body) > _COPIED:
             self.transport.writelines((head, body))
         else:
@@ -164,7 +209,7 @@ class _Connection(HttpToolsProtocol):
     40 ms. A whole request is acknowledged by its answer.
     """
 
-    _waiting: RequestResponseCycle | None = None
+    _waiting: _Exchange | None = None
     _answered = 0.0
     _is_in_head = False
     _head_size = 0
@@ -201,9 +246,6 @@ class _Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        if "%" in path:
-            path = unquote_to_bytes(url.path).decode("utf-8", "replace")
         scope: Any = {
             "type": "http",
             "asgi": _ASGI,
@@ -213,26 +255,15 @@ class _Connection(HttpToolsProtocol):
             "scheme": self.scheme,
             "root_path": "",
             "method": self.parser.get_method().decode("ascii"),
-            "path": path,
+            "path": _unquoted(url.path),
             "raw_path": url.path,
             "query_string": url.query or b"",
             "headers": self.headers,
         }
         self.scope = scope
         before: RequestResponseCycle | None = self.cycle  # uvicorn types it without None
-        self.cycle = _Exchange(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self.cycle = _Exchange(self, keep_alive=keep_alive)
         if before and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -247,10 +278,13 @@ class _Connection(HttpToolsProtocol):
             cycle, self._waiting = self._waiting, None
             self._run(cycle)
 
-    def _run(self, cycle: RequestResponseCycle) -> None:
+    def _run(self, cycle: _Exchange) -> None:
         """Run the application at once, until it waits for something."""
+        cycle.is_first_turn = True
         task = begin(cycle.run_asgi(self.app))
+        cycle.is_first_turn = False
         if not task.done():
+            cycle.flush()
             self._follow(task)
 
     def _follow(self, task: asyncio.Task[None]) -> None:
@@ -259,13 +293,13 @@ class _Connection(HttpToolsProtocol):
 
     def _is_short(self) -> bool:
         """Return whether the body of this request, if there is one, will be here in a moment."""
-        size = 0
-        for name, value in self.headers:
-            if name == b"content-length":
-                size = int(value)
-            elif name == b"transfer-encoding":
-                return False
-        return size <= _SHORT and not self.expect_100_continue and not self.parser.should_upgrade()
+        sent = dict(self.headers)
+        return (
+            b"transfer-encoding" not in sent
+            and int(sent.get(b"content-length", 0)) <= _SHORT
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+        )
 
     def on_response_complete(self) -> None:
         """Begin the next request that is here already, else wait for one."""
@@ -315,6 +349,7 @@ class AsgiServer:
             app,
             http=_Connection,
             ws="none",
+            interface="asgi3",
             lifespan="off",
             log_config=None,
             access_log=False,

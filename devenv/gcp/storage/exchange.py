@@ -9,12 +9,15 @@ exchange.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 import orjson
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.access import Access
@@ -29,6 +32,7 @@ _MAX_QUERY = 32 * 1024
 _MAX_BODY = 1024 * 1024
 _MAX_FIELDS = 100
 _SHORT_QUERY = 256
+_LATIN = repeat("latin-1")
 
 
 @dataclass(slots=True)  # not frozen, because one is made for each call
@@ -59,19 +63,39 @@ class Exchange:
 
 
 class ReadyResponse(Response):
-    """An answer that is all here, with its headers as they are sent."""
+    """An answer that is all here, with its headers as they are sent.
 
-    def __init__(self, body: bytes, headers: Sequence[HeaderPair], status: int = 200) -> None:
+    Headers that come again are a tuple, for which the server remembers their lines.
+    """
+
+    def __init__(
+        self,
+        body: bytes,
+        headers: tuple[HeaderPair, ...] | list[HeaderPair],
+        status: int = 200,
+    ) -> None:
         self.status_code, self.background = status, None
         self.body = body
-        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+        self._pairs = headers
+
+    @property
+    def headers(self) -> MutableHeaders:
+        self._pairs = list(self._pairs)
+        return MutableHeaders(raw=self._pairs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self._pairs}
+        await send(start)
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def answer(resource: Mapping[str, Any], *, status: int = 200) -> Response:
     """Return a JSON response."""
-    etag = resource.get("etag")
-    headers = (_JSON_PAIR, (b"etag", etag.encode())) if etag else (_JSON_PAIR,)
-    return ReadyResponse(dump_json(resource), headers, status)
+    body = dump_json(resource)
+    headers = [_JSON_PAIR, length_pair(len(body))]
+    if etag := resource.get("etag"):
+        headers.append((b"etag", etag.encode()))
+    return ReadyResponse(body, headers, status)
 
 
 def answer_page(page: Mapping[str, Any], items: Sequence[bytes]) -> Response:
@@ -79,7 +103,11 @@ def answer_page(page: Mapping[str, Any], items: Sequence[bytes]) -> Response:
     text = dump_json(page)
     if items:
         text = b'%b,"items":[%b]}' % (text[:-1], b",".join(items))
-    return ReadyResponse(text, (_JSON_PAIR,))
+    return ReadyResponse(text, [_JSON_PAIR, length_pair(len(text))])
+
+
+def length_pair(size: int) -> HeaderPair:
+    return b"content-length", b"%d" % size
 
 
 def raw_path(request: Request) -> str:
@@ -124,6 +152,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+@lru_cache(maxsize=1024)
 def decode(segment: str) -> str:
     """Undo the percent-encoding of one part of a path."""
     try:
@@ -134,9 +163,8 @@ def decode(segment: str) -> str:
 
 def headers_of(request: Request) -> dict[str, str]:
     """Return the headers by their names in lower case; of several with one name the last."""
-    return {
-        name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]
-    }
+    sent: dict[bytes, bytes] = dict(request.scope["headers"])
+    return dict(zip(map(str, sent, _LATIN), map(str, sent.values(), _LATIN), strict=True))
 
 
 def json_object(data: bytes) -> dict[str, Any]:

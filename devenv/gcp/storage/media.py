@@ -23,7 +23,7 @@ from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.storage.blobs import CHUNK, Blobs
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.errors import RangeNotSatisfiable, UploadProblem
-from devenv.gcp.storage.exchange import Exchange, ReadyResponse, answer
+from devenv.gcp.storage.exchange import Exchange, ReadyResponse, answer, length_pair
 from devenv.gcp.storage.fields import object_fields
 from devenv.gcp.storage.json_api import ref_of
 from devenv.gcp.storage.model import ObjectRecord
@@ -132,9 +132,9 @@ class Media:
             start, end = span
             pairs = (*pairs, (b"content-range", b"bytes %d-%d/%d" % (start, end - 1, size)))
             status = 206
+        pairs = (*pairs, length_pair(end - start))
         if (data := self._blobs.row(found.content.blob)) is not None:
             return ReadyResponse(data[start:end], pairs, status)
-        pairs = (*pairs, (b"content-length", b"%d" % (end - start)))
         return Download(self._objects.open(found), (start, end), pairs, status)
 
     async def upload(self, exchange: Exchange, bucket: str) -> Response:
