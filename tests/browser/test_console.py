@@ -82,6 +82,7 @@ def test_log_follows_and_a_queue_is_paused_by_keyboard(
     page.get_by_role("button", name="Pause runs").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text("runs paused.")
+    expect(page.get_by_role("button", name="Resume runs")).to_be_focused()
     page.get_by_role("button", name="Resume runs").click()
     expect(page.get_by_role("status")).to_have_text("runs resumed.")
 

@@ -15,6 +15,14 @@ document.addEventListener("submit", (event) => {
   sessionStorage.setItem(LAST_FORM, JSON.stringify({ action, id, typed, page: location.pathname, top: scrollY }));
 });
 
+// "Pause" becomes "Resume": the button beside it that is about the same thing, /tasks/runs/ for example.
+function counterpart(action) {
+  const thing = action.slice(0, action.lastIndexOf("/") + 1);
+  if (thing.split("/").length < 4) return null; // about no single thing
+  const others = `form[action^="${CSS.escape(thing)}"]:not([action="${CSS.escape(action)}"])`;
+  return document.querySelector(`${others} button[id]`);
+}
+
 // The page that follows a form begins anew: it gets back its place and the focus, and after an error
 // what was typed. The notice describes the button, so that it is read with it.
 function comeBack(notice, { action, id, typed, page, top }) {
@@ -25,7 +33,7 @@ function comeBack(notice, { action, id, typed, page, top }) {
     if (field && field.type !== "hidden") field.value = value;
   }
   if (page === location.pathname) scrollTo(0, top);
-  const button = id ? document.getElementById(id) : form?.querySelector("button");
+  const button = id ? document.getElementById(id) ?? counterpart(action) : form?.querySelector("button");
   button?.setAttribute("aria-describedby", notice.id);
   (button ?? notice).focus({ preventScroll: true });
 }
