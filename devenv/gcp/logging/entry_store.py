@@ -6,6 +6,7 @@ import binascii
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
@@ -70,6 +71,8 @@ class LogStore:
         self._make_table()
         counted = f"SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM {table}"  # noqa: S608 - our own words
         self._count, self._bytes = self._connection.execute(counted).fetchone()
+        # SQLite gives the positions of deleted entries again, which those who follow have read.
+        self._numbers = count(self.position() + 1)
 
     def add(self, entries: Iterable[Any], *, now: float) -> None:
         """Keep entries; of those with the same log, time and insert id only the first is kept."""
@@ -81,6 +84,7 @@ class LogStore:
                     continue
                 value = entry.SerializeToString()
                 row = (
+                    next(self._numbers),
                     entry.log_name,
                     nanoseconds(entry.timestamp),
                     entry.insert_id,
@@ -90,7 +94,7 @@ class LogStore:
                 )
                 sql = (
                     f"INSERT OR IGNORE INTO {self._table}"  # noqa: S608 - our own words
-                    " (log, time, insert_id, bytes, value, kept) VALUES (?, ?, ?, ?, ?, ?)"
+                    " (seq, log, time, insert_id, bytes, value, kept) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 )
                 if self._connection.execute(sql, row).rowcount:
                     added = True

@@ -110,8 +110,9 @@ class SinkExports:
             self._routes[sink.name] = (bit, _Followed(sink, test))
             return
         self._routes.pop(sink.name, None)
-        if self._positions.get(sink.name) is None:
-            self._move(sink.name, self._entries.position())
+        known, last = self._positions.get(sink.name), self._entries.position()
+        if known is None or int(known) > last:  # what it carried last has been deleted
+            self._move(sink.name, last)
         self._followed[sink.name] = _Followed(sink, test)
 
     def forget(self, name: str) -> None:

@@ -268,3 +268,17 @@ async def test_sinks_of_every_project_cannot_be_deleted(
 
     error = answer.json()["error"]
     assert (error["status"], error["message"]) == ("PERMISSION_DENIED", text)
+
+
+async def test_entry_behind_a_deleted_log_is_carried(bench: SinkBench) -> None:
+    await bench.make_sink(ERRORS)
+    for text in ("one", "two"):
+        bench.write(text, 500)
+    await bench.ask("DELETE", "logs/app")
+    bench.write("three", 500)
+    await bench.ask("DELETE", "logs/app")
+    bench.make()
+    await bench.service.start()  # as after a restart
+    bench.write("four", 500)
+
+    assert bench.published() == ["one", "two", "three", "four"]
