@@ -26,6 +26,21 @@ _USERS = ResourceKind(
     columns=(ResourceColumn("Type", "type"), ResourceColumn("Host", "host")),
     empty="It has no user yet.",
 )
+_BACKUPS = ResourceKind(
+    name="backups",
+    title="Backups",
+    host=_SQL,
+    path="/v1/{project}/instances/{short}/backupRuns",
+    items="items",
+    key="id",
+    columns=(
+        ResourceColumn("Status", "status", "badge"),
+        ResourceColumn("Type", "type"),
+        ResourceColumn("Begun", "startTime", "time"),
+        ResourceColumn("Description", "description"),
+    ),
+    empty="It has no backup yet. Next: gcloud sql backups create.",
+)
 _OPERATIONS = ResourceKind(
     name="operations",
     title="Operations",
@@ -75,7 +90,7 @@ SQL = ResourcePage(
                 ResourceColumn("Availability", "settings.availabilityType"),
                 ResourceColumn("Created", "createTime", "time"),
             ),
-            parts=(_DATABASES, _USERS, _OPERATIONS),
+            parts=(_DATABASES, _USERS, _BACKUPS, _OPERATIONS),
             empty="There is no instance. Next: gcloud sql instances create, or Terraform.",
         ),
     ),
@@ -91,7 +106,7 @@ NETWORKS = ResourcePage(
     path="/networks",
     title="Networks",
     place="networks",
-    lead="VPC networks of Compute Engine, with their subnetworks, addresses and private connections.",
+    lead="VPC networks of Compute Engine, with their subnetworks, addresses, rules, routes and private connections.",
     kinds=(
         ResourceKind(
             name="networks",
@@ -138,6 +153,34 @@ NETWORKS = ResourcePage(
             items="items",
             columns=_ADDRESS_COLUMNS,
             empty="There is no global address. A private connection needs a range of them.",
+        ),
+        ResourceKind(
+            name="firewalls",
+            title="Firewall rules",
+            host=_COMPUTE,
+            path="/compute/v1/{project}/global/firewalls",
+            items="items",
+            columns=(
+                ResourceColumn("Network", "network", "short"),
+                ResourceColumn("Direction", "direction"),
+                ResourceColumn("Priority", "priority", "number"),
+                ResourceColumn("From", "sourceRanges", "mono"),
+                ResourceColumn("To", "destinationRanges", "mono"),
+            ),
+            empty="There is no firewall rule. Next: gcloud compute firewall-rules create.",
+        ),
+        ResourceKind(
+            name="routes",
+            title="Routes",
+            host=_COMPUTE,
+            path="/compute/v1/{project}/global/routes",
+            items="items",
+            columns=(
+                ResourceColumn("Network", "network", "short"),
+                ResourceColumn("To", "destRange", "mono"),
+                ResourceColumn("Priority", "priority", "number"),
+            ),
+            empty="There is no route. Next: gcloud compute routes create.",
         ),
     ),
 )

@@ -8,6 +8,7 @@ from devenv.console.cloud import CloudClient
 from devenv.console.resource_pages import PAGES
 from devenv.gcp import Cloud
 from tests.unit.devenv.console.console import ConsoleClient
+from tests.waiting import until
 
 PROJECT = "projects/validibot-local"
 
@@ -57,3 +58,20 @@ def test_schema_page_has_the_definition(visitor: ConsoleClient, operator: CloudC
     operator.api(host, f"{path}/console-schema", verb="DELETE")
 
     assert "fields" in page
+
+
+def test_instance_shows_databases_users_backups_and_operations(
+    visitor: ConsoleClient, operator: CloudClient
+) -> None:
+    host, path = "sqladmin.googleapis.com", f"/v1/{PROJECT}/instances"
+    settings = {"tier": "db-f1-micro", "edition": "ENTERPRISE"}
+    body = {"name": "console-db", "databaseVersion": "POSTGRES_16", "settings": settings}
+    operator.api(host, path, verb="POST", body={**body, "region": "us-west1"})
+    try:
+        until(lambda: "runnable" in visitor.get("/sql").text)
+        page = visitor.get("/sql/instances?name=console-db").text
+    finally:
+        operator.api(host, f"{path}/console-db", verb="DELETE")
+
+    for text in ("Databases", "Users", "It has no backup yet", "Operations", "CREATE"):
+        assert text in page
