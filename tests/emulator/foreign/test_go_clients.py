@@ -12,9 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import pytest_socket
 
 from devenv.environment import machine
 from devenv.gcp import Cloud
+from devenv.gcp.config import CloudConfig
 from tests.cloud import ROOT
 from tests.emulator.foreign.conftest import skip_or_fail
 from tests.emulator.foreign.coverage import MethodCoverage
@@ -58,22 +60,25 @@ def _tests() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def go_run(cloud: Cloud) -> GoRun:
-    """Run the program once. `make foreign` has compiled it."""
+def go_run(config: CloudConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoRun]:
+    """Run the program once, in a cloud of its own. `make foreign` has compiled it."""
     if not PROGRAM.is_file():
         skip_or_fail("Google's Go clients are not built: run `make foreign`, which needs go")
-    coverage = MethodCoverage(cloud)
-    done = subprocess.run(
-        [str(PROGRAM), "-test.v", f"-test.timeout={TIMEOUT}s"],
-        env=dict(machine()) | cloud.environ("admin"),
-        cwd=SOURCES,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    outcomes = {test: outcome for outcome, test in _END.findall(output)}
-    return GoRun(outcomes, output, coverage)
+    pytest_socket.enable_socket()
+    with Cloud(config, data=tmp_path_factory.mktemp("go"), project=ROOT) as cloud:
+        coverage = MethodCoverage(cloud)
+        done = subprocess.run(
+            [str(PROGRAM), "-test.v", f"-test.timeout={TIMEOUT}s"],
+            env=dict(machine()) | cloud.environ("admin"),
+            cwd=SOURCES,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        outcomes = {test: outcome for outcome, test in _END.findall(output)}
+        yield GoRun(outcomes, output, coverage)
+        pytest_socket.enable_socket()
 
 
 @pytest.mark.parametrize("name", list(_tests()))

@@ -137,3 +137,47 @@ func TestServiceNetworking(t *testing.T) {
 		done(t, api, operation, err)
 	}
 }
+
+func TestFirewallsAndRoutes(t *testing.T) {
+	api := computeApi(t)
+	network := newNetwork(t, api, false)
+	name := fresh("go")
+	rule := &compute.Firewall{
+		Name: name, Network: network.SelfLink, SourceRanges: []string{"10.0.0.0/8"},
+		Allowed: []*compute.FirewallAllowed{{IPProtocol: "tcp", Ports: []string{"80"}}},
+	}
+	operation, err := api.Firewalls.Insert(project, rule).Do()
+	done(t, api, operation, err)
+	refused(t, failed(api.Firewalls.Insert(project, rule).Do()), codes.AlreadyExists, "already exists")
+	made := get(api.Firewalls.Get(project, name).Do())(t)
+	equal(t, []any{made.Direction, made.Priority, made.Allowed[0].Ports}, []any{"INGRESS", int64(1000), []string{"80"}})
+	operation, err = api.Firewalls.Patch(project, name, &compute.Firewall{Priority: 7}).Do()
+	done(t, api, operation, err)
+	patched := get(api.Firewalls.Get(project, name).Do())(t)
+	equal(t, []any{patched.Priority, patched.SourceRanges}, []any{int64(7), []string{"10.0.0.0/8"}})
+	rule.SourceRanges = []string{"10.1.0.0/16"}
+	operation, err = api.Firewalls.Update(project, name, rule).Do()
+	done(t, api, operation, err)
+	replaced := get(api.Firewalls.Get(project, name).Do())(t)
+	equal(t, []any{replaced.Priority, replaced.SourceRanges}, []any{int64(1000), []string{"10.1.0.0/16"}})
+	wrong := &compute.Firewall{Priority: 65536}
+	refused(t, failed(api.Firewalls.Patch(project, name, wrong).Do()), codes.InvalidArgument, "from 0 to 65535")
+	rules := get(api.Firewalls.List(project).Do())(t).Items
+	contains(t, names(rules, func(each *compute.Firewall) string { return each.Name }), name, "default-allow-ssh")
+	operation, err = api.Firewalls.Delete(project, name).Do()
+	done(t, api, operation, err)
+	refused(t, failed(api.Firewalls.Get(project, name).Do()), codes.NotFound, "was not found")
+
+	route := &compute.Route{
+		Name: name, Network: network.SelfLink, DestRange: "10.9.0.0/16", Priority: 100,
+		NextHopGateway: "projects/" + project + "/global/gateways/default-internet-gateway",
+	}
+	operation, err = api.Routes.Insert(project, route).Do()
+	done(t, api, operation, err)
+	equal(t, get(api.Routes.Get(project, name).Do())(t).DestRange, "10.9.0.0/16")
+	routes := get(api.Routes.List(project).Do())(t).Items
+	contains(t, names(routes, func(each *compute.Route) string { return each.Name }), name)
+	operation, err = api.Routes.Delete(project, name).Do()
+	done(t, api, operation, err)
+	refused(t, failed(api.Routes.Get(project, name).Do()), codes.NotFound, "was not found")
+}
