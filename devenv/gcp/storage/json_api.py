@@ -344,6 +344,7 @@ def _policy_resource(resource: str, policy: Any) -> dict[str, Any]:
     return {
         "kind": "storage#policy",
         "resourceId": resource,
+        "bindings": [],
         **json_format.MessageToDict(policy),
     }
 

@@ -40,7 +40,7 @@ export async function budgets(options) {
   assert.equal((await client.getBudget({ name }))[0].displayName, 'two');
   assert.ok(names((await client.listBudgets({ parent: account, scope: parent }))[0]).includes(name));
   const stranger = new BudgetServiceClient({ ...options, ...(await asGuest()) });
-  await refused(stranger.getBudget({ name }), 7, /./);
+  await refused(stranger.getBudget({ name }), 7, /permission/i);
   await client.deleteBudget({ name });
   await refused(client.getBudget({ name }), 5, /was not found/);
 }

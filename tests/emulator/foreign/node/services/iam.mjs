@@ -62,7 +62,11 @@ export async function accounts() {
   await serviceAccounts.enable({ name });
   assert.equal((await serviceAccounts.get({ name })).data.disabled, undefined);
   await serviceAccounts.delete({ name });
-  await refused(serviceAccounts.get({ name }), 404, /./);
+  await refused(
+    serviceAccounts.get({ name }),
+    404,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
   const { data: restored } = await serviceAccounts.undelete({
     name: `projects/-/serviceAccounts/${account.uniqueId}`,
   });

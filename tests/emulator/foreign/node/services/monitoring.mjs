@@ -62,7 +62,11 @@ export async function channels(options) {
   assert.ok(names((await policies.listAlertPolicies({ name: parent }))[0]).includes(policy.name));
   await refused(client.deleteNotificationChannel({ name: made.name }), 9, /is used by/);
   await policies.deleteAlertPolicy({ name: policy.name });
-  await refused(policies.getAlertPolicy({ name: policy.name }), 5, /./);
+  await refused(
+    policies.getAlertPolicy({ name: policy.name }),
+    5,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
   await client.deleteNotificationChannel({ name: made.name });
   const stranger = new NotificationChannelServiceClient({ ...options, ...(await asGuest()) });
   await refused(
@@ -99,5 +103,9 @@ export async function uptimeChecks(options) {
   assert.equal((await client.getUptimeCheckConfig({ name: made.name }))[0].displayName, 'two');
   assert.ok(names((await client.listUptimeCheckConfigs({ parent }))[0]).includes(made.name));
   await client.deleteUptimeCheckConfig({ name: made.name });
-  await refused(client.getUptimeCheckConfig({ name: made.name }), 5, /./);
+  await refused(
+    client.getUptimeCheckConfig({ name: made.name }),
+    5,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
 }

@@ -88,6 +88,42 @@ export async function networks() {
   assert.deepEqual(names((await compute.regions.list({ project })).data.items), [region]);
 }
 
+export async function rules() {
+  const compute = rest(computeApi, 'v1');
+  const [name, firewall, route] = [unique('network'), unique('firewall'), unique('route')];
+  await compute.networks.insert({ project, requestBody: { name, autoCreateSubnetworks: false } });
+  const network = `projects/${project}/global/networks/${name}`;
+  const allowed = [{ IPProtocol: 'tcp', ports: ['80', '8000-8080'] }];
+  await compute.firewalls.insert({ project, requestBody: { name: firewall, network, allowed } });
+  const { data: made } = await compute.firewalls.get({ project, firewall });
+  assert.deepEqual([made.priority, made.direction, made.sourceRanges], [1000, 'INGRESS', ['0.0.0.0/0']]);
+  const wrong = { name: `${firewall}2`, network, allowed: [{ IPProtocol: 'smtp' }] };
+  await refused(compute.firewalls.insert({ project, requestBody: wrong }), 400, /allowed\[0\].IPProtocol/);
+  await compute.firewalls.patch({ project, firewall, requestBody: { priority: 5 } });
+  const { data: patched } = await compute.firewalls.get({ project, firewall });
+  assert.deepEqual([patched.priority, patched.allowed], [5, allowed]);
+  const whole = { name: firewall, network, allowed: [{ IPProtocol: 'icmp' }] };
+  await compute.firewalls.update({ project, firewall, requestBody: whole });
+  const { data: replaced } = await compute.firewalls.get({ project, firewall });
+  assert.deepEqual([replaced.priority, replaced.allowed], [1000, whole.allowed]);
+  const { data: all } = await compute.firewalls.list({ project });
+  assert.ok(names(all.items).includes('default-allow-ssh') && names(all.items).includes(firewall));
+  await refused(compute.networks.delete({ project, network: name }), 400, /is already being used by/);
+  await compute.firewalls.delete({ project, firewall });
+  await refused(compute.firewalls.get({ project, firewall }), 404, /was not found/);
+
+  const nextHopGateway = `projects/${project}/global/gateways/default-internet-gateway`;
+  const wanted = { name: route, network, destRange: '192.168.0.0/16', nextHopGateway };
+  await compute.routes.insert({ project, requestBody: wanted });
+  const { data: found } = await compute.routes.get({ project, route });
+  assert.deepEqual([found.destRange, found.priority], ['192.168.0.0/16', 1000]);
+  await refused(compute.routes.insert({ project, requestBody: wanted }), 409, /already exists/);
+  assert.ok(names((await compute.routes.list({ project })).data.items).includes(route));
+  await compute.routes.delete({ project, route });
+  await refused(compute.routes.get({ project, route }), 404, /was not found/);
+  await compute.networks.delete({ project, network: name });
+}
+
 export async function addresses() {
   const compute = rest(computeApi, 'v1');
   const address = unique('address');

@@ -44,7 +44,7 @@ export async function jobs(options) {
   await refused(
     client.createJob({ parent: place, jobId: 'A', job: { template: template('done:1') } }),
     3,
-    /./,
+    /job_id: only lowercase, digits, and hyphens/,
   );
   const [updating] = await client.updateJob({ job: { ...made, labels: { a: '2' } } });
   assert.equal(Number((await updating.promise())[0].generation), 2);
@@ -72,10 +72,18 @@ export async function jobs(options) {
   assert.deepEqual(listed.map(each => each.index).sort(), [0, 1]);
   const [task] = await tasks.getTask({ name: listed[0].name });
   assert.deepEqual([task.lastAttemptResult.exitCode, task.execution], [0, last(execution.name)]);
-  await refused(executions.getExecution({ name: `${name}/executions/none` }), 5, /./);
+  await refused(
+    executions.getExecution({ name: `${name}/executions/none` }),
+    5,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
   const [removing] = await executions.deleteExecution({ name: execution.name });
   await removing.promise();
-  await refused(executions.getExecution({ name: execution.name }), 5, /./);
+  await refused(
+    executions.getExecution({ name: execution.name }),
+    5,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
   const [deleting] = await client.deleteJob({ name });
   await deleting.promise();
   await refused(client.getJob({ name }), 5, new RegExp(jobId));
@@ -143,7 +151,11 @@ export async function cancellation(options) {
   for await (const each of operations.listOperationsAsync({ name: place })) found.push(each.name);
   assert.ok(found.includes(running.name), String(found));
   await operations.deleteOperation({ name: running.name });
-  await refused(operations.getOperation({ name: running.name }), 5, /./);
+  await refused(
+    operations.getOperation({ name: running.name }),
+    5,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
   await (await client.deleteJob({ name }))[0].promise();
 }
 
@@ -157,7 +169,11 @@ export async function services(options) {
   const [made] = await creating.promise();
   assert.equal(made.urls[0], `https://${serviceId}-${number}.${region}.run.app`);
   await refused(client.createService({ parent: place, serviceId, service }), 6, /already exists/);
-  await refused(client.createService({ parent: place, serviceId: 'A_', service }), 3, /./);
+  await refused(
+    client.createService({ parent: place, serviceId: 'A_', service }),
+    3,
+    /only lowercase, digits, and hyphens/,
+  );
   const auth = new GoogleAuth();
   const caller = await auth.getIdTokenClient(made.uri);
   const variables = async () => JSON.parse((await caller.request({ url: `${made.uri}/env` })).data);
@@ -190,7 +206,11 @@ export async function services(options) {
   assert.equal(last(found.service), serviceId);
   const [removing] = await revisions.deleteRevision({ name: old.name });
   await removing.promise();
-  await refused(revisions.getRevision({ name: old.name }), 5, /./);
+  await refused(
+    revisions.getRevision({ name: old.name }),
+    5,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
   const stranger = new run.ServicesClient({ ...options, ...(await asGuest()) });
   await refused(stranger.getService({ name }), 7, /Permission 'run.services.get' denied/);
   const [deleting] = await client.deleteService({ name });

@@ -56,7 +56,11 @@ export async function instances() {
   assert.equal((await sql.databases.get({ project, instance, database: 'shop' })).data.charset, 'UTF8');
   assert.ok(names((await sql.databases.list({ project, instance })).data.items).includes('shop'));
   await done(await sql.databases.delete({ project, instance, database: 'shop' }));
-  await refused(sql.databases.get({ project, instance, database: 'shop' }), 404, /./);
+  await refused(
+    sql.databases.get({ project, instance, database: 'shop' }),
+    404,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
 
   await done(await sql.users.insert({ project, instance, requestBody: { name: 'ada', password: 'x' } }));
   assert.equal((await sql.users.get({ project, instance, name: 'ada' })).data.name, 'ada');

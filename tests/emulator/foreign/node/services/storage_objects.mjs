@@ -98,7 +98,7 @@ export const listing = () =>
     assert.deepEqual(await found({ startOffset: 'b', endOffset: 'd/e' }), ['b.csv', 'd/c.txt']);
     const [files, , page] = await bucket.getFiles({ delimiter: '/', autoPaginate: false });
     assert.deepEqual([names(files), page.prefixes], [['a.txt', 'b.csv'], ['d/']]);
-    await refused(bucket.getFiles({ pageToken: 'nothing', autoPaginate: false }), 400, /./);
+    await refused(bucket.getFiles({ pageToken: 'nothing', autoPaginate: false }), 400, /Invalid page token/);
   });
 
 export const changes = () =>
@@ -139,7 +139,11 @@ export const changes = () =>
       requestBody: { contentType: 'text/y', metadata: { a: '1' } },
     });
     assert.deepEqual([updated.contentType, updated.metadata], ['text/y', { a: '1' }]);
-    await refused(objects.get({ bucket: bucket.name, object: 'by-copy', ifGenerationMatch: '1' }), 412, /./);
+    await refused(
+      objects.get({ bucket: bucket.name, object: 'by-copy', ifGenerationMatch: '1' }),
+      412,
+      /did not hold/,
+    );
     await file.delete();
     assert.deepEqual(await file.exists(), [false]);
   });

@@ -178,6 +178,6 @@ export async function cloudTrace() {
   await refused(
     projects.traces.get({ projectId: project, traceId: randomBytes(16).toString('hex') }),
     404,
-    /./,
+    /not (exist|found)|no entry|Cannot find|Unknown service account/,
   );
 }

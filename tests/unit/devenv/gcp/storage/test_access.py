@@ -47,6 +47,13 @@ async def test_missing_token_is_403_with_details_in_the_xml_api(cloud: StorageCl
         assert "does not have storage.objects.get access" in answer.text
 
 
+async def test_policy_without_members_has_an_empty_list_of_bindings(cloud: StorageCloud) -> None:
+    """Google's buckets have members from the start, so that clients append to the list."""
+    policy = (await cloud.client.get(f"{BUCKET_PATH}/iam")).json()
+
+    assert (policy["kind"], policy["bindings"]) == ("storage#policy", [])
+
+
 async def test_wrong_token_returns_401_even_for_upload_session(cloud: StorageCloud) -> None:
     session = await cloud.begin("a")
     wrong = {"authorization": "Bearer wrong"}
