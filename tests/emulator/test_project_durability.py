@@ -55,7 +55,8 @@ def test_accounts_keys_and_roles_survive_kill(tmp_path: Path) -> None:
         process.wait()
     with running(tmp_path) as (_, after):
         plain = after["plain"]
-        (again,) = ask("GET", f"{plain}/v1/{made['name']}/keys")["keys"]
+        keys = ask("GET", f"{plain}/v1/{made['name']}/keys?keyTypes=USER_MANAGED")
+        (again,) = keys["keys"]
         (image,) = ask("GET", f"{plain}/{REPOSITORIES}")["repositories"]
         found = ask("GET", f"{plain}/{PROJECT}/roles/reader")
         name = f"{PROJECT}/serviceAccounts/{gone['uniqueId']}"
