@@ -121,7 +121,8 @@ class _Exchange(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected:
+        if self.disconnected or self.transport.is_closing():
+            await asyncio.sleep(0)  # others get their turns while an application goes on for nobody
             return
         kind = message["type"]
         if not self.response_started and kind == "http.response.start":

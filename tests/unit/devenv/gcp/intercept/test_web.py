@@ -88,6 +88,36 @@ def test_head_leaves_before_a_body_that_comes_later() -> None:
     assert writes[1] == b"4\r\nlate\r\n0\r\n\r\n"
 
 
+def test_answer_that_nobody_reads_lets_others_run() -> None:
+    transport, turns = Transport(), 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def long(_scope: Scope, _receive: Receive, send: Send) -> None:
+        running = asyncio.create_task(other())
+        await send(_START)
+        transport.close()
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        running.cancel()
+
+    async def exchange() -> None:
+        connection = AsgiServer(long).protocol()
+        connection.connection_made(transport)
+        connection.data_received(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+        await asyncio.gather(
+            *asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True
+        )
+        connection.connection_lost(None)
+
+    asyncio.run(exchange())
+    assert turns > 90
+
+
 def test_client_that_expects_continue_gets_it_before_its_body() -> None:
     writes, _ = answers(echo, HEAD % 1 + b"expect: 100-continue\r\n\r\n", b"body")
     assert writes[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
