@@ -213,9 +213,16 @@ class Catalogue:
             (session_id, created, value),
         )
 
-    def session(self, session_id: str) -> tuple[str, ObjectRecord | None] | None:
-        """Return a session's value and, once it is finished, its object."""
-        row = self._one("SELECT value, result FROM storage_sessions WHERE id = ?", session_id)
+    def change_session(self, session_id: str, value: str) -> None:
+        """Keep another value of a session, which ends no later by it."""
+        self._run("UPDATE storage_sessions SET value = ? WHERE id = ?", (value, session_id))
+
+    def session(
+        self, session_id: str, *, since: float = 0.0
+    ) -> tuple[str, ObjectRecord | None] | None:
+        """Return the value of a session begun since a moment and, once it is finished, its object."""
+        sql = "SELECT value, result FROM storage_sessions WHERE id = ? AND created >= ?"
+        row = self._one(sql, session_id, since)
         return (row[0], self._record(row[1]) if row[1] else None) if row else None
 
     def finish_session(self, session_id: str, result: ObjectRecord) -> None:

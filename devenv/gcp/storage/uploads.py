@@ -138,7 +138,7 @@ class Uploads:
         self._forget(session_id)
 
     def _find(self, session_id: str) -> tuple[UploadSession, ObjectRecord | None]:
-        found = self._catalogue.session(session_id)
+        found = self._catalogue.session(session_id, since=self._clock.now() - LIFETIME)
         if found is None or session_id.startswith(MULTIPART_PREFIX):
             raise NotFound("No such upload session; it may have expired or been cancelled.")
         return UploadSession.load(found[0]), found[1]
@@ -155,7 +155,7 @@ class Uploads:
                 f"already, but was given as {chunk.total} bytes."
             )
         known = replace(session, total=chunk.total)
-        self._catalogue.save_session(session.id, self._clock.now(), known.dump())
+        self._catalogue.change_session(session.id, known.dump())
         return known
 
     async def _digest(self, session_id: str) -> Digest:

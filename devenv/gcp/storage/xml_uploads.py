@@ -35,6 +35,7 @@ from devenv.gcp.storage.model import ObjectContent, ObjectRecord
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import sums_of_headers, timestamp
+from devenv.gcp.storage.uploads import LIFETIME
 from devenv.gcp.storage.xml_documents import XML_TYPE, parse_xml, tag_of
 
 _MIN_PART = 5 * 1024 * 1024  # all but the last
@@ -193,7 +194,7 @@ class XmlMultipart:
 
     def _find(self, exchange: Exchange, bucket: str, name: str) -> _Upload:
         upload_id = exchange.query.get("uploadId", "")
-        found = self._catalogue.session(upload_id)
+        found = self._catalogue.session(upload_id, since=self._clock.now() - LIFETIME)
         if found is None or not upload_id.startswith(MULTIPART_PREFIX):
             raise NoSuchUpload
         values = json.loads(found[0])

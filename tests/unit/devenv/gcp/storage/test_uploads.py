@@ -144,8 +144,12 @@ async def test_session_cancelled_while_bytes_come_makes_no_object(
 
 
 async def test_upload_session_expires_after_a_week(cloud: StorageCloud) -> None:
+    """A total that is told later makes it no longer."""
     session = await cloud.begin("a")
-    await cloud.clock.turn(LIFETIME + 1)
+    await cloud.clock.turn(LIFETIME - 1)
+    assert (await cloud.chunk(session, "bytes */500000")).status_code == 308
+    await cloud.clock.turn(2)
+    assert (await cloud.chunk(session, "bytes */*")).status_code == 404
     await cloud.restart()
     assert (await cloud.chunk(session, "bytes */*")).status_code == 404
 
