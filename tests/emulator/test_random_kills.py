@@ -1,4 +1,4 @@
-"""Pub/Sub and secrets under random `kill -9`: what was acknowledged holds, nothing is lost."""
+"""All kinds of resources under random `kill -9`: what was confirmed holds, nothing is lost."""
 
 import base64
 import random
@@ -7,24 +7,28 @@ from typing import Any
 
 import httpx
 
+from tests.emulator.durable_resources import DurableResources
 from tests.emulator.test_project_durability import PROJECT, running
 
 TOPIC, NAME = f"{PROJECT}/topics/durable", f"{PROJECT}/subscriptions/durable"
 SECRETS = f"{PROJECT}/secrets"
-_ROUNDS, _OPERATIONS = 3, 60
+_ROUNDS, _OPERATIONS = 3, 90
 
 
-class PubSubModel:
+class CloudModel:
     """The changes that the emulator has confirmed so far."""
 
     def __init__(self) -> None:
         self.published: set[str] = set()
         self.acknowledged: set[str] = set()
         self.versions: list[str] = []
+        self.resources = DurableResources()
 
     def act(self, cloud: httpx.Client, choice: random.Random) -> None:
         """Do one random operation, and note what it has confirmed."""
-        match choice.choice(("publish", "publish", "pull", "ack", "secret")):
+        match choice.choice(("publish", "publish", "pull", "ack", "secret", "resource")):
+            case "resource":
+                self.resources.act(cloud, choice)
             case "publish":
                 text = f"m{len(self.published)}-{choice.random()}"
                 data = base64.b64encode(text.encode()).decode()
@@ -44,8 +48,8 @@ class PubSubModel:
                         self.acknowledged.add(text)
 
 
-def test_random_kills_lose_no_message_and_no_secret(tmp_path: Path) -> None:
-    model, choice = PubSubModel(), random.Random(20_261_127)  # noqa: S311 - a repeatable order
+def test_random_kills_lose_nothing_that_was_confirmed(tmp_path: Path) -> None:
+    model, choice = CloudModel(), random.Random(20_261_127)  # noqa: S311 - a repeatable order
     for round_number in range(_ROUNDS):
         with running(tmp_path) as (process, where), client(where) as cloud:
             if not round_number:
@@ -59,12 +63,16 @@ def test_random_kills_lose_no_message_and_no_secret(tmp_path: Path) -> None:
             process.wait()
     with running(tmp_path) as (_, where), client(where) as cloud:
         left: set[str] = set()
-        while found := pull(cloud, most=100):
-            left |= {text for text, _ in found}
+        while messages := pull(cloud, most=100):
+            left |= {text for text, _ in messages}
         versions = f"{SECRETS}/durable/versions"
         count = cloud.get(versions).json()["totalSize"]
         latest = cloud.get(f"{versions}/latest:access").json()["payload"]["data"]
+        found = {path: cloud.get(path).status_code for path in model.resources.kept}
+        gone = {path for path in model.resources.deleted if cloud.get(path).status_code == 200}
 
+    assert set(found.values()) == {200}, found
+    assert {path for path in gone if "/buckets/" not in path and "/roles/" not in path} == set()
     assert left == model.published - model.acknowledged
     assert count == len(model.versions)
     assert base64.b64decode(latest).decode() == model.versions[-1]
