@@ -88,7 +88,7 @@ def test_head_leaves_before_a_body_that_comes_later() -> None:
     assert writes[1] == b"4\r\nlate\r\n0\r\n\r\n"
 
 
-def test_answer_that_nobody_reads_lets_others_run() -> None:
+def test_answer_without_reader_lets_others_run() -> None:
     transport, turns = Transport(), 0
 
     async def other() -> None:
