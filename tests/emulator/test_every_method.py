@@ -83,8 +83,12 @@ def address(message: Any, rpc: Rpc) -> None:
         target = message
         for parent in parents:
             target = getattr(target, parent)
-        one = pattern in ("", "*")
-        setattr(target, leaf, _PARAMETERS.get(leaf, "one") if one else named(pattern))
+        if isinstance(getattr(target, leaf), int):  # the id of a backup
+            setattr(target, leaf, 1)
+        elif pattern in ("", "*"):
+            setattr(target, leaf, _PARAMETERS.get(leaf, "one"))
+        else:
+            setattr(target, leaf, named(pattern))
 
 
 def test_random_message_is_never_an_internal_error(cloud: Cloud) -> None:
