@@ -44,7 +44,7 @@ export async function jobs(options) {
   await refused(
     client.createJob({ parent: place, jobId: 'A', job: { template: template('done:1') } }),
     3,
-    /job_id: only lowercase, digits, and hyphens/,
+    /job_id: only lowercase letters, digits and hyphens/,
   );
   const [updating] = await client.updateJob({ job: { ...made, labels: { a: '2' } } });
   assert.equal(Number((await updating.promise())[0].generation), 2);
