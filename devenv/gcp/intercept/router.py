@@ -75,6 +75,7 @@ def _matches(host: str, patterns: tuple[str, ...]) -> bool:
 
 
 CONTROL = "/_devenv/"
+_HEALTH = f"{CONTROL}health"
 
 
 class SiteCheck:
@@ -93,8 +94,8 @@ class SiteCheck:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         sent = dict(scope["headers"])  # of several with one name the last
-        is_health = scope["path"] == f"{CONTROL}health"
-        if reason := not is_health and self._refusal(sent.get(b"host"), sent.get(b"origin")):
+        reason = self._refusal(sent.get(b"host"), sent.get(b"origin"))
+        if reason and scope["path"] != _HEALTH:
             return failure(PermissionDenied(reason))(scope, receive, send)
         return self._app(scope, receive, send)
 

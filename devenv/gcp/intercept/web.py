@@ -125,9 +125,9 @@ class _Exchange(RequestResponseCycle):
             await asyncio.sleep(0)  # others get their turns while an application goes on for nobody
             return
         kind = message["type"]
-        if not self.response_started and kind == "http.response.start":
+        if kind == "http.response.start" and not self.response_started:
             self._begin(message["status"], message.get("headers", ()))
-        elif self.response_started and not self.response_complete and kind == "http.response.body":
+        elif kind == "http.response.body" and self.response_started and not self.response_complete:
             self._continue(message.get("body", b""), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"The message {kind!r} is not expected at this point of the answer.")
@@ -274,7 +274,10 @@ class _Connection(HttpToolsProtocol):
             self._run(self.cycle)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        if self.cycle.response_complete:
+            return
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
         if self._waiting:
             cycle, self._waiting = self._waiting, None
             self._run(cycle)

@@ -167,8 +167,7 @@ class StorageApp:
         query = dict(pairs)
         check_supported(query, headers)
         signed = None
-        authorization = "" if is_json else headers.get("authorization", "")
-        if is_signed(query) or is_signature(authorization):
+        if is_signed(query) or (not is_json and is_signature(headers.get("authorization", ""))):
             signed = SignedRequest(request.method, path, pairs, headers, _bucket_of_host(headers))
         caller = self._caller(signed, headers)
         if signed:

@@ -217,7 +217,8 @@ def fields_of_headers(headers: Mapping[str, str]) -> dict[str, Any]:
 def sums_of_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the checksums, `crc32c` and `md5`, that a client sends with the bytes."""
     sums = {"md5": headers["content-md5"]} if "content-md5" in headers else {}
-    for item in headers.get("x-goog-hash", "").split(","):
+    hashes = headers.get("x-goog-hash")
+    for item in hashes.split(",") if hashes else ():
         name, _, value = item.strip().partition("=")
         if name in ("crc32c", "md5"):
             sums[name] = value

@@ -44,10 +44,10 @@ _MAX_LIFETIME = 7 * 24 * 3600
 _SKEW = 15 * 60
 _V2_PARAMETERS = ("googleaccessid", "expires", "signature")
 _V2_UNSIGNED = ("generation", "response-content-disposition", "response-content-type")
-_MARKS = (
+_MARKS = {
     *("googleaccessid", "signature", "x-goog-credential", "x-goog-signature"),
     *("x-amz-credential", "x-amz-signature"),
-)
+}
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. "
     "Check your Google secret key and signing method."
@@ -276,7 +276,7 @@ class SignedRequest:
 
 def is_signed(query: Mapping[str, str]) -> bool:
     """Return whether a query has a parameter by which signed URLs are known."""
-    return any(name.lower() in _MARKS for name in query)
+    return not _MARKS.isdisjoint(map(str.lower, query))
 
 
 def is_signature(authorization: str) -> bool:
