@@ -40,7 +40,8 @@ from devenv.gcp.storage.resources import (
 from devenv.gcp.storage.uploads import UploadProgress, Uploads, parse_content_range
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
-_PIECE = 64 * 1024  # of a file that is sent: it passes through the processor's cache
+_FIRST_PIECE = 32 * 1024  # of a file that is sent: the client may begin
+_PIECE = 128 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = zlib.MAX_WBITS | 16
 
@@ -69,29 +70,41 @@ class Download(Response):
                     "headers": self.raw_headers,
                 }
             )
-            rest = b""  # held back, because the last bytes end the answer in one message with it
-            if scope["method"] != "HEAD":
-                for data in self._chunks():
-                    if rest:
-                        await send({"type": "http.response.body", "body": rest, "more_body": True})
-                    rest = data
-            await send({"type": "http.response.body", "body": rest})
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body"})
+            else:
+                await self._send_body(send)
 
-    def _chunks(self) -> Iterator[bytes]:
+    async def _send_body(self, send: Send) -> None:
+        start, end = self._span
+        if start == end:
+            await send({"type": "http.response.body"})
+        for data in self._pieces():
+            start += len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": start < end})
+
+    def _pieces(self) -> Iterator[bytes]:
         start, end = self._span
         self._file.seek(start)
-        while start < end and (data := self._file.read(min(_PIECE, end - start))):
-            start += len(data)
+        size = _FIRST_PIECE
+        while start < end and (data := self._file.read(min(size, end - start))):
+            start, size = start + len(data), _PIECE
             yield data
 
 
 class GunzippedDownload(Download):
     """A gzip file, decompressed while it is sent."""
 
-    def _chunks(self) -> Iterator[bytes]:
+    async def _send_body(self, send: Send) -> None:
+        for data in self._unpacked():
+            if data:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    def _unpacked(self) -> Iterator[bytes]:
         unpack = zlib.decompressobj(_GZIP_WINDOW)
-        for chunk in super()._chunks():
-            data = chunk
+        for piece in self._pieces():
+            data = piece
             while data and not (unpack.eof and not data.startswith(_GZIP_MAGIC)):
                 if unpack.eof:  # a gzip file may have several members
                     unpack = zlib.decompressobj(_GZIP_WINDOW)
