@@ -24,6 +24,7 @@ from devenv.gcp.config import (
     parse,
 )
 from devenv.gcp.errors import CloudError
+from devenv.gcp.large_pages import use_large_pages
 from devenv.gcp.references import References
 from devenv.gcp.tables import ConfigError
 
@@ -198,6 +199,7 @@ async def _serve(config: CloudConfig, options: argparse.Namespace, start: float)
     # Everything loaded stays; later collections need not look at it again.
     gc.freeze()
     gc.enable()
+    use_large_pages()
     await enough.wait()
     await server.stop()
 

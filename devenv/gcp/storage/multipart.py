@@ -99,12 +99,14 @@ class StreamedBody:
 
     async def _up_to(self, mark: bytes) -> bytes:
         """Return what comes before `mark` and go on behind it."""
-        while (cut := self._buffer.find(mark)) < 0:
+        while True:
+            found, is_there, rest = self._buffer.partition(mark)
+            if is_there:
+                self._buffer = rest
+                return found
             if len(self._buffer) > _MAX_HEAD:
                 raise TooLarge("The metadata of the upload is too large.")
             self._buffer += await self._more()
-        found, self._buffer = self._buffer[:cut], self._buffer[cut + len(mark) :]
-        return found
 
     async def _more(self) -> bytes:
         async for data in self._body:
