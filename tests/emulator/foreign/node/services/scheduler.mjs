@@ -21,7 +21,7 @@ export async function jobs(options) {
   await refused(
     client.createJob({ parent: place, job: { ...job, name: `${name}x`, schedule: 'often' } }),
     3,
-    /[sS]chedule/,
+    /schedule/i,
   );
 
   const change = { name, description: 'new', schedule: '0 0 * * *' };
