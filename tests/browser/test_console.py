@@ -116,7 +116,8 @@ def test_page_keeps_its_rows_while_nothing_answers(page: Page, console: str) -> 
 def test_menu_of_a_narrow_screen_opens_and_closes_by_keyboard(page: Page, console: str) -> None:
     page.set_viewport_size({"width": 360, "height": 800})
     page.goto(f"{console}/journal")
-    menu, entries = page.get_by_role("button", name="Menu"), page.get_by_role("navigation")
+    menu = page.get_by_role("button", name="Menu")
+    entries = page.get_by_role("navigation", name="Main")
     expect(entries).to_be_hidden()
     menu.press("Enter")
     expect(entries.get_by_role("link", name="Journal")).to_have_attribute("aria-current", "page")
