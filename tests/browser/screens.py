@@ -47,6 +47,8 @@ def check_page(page: Page, name: str) -> None:
     colours, and a phone hides nothing but empty cells. A failure saves `<name>-<width>-<scheme>.png`;
     with `--screenshots` each of two widths and two colour schemes is saved.
     """
+    # A click waits for the next page to begin only; half of one may be wider than its style allows.
+    page.wait_for_load_state()
     before = page.viewport_size
     for width, scheme in _CHECKED + (_SHOT_ALSO if _asked else ()):
         page.set_viewport_size({"width": width, "height": 850})
