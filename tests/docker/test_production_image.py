@@ -243,6 +243,8 @@ def test_sigterm_during_start_stops_container(
         deployment.image, detach=True, labels=guardian.labels(), **deployment._options(role)
     )
     try:
+        # Before its first child, process 1 has no handler yet, and the kernel drops the signal.
+        until(lambda: len(container.top()["Processes"]) > 1, seconds=60)
         container.kill("SIGTERM")  # Python is still importing
         code = int(container.wait(timeout=300)["StatusCode"])
     finally:
