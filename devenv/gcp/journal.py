@@ -117,7 +117,7 @@ def _binary_trace(text: str) -> str:
     except ValueError:
         return ""
     # The version, and field 0 with 16 bytes.
-    return data[2:18].hex() if data[:2] == b"\0\0" else ""
+    return data[2:18].hex() if len(data) >= 18 and data[:2] == b"\0\0" else ""
 
 
 def is_trace(text: str) -> bool:

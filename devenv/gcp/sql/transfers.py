@@ -4,9 +4,12 @@ See https://cloud.google.com/sql/docs/postgres/import-export and
 https://cloud.google.com/sql/docs/postgres/clone-instance.
 """
 
+import asyncio
 import gzip
+import io
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +37,7 @@ _SQL, _CSV = 1, 2
 _URI = re.compile(r"gs://([a-z0-9._\-]{3,222})/(.+)")
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
 _NEWLINE = "0A"
+_MOST_UNPACKED = 512 << 20  # bytes of a file of gzip
 _CLONE = every("kind", "destination_instance_name", "destination_project", "preferred_zone")
 _RESTORE = every(restore_backup_context=every("kind", "backup_run_id", "instance_id", "project"))
 _CSV_FORMAT = ("escape_character", "quote_character", "fields_terminated_by", "lines_terminated_by")
@@ -165,7 +169,7 @@ class SqlTransfers:
                 local = local_name(instance.name, database)
                 data = await self._programs.dump_sql(local, *_dump_options(context))
             if name.endswith(".gz"):
-                data = gzip.compress(data, mtime=0)
+                data = await asyncio.to_thread(gzip.compress, data, mtime=0)
             kind = "text/csv" if context.file_type == _CSV else "application/octet-stream"
             files.write(_account(instance), bucket, name, data, kind)
 
@@ -192,7 +196,7 @@ class SqlTransfers:
         async def work() -> None:
             data = files.read(_account(instance), bucket, name)
             if data.startswith(b"\x1f\x8b"):
-                data = _unpacked(data)
+                data = await asyncio.to_thread(_unpacked, data)
             if context.file_type == _CSV:
                 target = _target(csv)
                 await self._server.copy_in(instance.name, database, target, options, data)
@@ -280,7 +284,14 @@ def _quoted(name: str) -> str:
 
 
 def _unpacked(data: bytes) -> bytes:
+    """Return the content of a gzip file, which must fit into memory. Raises InvalidArgument."""
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError) as error:
+        with gzip.open(io.BytesIO(data)) as file:
+            content = file.read(_MOST_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error) as error:
         raise InvalidArgument(f"The file cannot be unpacked: {error}.") from error
+    if len(content) > _MOST_UNPACKED:
+        raise InvalidArgument(
+            f"The file has more than {_MOST_UNPACKED >> 20} MiB when it is unpacked; import it in parts."
+        )
+    return content

@@ -137,6 +137,7 @@ async def test_rows_survive_a_restart(journal: Journal, tmp_path: Path) -> None:
         ({"traceparent": "nonsense"}, ""),
         ({"grpc-trace-bin": b64encode(b"\0\0" + b"\xab" * 16).decode().rstrip("=")}, "ab" * 16),
         ({"grpc-trace-bin": "?"}, ""),
+        ({"grpc-trace-bin": b64encode(b"\0\0" + b"\xab" * 15).decode()}, ""),
         ({"traceparent": "00-xyz-1-01"}, ""),
         ({}, ""),
     ],
