@@ -77,17 +77,20 @@ def test_fault_takes_the_resource_that_the_journal_shows(
     assert [row["resource"] for row in rows(control, fault=fault)] == [shown]
 
 
-def test_lost_answer_leaves_the_object_behind(
-    cloud: Cloud, bucket: storage.Bucket, control: httpx.Client
+@pytest.mark.parametrize(("effect", "status"), [("lose_answer", "200"), ("reset", "")])
+def test_broken_connection_has_the_status_of_what_was_done(
+    effect: str, status: str, cloud: Cloud, bucket: storage.Bucket, control: httpx.Client
 ) -> None:
-    add(control, method="storage.objects.insert", caller="admin", lose_answer=True)
+    """A lost answer leaves its object behind; a call whose connection was reset did nothing."""
+    fault = add(control, method="storage.objects.insert", caller="admin", **{effect: True})
     headers = {"Authorization": f"Bearer {cloud.access_token('admin')}"}
-    url = f"{cloud.plain_url}/upload/storage/v1/b/{bucket.name}/o?uploadType=media&name=lost"
+    url = f"{cloud.plain_url}/upload/storage/v1/b/{bucket.name}/o?uploadType=media&name={effect}"
 
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.post(url, content=b"data", headers=headers, trust_env=False)
 
-    assert bucket.blob("lost").download_as_bytes() == b"data"
+    assert bucket.blob(effect).exists() == bool(status)
+    assert [row["status"] for row in rows(control, fault=fault)] == [status]
 
 
 def test_grpc_call_fails_as_the_fault_says(act_as: ActAs, control: httpx.Client) -> None:

@@ -182,7 +182,7 @@ class Router:
                     is_lost = fault is not None and fault.lose_answer
                     await mount.app(scope, receive, answer.hold if is_lost else answer.send)
             except AnswerLost:
-                await broken_off(answer.send)
+                await broken_off(send)
             except CloudError as error:
                 await failure(error)(scope, receive, answer.send)
             finally:
@@ -196,7 +196,7 @@ class _HeldAnswer:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.status = "-"
+        self.status = ""
 
     def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
