@@ -27,7 +27,7 @@ class Clock(Protocol):
         ...
 
     def machine_at(self, moment: float) -> float:
-        """Return what the machine's clock showed at a moment of this clock."""
+        """Return what the machine's clock showed at a moment of this clock; a turn if that skipped it."""
         ...
 
 

@@ -59,8 +59,14 @@ class StackClock:
         return moment + next(earlier, 0.0)
 
     def machine_at(self, moment: float) -> float:
-        earlier = (ahead for turned, ahead in reversed(self._turns) if turned + ahead <= moment)
-        return moment - next(earlier, 0.0)
+        later = (
+            math.inf
+        )  # on the machine's clock: the turn that skipped the moment, or one after it
+        for turned, ahead in reversed(self._turns):
+            if turned + ahead <= moment:
+                return min(moment - ahead, later)
+            later = turned
+        return min(moment, later)
 
     async def sleep(self, seconds: float) -> None:
         """Return when `seconds` have passed; a turn shortens the rest, a reset leaves it as it is."""

@@ -38,9 +38,8 @@ class SeriesMethods:
 
     def __init__(self, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
         self._config = config
-        self._clock = clock
         self._guard = guard
-        self._series = SeriesStore(store)
+        self._series = SeriesStore(store, clock)
 
     def rpcs(self) -> Iterator[Rpc]:
         many = "/v3/{name=projects/*}/metricDescriptors"
@@ -67,7 +66,7 @@ class SeriesMethods:
             some, wrong = series_of(resource, self._config.project)
             series += some
             problems += wrong
-        self._series.add(series, now=self._clock.machine())
+        self._series.add(series)
         return problems
 
     async def list(self, request: Any, call: ApiCall) -> Any:

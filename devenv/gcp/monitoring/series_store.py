@@ -4,19 +4,23 @@ from collections.abc import Iterable
 from typing import Any
 
 from devenv.gcp.client_types import client_types
+from devenv.gcp.clock import Clock
 from devenv.gcp.store import Store
 
 TimeSeries: Any = client_types("google.cloud.monitoring_v3").TimeSeries.pb()
 
 MOST_POINTS = 100_000
-RETENTION = 30 * 86_400  # seconds
+RETENTION = 730 * 86_400  # seconds: 24 months, as Cloud Monitoring keeps what programs write
 
 
 class SeriesStore:
-    """The time series of one project. A point with the end of another one replaces it."""
+    """The time series of one project. A point with the end of another one replaces it.
 
-    def __init__(self, store: Store, *, most_points: int = MOST_POINTS) -> None:
-        self._store = store
+    Programs state the times of a point by the machine's clock; its age is counted on the cloud's.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, most_points: int = MOST_POINTS) -> None:
+        self._store, self._clock = store, clock
         self._run = store.connection.execute
         self._most = most_points
         # A header is a TimeSeries without points: metric, resource, kind and type of values.
@@ -24,10 +28,10 @@ class SeriesStore:
             "CREATE TABLE IF NOT EXISTS monitoring_points (seq INTEGER PRIMARY KEY, type TEXT,"
             " header BLOB, ended INTEGER, value BLOB, UNIQUE (type, header, ended))"
         )
-        # Each write deletes the points that are too old.
+        # Each read and each write deletes the points that are too old.
         self._run("CREATE INDEX IF NOT EXISTS monitoring_points_ended ON monitoring_points (ended)")
 
-    def add(self, series: Iterable[Any], *, now: float) -> None:
+    def add(self, series: Iterable[Any]) -> None:
         """Keep the points of series in one transaction, and delete the old and the too many."""
         with self._store.transaction():
             for each in series:
@@ -44,9 +48,7 @@ class SeriesStore:
                             point.SerializeToString(),
                         ),
                     )
-            self._run(
-                "DELETE FROM monitoring_points WHERE ended < ?", (int((now - RETENTION) * 1e9),)
-            )
+            self._delete_old()
             self._run(
                 "DELETE FROM monitoring_points WHERE seq <="
                 " (SELECT seq FROM monitoring_points ORDER BY seq DESC LIMIT 1 OFFSET ?)",
@@ -55,6 +57,7 @@ class SeriesStore:
 
     def headers(self, metric: str = "") -> list[Any]:
         """Return the series of a metric type, of all without one, without their points."""
+        self._delete_old()
         rows = self._run(
             "SELECT DISTINCT type, header FROM monitoring_points WHERE ? IN ('', type)"
             " ORDER BY type, header",
@@ -70,3 +73,7 @@ class SeriesStore:
             (header.metric.type, header.SerializeToString(deterministic=True), since, until),
         )
         return [value for (value,) in rows]
+
+    def _delete_old(self) -> None:
+        oldest = self._clock.machine_at(self._clock.now() - RETENTION)
+        self._run("DELETE FROM monitoring_points WHERE ended < ?", (int(oldest * 1e9),))

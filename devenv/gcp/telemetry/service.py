@@ -103,17 +103,16 @@ class TelemetryService(CloudService):
         keeping: Mapping[str, Keep],
     ) -> None:
         self._config = config
-        self._clock = clock
         self._guard = guard
         self._authenticator = authenticator
-        self._spans = SpanStore(store)
+        self._spans = SpanStore(store, clock)
         self._keeping = keeping
 
     def rpcs(self) -> Iterator[Rpc]:
         for signal in _SIGNALS:
             handle = partial(self._export, signal)
             yield Rpc(signal.method, signal.request, signal.response, handle)
-        yield from CloudTraceApi(self._config, self._spans, self._clock, self._guard).rpcs()
+        yield from CloudTraceApi(self._config, self._spans, self._guard).rpcs()
 
     def mounts(self) -> tuple[HttpMount, ...]:
         """Return the app under its paths; other methods of the host are not emulated."""
@@ -161,7 +160,7 @@ class TelemetryService(CloudService):
             some, wrong = spans_of(resource, caller.email)
             records += some
             problems += wrong
-        self._spans.add(records, now=self._clock.machine())
+        self._spans.add(records)
         return problems
 
     def _http(self, signal: _Signal) -> Callable[[Request], Awaitable[Response]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from devenv.gcp.clock import Clock
 from devenv.gcp.store import Store
 from devenv.gcp.telemetry.spans import SpanRecord
 
@@ -14,20 +15,30 @@ _PAGE = 100
 
 
 class SpanStore:
-    """The spans of one project. A span that is exported again replaces what was there."""
+    """The spans of one project. A span that is exported again replaces what was there.
+
+    Programs state the times of a span by the machine's clock; its age is counted on the cloud's.
+    """
 
     def __init__(
-        self, store: Store, *, most_spans: int = MOST_SPANS, most_bytes: int = MOST_BYTES
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        most_spans: int = MOST_SPANS,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
-        self._store = store
+        self._store, self._clock = store, clock
         self._run = store.connection.execute
         self._most_spans, self._most_bytes = most_spans, most_bytes
         self._run(
             "CREATE TABLE IF NOT EXISTS telemetry_spans (seq INTEGER PRIMARY KEY, trace TEXT,"
             " span TEXT, at REAL, ended REAL, bytes INTEGER, value TEXT, UNIQUE (trace, span))"
         )
+        # Each read and each write deletes the spans that are too old.
+        self._run("CREATE INDEX IF NOT EXISTS telemetry_spans_ended ON telemetry_spans (ended)")
 
-    def add(self, spans: Iterable[SpanRecord], *, now: float) -> None:
+    def add(self, spans: Iterable[SpanRecord]) -> None:
         """Keep spans in one transaction, and delete those that are too old or too many."""
         with self._store.transaction():
             for span in spans:
@@ -38,10 +49,11 @@ class SpanStore:
                     " VALUES (?, ?, ?, ?, ?, ?)",
                     row,
                 )
-            self._prune(now)
+            self._prune()
 
     def of(self, trace: str) -> list[SpanRecord]:
         """Return the spans of a trace in the order of their start, at most 1000."""
+        self._delete_old()
         rows = self._run(
             "SELECT value FROM telemetry_spans WHERE trace = ? ORDER BY at, seq LIMIT ?",
             (trace, _MOST_OF_TRACE),
@@ -53,6 +65,7 @@ class SpanStore:
 
         Each has `trace`, `at`, `ended`, `spans`, `id`, and `name` and `service` of its first span.
         """
+        self._delete_old()
         columns = ("trace", "at", "ended", "spans", "id")
         rows = self._run(
             "SELECT trace, min(at), max(ended), count(*), max(seq) FROM telemetry_spans"
@@ -69,8 +82,12 @@ class SpanStore:
             each |= {"name": span.name, "service": span.service}
         return found
 
-    def _prune(self, now: float) -> None:
-        self._run("DELETE FROM telemetry_spans WHERE ended < ?", (now - RETENTION,))
+    def _delete_old(self) -> None:
+        oldest = self._clock.machine_at(self._clock.now() - RETENTION)
+        self._run("DELETE FROM telemetry_spans WHERE ended < ?", (oldest,))
+
+    def _prune(self) -> None:
+        self._delete_old()
         count, size = self._run(
             "SELECT count(*), COALESCE(sum(bytes), 0) FROM telemetry_spans"
         ).fetchone()

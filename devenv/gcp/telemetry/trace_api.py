@@ -14,7 +14,6 @@ from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.client_types import client_types
-from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
 from devenv.gcp.messages import moment, set_moment
@@ -45,10 +44,9 @@ _LATENCY = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 class CloudTraceApi:
     """The methods of Cloud Trace for the spans of one project."""
 
-    def __init__(self, config: CloudConfig, spans: SpanStore, clock: Clock, guard: Guard) -> None:
+    def __init__(self, config: CloudConfig, spans: SpanStore, guard: Guard) -> None:
         self._config = config
         self._spans = spans
-        self._clock = clock
         self._guard = guard
 
     def rpcs(self) -> Iterator[Rpc]:
@@ -130,7 +128,7 @@ class CloudTraceApi:
     def _keep(self, records: Sequence[SpanRecord]) -> None:
         if len(records) > _MOST_SPANS:
             raise InvalidArgument(f"A request has at most {_MOST_SPANS} spans.")
-        self._spans.add(records, now=self._clock.machine())
+        self._spans.add(records)
 
     def _rows(self, before: int) -> Iterator[dict[str, Any]]:
         while rows := self._spans.traces(before=before):

@@ -68,6 +68,8 @@ async def test_moments_are_translated_by_the_turns_before_them(
     moments = [START - 1, START, START + 99, START + 100]
     assert [clock.at(each) - each for each in moments] == [0, HOUR, HOUR, 2 * HOUR]
     assert [clock.machine_at(clock.at(each)) for each in moments] == moments
+    skipped = [START + 1, START + HOUR - 1, START + HOUR + 101, START + 2 * HOUR]
+    assert [clock.machine_at(each) - START for each in skipped] == [0, 0, 100, 100]
 
 
 async def test_sleeper_wakes_by_the_turn_that_reaches_it(clock: StackClock) -> None:

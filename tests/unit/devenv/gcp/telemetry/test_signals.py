@@ -1,5 +1,6 @@
 """Metrics and log records by OTLP: what becomes of them in Cloud Monitoring and Cloud Logging."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -28,10 +29,11 @@ from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.monitoring import series
-from devenv.gcp.monitoring.series_store import SeriesStore, TimeSeries
+from devenv.gcp.monitoring.series_store import RETENTION, SeriesStore, TimeSeries
 from devenv.gcp.monitoring.service import MonitoringService
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.stack_clock import StackClock
 from devenv.gcp.telemetry.service import TelemetryService
 from tests.unit.devenv.gcp.fakes import (
     Everybody,
@@ -370,15 +372,23 @@ def test_invalid_list_is_refused(
     assert problem in json.dumps(answer.json())
 
 
-def test_series_store_keeps_the_newest_points() -> None:
-    store, series = SeriesStore(MemoryStore(), most_points=2), TimeSeries()
+def test_series_store_keeps_the_newest_points_until_they_are_old() -> None:
+    disk = MemoryStore()
+    clock = StackClock(disk, lambda: float(NOW // 10**9))
+    store, series = SeriesStore(disk, clock, most_points=2), TimeSeries()
     series.metric.type = "a"
     for second in (1, 2, 2, 3):
         point = series.points.add()
         point.interval.end_time.FromSeconds(NOW // 10**9 + second)
-    store.add([series], now=NOW / 1e9)
+    store.add([series])
 
     [header] = store.headers("a")
     assert len(store.points(header, since=0, until=2**62)) == 2
-    store.add([], now=NOW / 1e9 + 31 * 86_400)
+
+    asyncio.run(clock.advance(RETENTION - 1))
+    assert store.headers() == [header]
+    store.add([series])  # written after the turn
+    asyncio.run(clock.advance(5))
+    assert store.headers() == [header]
+    asyncio.run(clock.advance(RETENTION))
     assert store.headers() == []

@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from devenv.gcp.clock import SystemClock
+from devenv.gcp.clock import ManualClock, SystemClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.telemetry.service import TelemetryService
 from devenv.gcp.telemetry.span_store import RETENTION, SpanStore
@@ -256,9 +256,9 @@ def record(number: int, *, at: float = NOW) -> SpanRecord:
 
 
 def test_span_store_keeps_the_newest_within_its_limits() -> None:
-    spans = SpanStore(MemoryStore(), most_spans=3)
-    spans.add([record(1, at=NOW - RETENTION - 1)], now=NOW)
-    spans.add([record(number) for number in (2, 3, 4, 5)], now=NOW)
+    spans = SpanStore(MemoryStore(), ManualClock(NOW), most_spans=3)
+    spans.add([record(1, at=NOW - RETENTION - 1)])
+    spans.add([record(number) for number in (2, 3, 4, 5)])
 
     latest = spans.traces()
     assert [one["name"] for one in latest] == ["span-5", "span-4", "span-3"]

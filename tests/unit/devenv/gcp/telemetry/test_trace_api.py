@@ -1,22 +1,22 @@
 """The Cloud Trace API by REST: traces that are read, and spans that are written by v1 and v2."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.stack_clock import StackClock
 from devenv.gcp.telemetry import trace_api
-from devenv.gcp.telemetry.span_store import SpanStore
+from devenv.gcp.telemetry.span_store import RETENTION, SpanStore
 from devenv.gcp.telemetry.spans import SpanRecord
 from devenv.gcp.telemetry.trace_api import CloudTraceApi
 from tests.unit.devenv.gcp.fakes import Everybody, FakeGuard, MemoryJournal, MemoryStore, no_faults
 from tests.unit.devenv.gcp.web import Web
 
-CLOCK = ManualClock()
-NOW = CLOCK.now()
+NOW = 1_800_000_000.0
 TRACES = "/v1/projects/p/traces"
 WRITE = "/v2/projects/p/traces:batchWrite"
 FIRST, SECOND = "a" * 32, "b" * 32
@@ -43,22 +43,32 @@ def guard() -> FakeGuard:
 
 
 @pytest.fixture
-def spans() -> SpanStore:
-    return SpanStore(MemoryStore())
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def clock(store: MemoryStore) -> StackClock:
+    return StackClock(store, lambda: NOW + 10)
+
+
+@pytest.fixture
+def spans(store: MemoryStore, clock: StackClock) -> SpanStore:
+    return SpanStore(store, clock)
 
 
 @pytest.fixture
 def web(spans: SpanStore, guard: FakeGuard) -> Web:
-    api = CloudTraceApi(CloudConfig(project="p", number="123"), spans, CLOCK, guard)
+    api = CloudTraceApi(CloudConfig(project="p", number="123"), spans, guard)
     return Web(RestApp(api.rpcs(), Calls(Everybody(), MemoryJournal(), no_faults())))
 
 
 @pytest.fixture
 def two(spans: SpanStore) -> None:
     """Keep two traces, the second one slow and with two spans."""
-    spans.add([span(FIRST, 1, "home")], now=NOW)
+    spans.add([span(FIRST, 1, "home")])
     slow = {"ended": NOW + 3, "attributes": {"/http/status_code": "500"}}
-    spans.add([span(SECOND, 1, "checkout", **slow), span(SECOND, 2, "charge")], now=NOW)
+    spans.add([span(SECOND, 1, "checkout", **slow), span(SECOND, 2, "charge")])
 
 
 def listed(web: Web, query: str) -> list[str]:
@@ -81,6 +91,23 @@ def test_trace_has_its_spans_with_decimal_ids(web: Web) -> None:
         "endTime": "2027-01-15T08:00:00.200Z",
         "labels": {"service.name": "shop"},
     }
+
+
+@pytest.mark.usefixtures("two")
+def test_turned_clock_makes_old_traces_vanish(
+    web: Web, spans: SpanStore, clock: StackClock
+) -> None:
+    asyncio.run(clock.advance(RETENTION - 9))
+    assert listed(web, "") == [SECOND]  # it ended two seconds later
+
+    # A program that writes after the turn has the machine's time still.
+    spans.add([span(FIRST, 2, "late", at=NOW + 10, ended=NOW + 10)])
+    asyncio.run(clock.advance(5))
+
+    assert web.get(f"{TRACES}/{SECOND}").status_code == 404
+    assert listed(web, "") == [FIRST]
+    clock.reset()
+    assert listed(web, "") == [FIRST]
 
 
 @pytest.mark.usefixtures("two")
