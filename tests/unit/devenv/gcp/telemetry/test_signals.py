@@ -387,10 +387,9 @@ def test_series_store_keeps_the_newest_points_until_they_are_old() -> None:
 
     asyncio.run(clock.advance(RETENTION - 8))
     assert store.headers() == [header]
+    asyncio.run(clock.advance(5))
+    assert store.headers() == []
     # A program that writes after the turn has the machine's time still.
     series.points[-1].interval.end_time.FromSeconds(NOW // 10**9 + 10)
     store.add([series])
-    asyncio.run(clock.advance(5))
     assert store.headers() == [header]
-    asyncio.run(clock.advance(RETENTION))
-    assert store.headers() == []
