@@ -22,6 +22,10 @@ class Clock(Protocol):
         """Return the present moment on the machine's clock, which programs here read."""
         ...
 
+    async def machine_sleep(self, seconds: float) -> None:
+        """Return when `seconds` have passed on the machine's clock: a turn does not shorten them."""
+        ...
+
     def at(self, moment: float) -> float:
         """Return what this clock showed, or will show, at a moment of the machine's clock."""
         ...
@@ -47,6 +51,9 @@ class SystemClock:
         return moment
 
     async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def machine_sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
@@ -76,6 +83,9 @@ class ManualClock:
         wake = asyncio.Event()
         self._sleepers.append((self._now + seconds, wake))
         await wake.wait()
+
+    async def machine_sleep(self, seconds: float) -> None:
+        await self.sleep(seconds)
 
     def lose(self, seconds: float) -> None:
         """Show an earlier time; sleepers go on waiting for as long as before."""

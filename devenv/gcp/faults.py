@@ -107,7 +107,7 @@ class _Strike:
         if fault is None:
             return None
         self._entry.fault = str(fault.id)
-        await self._clock.sleep(fault.delay)
+        await self._clock.machine_sleep(fault.delay)
         if fault.reset:
             raise AnswerLost(f"Fault {fault.id}: the connection was reset.")
         if fault.status:

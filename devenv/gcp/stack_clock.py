@@ -84,6 +84,9 @@ class StackClock:
             left -= max(0.0, self.machine() - began) + max(0.0, self.ahead - ahead)
             ahead = self.ahead
 
+    async def machine_sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def advance(self, seconds: float) -> None:
         """Turn the clock forward. Raises InvalidArgument."""
         if not seconds > 0:

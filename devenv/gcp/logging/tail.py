@@ -56,7 +56,7 @@ class TailMethod:
         try:
             while True:
                 await waiting.some.wait()
-                await self._clock.sleep(window)
+                await self._clock.machine_sleep(window)
                 for answer in waiting.take():
                     yield answer
         finally:

@@ -156,7 +156,7 @@ class SubscriptionMethods:
         if request.max_messages < 1:
             raise InvalidArgument("max_messages must be greater than 0.")
         most = min(request.max_messages, MOST_MESSAGES)
-        waiting = None if request.return_immediately else self._context.clock.sleep(_WAIT)
+        waiting = None if request.return_immediately else self._context.clock.machine_sleep(_WAIT)
         timer = asyncio.ensure_future(waiting) if waiting else None
         try:
             while not (taken := self._take(live, most)) and timer and not timer.done():

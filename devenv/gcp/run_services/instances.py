@@ -254,7 +254,7 @@ class RevisionInstances:
         """Start a container and wait until its startup probe succeeds. Raises InstanceNotStarted."""
         context, began = self._context, time.monotonic()
         if context.cold_start:
-            await context.clock.sleep(context.cold_start)
+            await context.clock.machine_sleep(context.cold_start)
         wanted = self._revision.containers[0].ports[0].container_port
         port = context.runtime.port(wanted)
         attempt = self._attempt(port)
@@ -321,7 +321,7 @@ async def probe(origin: Origin, wanted: Pb, clock: Clock) -> bool:
 
     A probe of one long period, as Cloud Run's default is, asks all the time.
     """
-    await clock.sleep(wanted.initial_delay_seconds)
+    await clock.machine_sleep(wanted.initial_delay_seconds)
     if wanted.failure_threshold == 1:
         with suppress(TimeoutError):
             async with asyncio.timeout(wanted.timeout_seconds):
@@ -330,14 +330,14 @@ async def probe(origin: Origin, wanted: Pb, clock: Clock) -> bool:
                 return True
         return False
     for _ in range(wanted.failure_threshold):
-        began = clock.now()
+        began = clock.machine()
         with suppress(TimeoutError):
             async with asyncio.timeout(wanted.timeout_seconds):
                 if await _succeeds(origin, wanted):
                     return True
-        # The clock may have been set back.
-        left = began + wanted.period_seconds - clock.now()
-        await clock.sleep(min(max(0.0, left), wanted.period_seconds))
+        # The machine's clock may have been set back.
+        left = began + wanted.period_seconds - clock.machine()
+        await clock.machine_sleep(min(max(0.0, left), wanted.period_seconds))
     return False
 
 

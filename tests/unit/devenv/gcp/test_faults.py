@@ -10,6 +10,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.errors import CloudError, InvalidArgument, ResourceExhausted, Unavailable
 from devenv.gcp.faults import ATTEMPT, DELIVER, AnswerLost, Fault, Faults
 from devenv.gcp.journal import JournalEntry
+from devenv.gcp.stack_clock import StackClock
 from tests.unit.devenv.gcp.fakes import MemoryStore, settle
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +94,21 @@ async def test_fault_ends_at_its_moment(bench: FaultBench) -> None:
 
     await bench.clock.turn(60)
     assert await bench.call() == "ok"
+
+
+async def test_delay_is_not_shortened_by_a_turn(bench: FaultBench) -> None:
+    clock = StackClock(bench.store, lambda: 1_800_000_000.0)
+    bench.faults = Faults(bench.store, clock)
+    bench.faults.know([INSERT])
+    bench.add(delay=500.0)
+    call = asyncio.create_task(bench.call())
+    await settle()
+
+    await clock.advance(86_400)
+    await settle()
+
+    assert not call.done()
+    call.cancel()
 
 
 async def test_delayed_call_waits_on_the_clock(bench: FaultBench) -> None:
