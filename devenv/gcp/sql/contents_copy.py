@@ -60,13 +60,15 @@ class ContentsCopy:
         for each in list(self._records.below(Database, instance)):
             await self._server.drop_database(instance, each.name)
             self._records.delete(Database, instance, each.name)
-        # Of another instance, whose users have other names in the server.
-        owner = "" if saved["instance"] == instance else local_name(instance, SUPERUSER)
+        # Users of another instance have other names in the server.
+        source, users = saved["instance"], (SUPERUSER, *saved["users"])
+        roles = {local_name(source, each): local_name(instance, each) for each in users}
+        renamed = None if source == instance else roles
         for index, (name, collation) in enumerate(saved["databases"]):
             await self._server.create_database(instance, name)
             if self._server:
                 local = local_name(instance, name)
-                await self._programs.restore(local, _file(folder, index), owner=owner)
+                await self._programs.restore(local, _file(folder, index), roles=renamed)
             self._contents.keep_database(instance, name, collation)
         for each in list(self._records.below(User, instance)):
             if each.name not in saved["users"]:

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,18 +27,33 @@ class SqlPrograms:
         """Write a database into a file of pg_dump's own format. Raises FailedPrecondition."""
         await self._run("pg_dump", "--format=custom", f"--file={path}", database=database)
 
-    async def restore(self, database: str, path: Path, *, owner: str = "") -> None:
-        """Fill an empty database; everything in it gets `owner`, or the owners that it had."""
-        options = ("--no-owner", "--no-acl", f"--role={owner}") if owner else ()
-        target = self._server.conninfo(database)
-        await self._run("pg_restore", "--exit-on-error", *options, f"--dbname={target}", str(path))
+    async def restore(
+        self, database: str, path: Path, *, roles: Mapping[str, str] | None = None
+    ) -> None:
+        """Fill an empty database, with owners and grants as they were.
+
+        `roles` has names of roles in the file with those that they get.
+        """
+        target = f"--dbname={self._server.conninfo(database)}"
+        restore = ("pg_restore", "--exit-on-error")
+        if not roles:
+            await self._run(*restore, target, str(path))
+            return
+        # The definitions are SQL with a few changed names; the rows need no look.
+        for section in ("pre-data", "data", "post-data"):
+            part = f"--section={section}"
+            if section == "data":
+                await self._run(*restore, part, target, str(path))
+            else:
+                text = await self._run("pg_restore", part, "--file=-", str(path))
+                await self.run_sql(database, _renamed(text, roles))
 
     async def dump_sql(self, database: str, *options: str) -> bytes:
         """Return a database as SQL, without owners, whose names are of this server only."""
         return await self._run("pg_dump", "--no-owner", "--no-acl", *options, database=database)
 
-    async def run_sql(self, database: str, text: bytes, *, role: str) -> None:
-        """Execute SQL as a role; commands of psql itself, such as that for a shell, are refused."""
+    async def run_sql(self, database: str, text: bytes, *, role: str = "") -> None:
+        """Execute SQL, as a role if one is given; commands of psql, such as that for a shell, are refused."""
         token = secrets.token_hex(16)
         framed = b"\\restrict %s\n%s\n\\unrestrict %s\n" % (
             token.encode(),
@@ -48,7 +64,7 @@ class SqlPrograms:
             *("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"),
             database=database,
             text=framed,
-            environ={"PGOPTIONS": f"-c role={_SPECIAL.sub(_ESCAPED, role)}"},
+            environ={"PGOPTIONS": f"-c role={_SPECIAL.sub(_ESCAPED, role)}"} if role else None,
         )
 
     async def _run(
@@ -77,6 +93,18 @@ class SqlPrograms:
             reason = errors.decode(errors="replace").strip()[:_LONGEST_ERROR]
             raise FailedPrecondition(f"{program} failed: {reason}")
         return out
+
+
+def _renamed(text: bytes, roles: Mapping[str, str]) -> bytes:
+    """Return SQL of pg_restore with other names of roles, all of which it has in quotes."""
+    quoted = {_quoted(old): _quoted(new) for old, new in roles.items()}
+    pattern = b"|".join(re.escape(old) for old in quoted)
+    return re.sub(pattern, lambda found: quoted[found[0]], text)
+
+
+def _quoted(name: str) -> bytes:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'.encode()
 
 
 def _path(program: str) -> str:

@@ -25,6 +25,13 @@ ROOT = Path(__file__).parents[3]
 PROJECT = "validibot-local"
 CSV = "SELECT name FROM items ORDER BY name"
 TABLE = "CREATE TABLE items (name text); INSERT INTO items VALUES ('one'), ('two')"
+GRANT = 'GRANT SELECT ON items TO "{0}/bob"; CREATE SCHEMA own AUTHORIZATION "{0}/bob"'
+OWNERS = (
+    "SELECT 'table ' || tableowner FROM pg_tables WHERE tablename = 'items' UNION "
+    "SELECT 'schema ' || pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'own' UNION "
+    "SELECT 'grant ' || pg_get_userbyid((aclexplode(relacl)).grantee) FROM pg_class "
+    "WHERE relname = 'items' ORDER BY 1"
+)
 
 
 class Databases:
@@ -93,11 +100,13 @@ def databases(
     made = Databases(gcloud, url)
     made.make(made.name)
     made.begin("databases", "create", "app", f"--instance={made.name}")
-    user = {"name": "ann", "password": "secret"}
-    with SqlUsersServiceClient() as client:
-        client.insert(request={"project": PROJECT, "instance": made.name, "body": user})
-    made.wait()
+    for user in ("ann", "bob"):
+        body = {"name": user, "password": "secret"}
+        with SqlUsersServiceClient() as client:
+            client.insert(request={"project": PROJECT, "instance": made.name, "body": body})
+        made.wait()
     made.rows(f"{made.name}/app", f'SET ROLE "{made.name}/ann"; {TABLE}')
+    made.rows(f"{made.name}/app", GRANT.format(made.name))
     yield made
     made.begin("instances", "delete", made.name)
     assert not made.rows("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'db-%'")
@@ -120,13 +129,14 @@ def test_gcloud_backs_up_restores_and_clones(gcloud: Gcloud, databases: Database
     databases.begin(
         *runbook("instances clone", INSTANCE=name, NEW=copy)[:4]
     )  # now, not in the past
-    owners = "SELECT tableowner FROM pg_tables WHERE tablename = 'items'"
     hashes = "SELECT rolpassword FROM pg_authid WHERE rolname LIKE 'db-%/ann'"
 
     assert shown.split() == ["SUCCESSFUL", "first"]
     assert [databases.items(each) for each in (name, new, copy)] == [["one", "two"]] * 3
-    assert databases.rows(f"{name}/app", owners) == [f"{name}/ann"]
-    assert databases.rows(f"{copy}/app", owners) == [f"{copy}/cloudsqlsuperuser"]
+    for each in (name, new, copy):
+        found = databases.rows(f"{each}/app", OWNERS)
+        wanted = ("grant", "ann"), ("grant", "bob"), ("schema", "bob"), ("table", "ann")
+        assert found == [f"{what} {each}/{user}" for what, user in wanted]
     found = databases.rows("postgres", hashes)
     assert (len(found), len(set(found))) == (3, 1)
 
