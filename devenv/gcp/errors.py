@@ -24,16 +24,20 @@ from google.rpc import error_details_pb2
 
 
 class CloudError(Exception):
-    """Do not raise directly. `details` are google.rpc messages (Help, ErrorInfo, …)."""
+    """Do not raise directly. `details` are google.rpc messages (Help, ErrorInfo, …).
+
+    `reason` is that of the list `errors` of older APIs, where it does not follow from the class.
+    """
 
     code: ClassVar[int] = 2
     http: ClassVar[int] = 500
     status: ClassVar[str] = "UNKNOWN"
 
-    def __init__(self, message: str, details: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str, details: tuple[Any, ...] = (), *, reason: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.details = details
+        self.reason = reason
 
 
 class InvalidArgument(CloudError):

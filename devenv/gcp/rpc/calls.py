@@ -145,6 +145,18 @@ def status(error: CloudError) -> Status:
     return Status(code=error.code, message=error.message, details=_packed(error))
 
 
+_PLATFORM_REASONS = {
+    "INVALID_ARGUMENT": "badRequest",
+    "OUT_OF_RANGE": "badRequest",
+    "FAILED_PRECONDITION": "failedPrecondition",
+    "UNAUTHENTICATED": "required",
+    "PERMISSION_DENIED": "forbidden",
+    "NOT_FOUND": "notFound",
+    "ALREADY_EXISTS": "alreadyExists",
+    "ABORTED": "aborted",
+    "RESOURCE_EXHAUSTED": "rateLimitExceeded",
+    "UNIMPLEMENTED": "notImplemented",
+}
 # Of errors by service and status.
 _REASONS: Mapping[str, Mapping[str, str]] = {
     "compute": {
@@ -169,19 +181,28 @@ _REASONS: Mapping[str, Mapping[str, str]] = {
         "RESOURCE_EXHAUSTED": "rateLimitExceeded",
         "UNIMPLEMENTED": "notImplemented",
     },
+    **dict.fromkeys(("cloudresourcemanager", "iam", "logging", "pubsub"), _PLATFORM_REASONS),
 }
-LISTING = frozenset(_REASONS)
-"""The services whose errors over REST have a list `errors`, as all of Google's older APIs do."""
+_ALWAYS = frozenset({"compute", "sqladmin"})
+
+
+def lists_errors(service: str, alt: str) -> bool:
+    """Return whether the errors of a service over REST have a list `errors`, as older APIs do.
+
+    Some have it where a request has `alt=json`: Google's generated clients of Go and Node read the
+    reason from it. Cloud Run, Secret Manager, Artifact Registry and Scheduler never have it.
+    """
+    return service in _ALWAYS or (service in _REASONS and alt == "json")
 
 
 def envelope(error: CloudError, service: str = "") -> dict[str, Any]:
     """Return `error` as Google's REST APIs word it: `{"error": {code, message, status, details}}`.
 
-    A service of `LISTING` adds `errors` with a reason.
+    With a service of older APIs it has `errors` with a reason, too.
     """
     body: dict[str, Any] = {"code": error.http, "message": error.message, "status": error.status}
-    if service in LISTING:
-        reason = _REASONS[service].get(error.status, "backendError")
+    if service in _REASONS:
+        reason = error.reason or _REASONS[service].get(error.status, "backendError")
         body["errors"] = [{"message": error.message, "domain": "global", "reason": reason}]
     if error.details:
         body["details"] = [json_format.MessageToDict(detail) for detail in _packed(error)]

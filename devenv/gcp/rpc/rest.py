@@ -26,7 +26,7 @@ from starlette.types import Message as AsgiMessage, Receive, Scope, Send
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.faults import AnswerLost
 from devenv.gcp.rpc import HttpRule, Rpc, StreamRpc
-from devenv.gcp.rpc.calls import LISTING, Calls, envelope
+from devenv.gcp.rpc.calls import Calls, envelope, lists_errors
 from devenv.gcp.rpc.hosts import service_at, services_of
 from devenv.gcp.rpc.path_template import PathTemplate
 
@@ -322,12 +322,17 @@ class RestApp:
 
     def _service(self, request: Request) -> str:
         """Return the service of a request, if its errors have a list."""
-        if service := service_at(request.headers.get("host", "")):
-            return service
-        for route in self._routes.get(request.method, ()):
-            if route.services <= LISTING and route.template.match(request.url.path) is not None:
-                return next(iter(route.services))
-        return ""
+        services: Iterable[str] = [service_at(request.headers.get("host", ""))]
+        if not any(services):
+            services = self._services_of_path(request.method, request.url.path)
+        alt = request.query_params.get("alt", "")
+        return next((each for each in services if lists_errors(each, alt)), "")
+
+    def _services_of_path(self, verb: str, path: str) -> frozenset[str]:
+        for route in self._routes.get(verb, ()):
+            if route.template.match(path) is not None:
+                return route.services
+        return frozenset()
 
     async def _answer(self, request: Request) -> Response:
         host = request.headers.get("host", "")

@@ -33,7 +33,7 @@ class SqlRecords:
         """Return an instance. Raises NotFound."""
         value = self._instances.get(name)
         if value is None:
-            raise NotFound("The Cloud SQL instance does not exist.")
+            raise NotFound("The Cloud SQL instance does not exist.", reason="instanceDoesNotExist")
         return Instance.FromString(value)
 
     def put_instance(self, instance: Any) -> None:

@@ -176,7 +176,11 @@ class CloudSqlService(CloudService):
         """Return an instance in creation with what Google adds. Raises CloudError."""
         check_name(self._config.project, instance.name)
         if instance.name in self._records.instances():
-            raise AlreadyExists("The Cloud SQL instance already exists.")
+            raise AlreadyExists(
+                "The Cloud SQL instance already exists. When you delete an instance, you can't reuse "
+                "the name of the deleted instance until one week from the deletion date.",
+                reason="instanceAlreadyExists",
+            )
         self._identify(instance)
         instance.state = PENDING_CREATE
         return instance

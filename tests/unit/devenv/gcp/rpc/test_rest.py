@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from devenv.gcp.caller import ApiCall
-from devenv.gcp.errors import FailedPrecondition, InvalidArgument
+from devenv.gcp.errors import FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.hosts import services_of
@@ -152,6 +152,30 @@ def test_error_has_google_envelope_and_details(web: Web, desk: Desk) -> None:
             {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "BUSY", "domain": "d"}
         ],
     }
+
+
+def test_errors_have_a_list_with_alt_json_in_older_apis(desk: Desk) -> None:
+    def rpc(method: str, uri: str) -> Rpc:
+        request, job = run_v2.GetJobRequest.pb(), run_v2.Job.pb()
+        return Rpc(method, request, job, desk.handle, (HttpRule("GET", uri),))
+
+    rpcs = (
+        rpc("google.pubsub.v1.Publisher/GetTopic", "/v1/{name=topics/*}"),
+        rpc("google.cloud.run.v2.Jobs/GetJob", "/v2/{name=jobs/*}"),
+    )
+    web = Web(RestApp(rpcs, Calls(Everybody(), MemoryJournal(), no_faults())))
+    text = "Resource not found (resource=t)."
+    desk.answer = NotFound(text)
+
+    def errors(url: str) -> Any:
+        return web.get(url).json()["error"].get("errors")
+
+    assert errors("https://pubsub.googleapis.com/v1/topics/t?alt=json") == [
+        {"message": text, "domain": "global", "reason": "notFound"}
+    ]
+    assert errors("/v1/topics/t?alt=json")
+    assert errors("https://pubsub.googleapis.com/v1/topics/t") is None
+    assert errors("https://run.googleapis.com/v2/jobs/j?alt=json") is None
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,8 @@ async def test_errors_have_the_list_of_cloud_sql(bench: SqlBench) -> None:
     error = (await bench.ask("GET", "instances/none")).json()["error"]
     text = "The Cloud SQL instance does not exist."
 
-    assert error["errors"] == [{"message": text, "domain": "global", "reason": "notFound"}]
+    reason = "instanceDoesNotExist"
+    assert error["errors"] == [{"message": text, "domain": "global", "reason": reason}]
 
 
 async def test_protected_instance_is_deleted_only_after_a_patch(bench: SqlBench) -> None:
