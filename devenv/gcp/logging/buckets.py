@@ -14,7 +14,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.logging.entries import DAY, LoggingNames
 from devenv.gcp.logging.entry_store import IN_BUCKETS, IN_DEFAULT, IN_REQUIRED, LogStore
-from devenv.gcp.logging.fields import EntryTest, EntryView
+from devenv.gcp.logging.entry_view import EntryTest, EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import moment
 from devenv.gcp.store import Store

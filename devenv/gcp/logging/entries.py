@@ -13,14 +13,10 @@ from google.api.monitored_resource_pb2 import MonitoredResource
 from google.logging.type.log_severity_pb2 import LogSeverity
 from google.protobuf import json_format
 
-from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
+from devenv.gcp.logging.entry_view import LogEntry
 from devenv.gcp.messages import moment, set_moment
-
-types = client_types("google.cloud.logging_v2")
-
-LogEntry: Any = types.LogEntry.pb()
 
 SERVICE = "logging.googleapis.com"
 DAY = 86_400.0

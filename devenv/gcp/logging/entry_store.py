@@ -10,13 +10,15 @@ from itertools import count
 from typing import Any, TypeAlias
 
 from devenv.gcp.errors import InvalidArgument
-from devenv.gcp.logging.entries import RETENTION, LogEntry
-from devenv.gcp.logging.fields import EntryTest, EntryView, nanoseconds
+from devenv.gcp.logging.entries import RETENTION
+from devenv.gcp.logging.entry_view import EntryTest, EntryView, LogEntry
+from devenv.gcp.logging.fields import nanoseconds
 from devenv.gcp.store import Store
 
 MOST_ENTRIES = 50_000
 MOST_BYTES = 64 << 20  # of all entries together
-_PIECE = 500  # entries that are read before other calls have their turn
+_PIECE = 500  # entries that are read at once
+_SLICE, _SLICE_BYTES = 50, 64 << 10  # of them, tested before other calls have their turn
 
 # The log buckets of the project that keep an entry; a bucket of one's own has entries of DEFAULT only.
 IN_DEFAULT, IN_REQUIRED = 1, 2
@@ -113,16 +115,21 @@ class LogStore:
         chosen: list[Any] = []
         last = position
         while rows := self._piece(position, query):
+            tested = size = 0
             for seq, time, insert_id, value in rows:
+                tested, size = tested + 1, size + len(value)
+                if tested > _SLICE or size > _SLICE_BYTES:
+                    await asyncio.sleep(0)
+                    tested, size = 1, len(value)
                 position = (time, insert_id, seq)
                 if query.upto is not None and seq > query.upto:
                     continue
-                entry = LogEntry.FromString(value)
-                if not query.test(EntryView(entry)):
+                view = EntryView(value=value)
+                if not query.test(view):
                     continue
                 if len(chosen) == query.size:
                     return chosen, _token_of(query, last)
-                chosen.append(entry)
+                chosen.append(view.entry)
                 last = position
             await asyncio.sleep(0)
         return chosen, ""
@@ -135,13 +142,13 @@ class LogStore:
     def written_after(
         self, position: int, test: EntryTest, *, kept: int = IN_BUCKETS
     ) -> tuple[list[Any], int]:
-        """Return the matching ones of the next entries, at most 500, and the position of the last."""
+        """Return the matching ones of the next entries, at most 50, and the position of the last."""
         # Positions begin again at a lower one after the deletion of the last entries.
         position = min(position, self.position())
         sql = f"SELECT seq, value, kept FROM {self._table} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
-        rows = self._connection.execute(sql, (position, _PIECE)).fetchall()
-        entries = [LogEntry.FromString(value) for _, value, buckets in rows if buckets & kept]
-        matching = [each for each in entries if test(EntryView(each))]
+        rows = self._connection.execute(sql, (position, _SLICE)).fetchall()
+        views = [EntryView(value=value) for _, value, buckets in rows if buckets & kept]
+        matching = [view.entry for view in views if test(view)]
         return matching, rows[-1][0] if rows else position
 
     def logs(self, kept: int = IN_BUCKETS) -> list[str]:

@@ -26,7 +26,7 @@ from devenv.gcp.delivery import Topics
 from devenv.gcp.errors import CloudError, NotFound
 from devenv.gcp.logging.buckets import BITS, LogBuckets
 from devenv.gcp.logging.entry_store import IN_BUCKETS, TO_EXPORT
-from devenv.gcp.logging.fields import EntryTest, EntryView
+from devenv.gcp.logging.entry_view import EntryTest, EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import moment
 from devenv.gcp.store import Store

@@ -5,25 +5,27 @@ entry does not have differs from every value; all other comparisons with it are 
 """
 
 import datetime as dt
-import json
 import operator as operators
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 from google.logging.type.log_severity_pb2 import LogSeverity
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from devenv.gcp.client_types import client_types
+from devenv.gcp.logging.entry_view import (
+    EntryTest,
+    EntryView,
+    LogEntry,
+    possible_test,
+    text_of,
+    texts_in,
+)
 from devenv.gcp.patterns import pattern_test
 
-types = client_types("google.cloud.logging_v2")
-
-LogEntry = types.LogEntry.pb()
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
 
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -34,20 +36,6 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operators.ge,
     "<=": operators.le,
 }
-
-
-class EntryView:
-    """A log entry as its JSON, which is made when a filter first asks for it."""
-
-    def __init__(self, entry: Any) -> None:
-        self.entry = entry
-
-    @cached_property
-    def fields(self) -> dict[str, Any]:
-        return dict(MessageToDict(self.entry))
-
-
-EntryTest: TypeAlias = Callable[[EntryView], bool]
 
 
 class FilterProblem(Exception):
@@ -93,16 +81,13 @@ def field_test(path: list[str], comparison: FieldComparison) -> EntryTest:
     if comparison.operator == "=~":
         return _regex_test(names, comparison.text)
     if comparison.operator == ":" and comparison.text == "*" and not comparison.quoted:
-        return lambda view: any(True for _ in _found(view.fields, names))
+        return lambda view: any(True for _ in field_values(view, names))
     if len(names) == 1 and names[0] in _TYPED:
         return _TYPED[names[0]](comparison)
-    return lambda view: any(_holds(each, comparison) for each in _found(view.fields, names))
-
-
-def text_test(text: str) -> EntryTest:
-    """Return the test of a value alone: some field contains it."""
-    wanted = text.casefold()
-    return lambda view: any(wanted in each.casefold() for each in texts_in(view.fields))
+    may_hold = _possible(names, comparison)
+    return lambda view: (
+        may_hold(view) and any(_holds(each, comparison) for each in field_values(view, names))
+    )
 
 
 def log_id_test(log_id: str) -> EntryTest:
@@ -116,8 +101,11 @@ def nanoseconds(timestamp: Any) -> int:
 
 
 def field_values(view: EntryView, names: list[str]) -> Iterator[Any]:
-    """Yield what an entry has at a known path, of each element of a list."""
-    return _found(view.fields, names)
+    """Yield what an entry has at a known path, of each element of a list; all of it at none."""
+    if not names:
+        return _found(view.fields, [])
+    value = view.field(names[0])
+    return iter(()) if value is None else _found(value, names[1:])
 
 
 def ordered(operator: str) -> Callable[[Any, Any], bool] | None:
@@ -166,21 +154,15 @@ def _camel(name: str) -> str:
     return first + "".join(each.title() for each in rest)
 
 
-def text_of(value: Any) -> str:
-    """Return a value as the text that filters compare."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Yield the texts of all values inside a value."""
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from texts_in(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from texts_in(each)
-    else:
-        yield text_of(value)
+def _possible(names: list[str], wanted: FieldComparison) -> EntryTest:
+    """Return a cheap test that every entry passes for which a comparison holds."""
+    # Below these all names are keys of the entry itself, which are in its bytes as its strings are.
+    own = names[0] in ("textPayload", "jsonPayload", "labels", "logName", "insertId", "trace")
+    if (own or names[:2] == ["resource", "labels"] or names == ["resource", "type"]) and (
+        wanted.operator in ("=", ":") and wanted.number is None
+    ):
+        return possible_test(wanted.folded)
+    return lambda _view: True
 
 
 def _holds(value: Any, wanted: FieldComparison) -> bool:
@@ -258,5 +240,5 @@ def _regex_test(names: list[str], pattern: str) -> EntryTest:
     except ValueError as error:
         raise FilterProblem(str(error)) from error
     return lambda view: any(
-        matches(text_of(each)) for each in _found(view.fields, names) if not isinstance(each, dict)
+        matches(text_of(each)) for each in field_values(view, names) if not isinstance(each, dict)
     )

@@ -9,14 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from devenv.gcp.errors import InvalidArgument, Unimplemented
-from devenv.gcp.logging.fields import (
-    EntryTest,
-    FieldComparison,
-    FilterProblem,
-    field_test,
-    log_id_test,
-    text_test,
-)
+from devenv.gcp.logging.entry_view import EntryTest, text_test
+from devenv.gcp.logging.fields import FieldComparison, FilterProblem, field_test, log_id_test
 from devenv.gcp.logging.functions import cast_test, network_test, sample_test, search_test
 
 _LONGEST = 20_000  # characters, as documented

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from devenv.gcp.logging.entry_view import EntryTest, possible_test, text_of, texts_in
 from devenv.gcp.logging.fields import (
-    EntryTest,
     FieldComparison,
     FilterProblem,
     field_values,
@@ -18,8 +18,6 @@ from devenv.gcp.logging.fields import (
     moment_of,
     number_of,
     ordered,
-    text_of,
-    texts_in,
 )
 
 # Between the words of a text for SEARCH; parts in backquotes are one phrase.
@@ -40,8 +38,13 @@ def search_test(path: list[str] | None, query: str) -> EntryTest:
     if not wanted:
         raise FilterProblem('SEARCH needs a word, for example SEARCH("disk full").')
     names = known_path(path) if path else []
-    return lambda view: _has_all(
-        [_words(text) for value in field_values(view, names) for text in texts_in(value)], wanted
+    may_have = [possible_test(word) for phrase in wanted for word in phrase]
+    return lambda view: (
+        all(may(view) for may in may_have)
+        and _has_all(
+            [_words(text) for value in field_values(view, names) for text in texts_in(value)],
+            wanted,
+        )
     )
 
 

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from google.logging.type.log_severity_pb2 import LogSeverity
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
-from devenv.gcp.logging.entries import LogEntry, new_resource
+from devenv.gcp.logging.entries import new_resource
+from devenv.gcp.logging.entry_view import LogEntry
 from devenv.gcp.otlp import attributes_of, plain, text_of
 
 _NAMES = ("gcp.log_name", "log_name", "event_name")

@@ -18,13 +18,13 @@ from devenv.gcp.clock import Clock, rfc3339
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.logging.entries import (
     LARGEST_ENTRY,
-    LogEntry,
     complete,
     is_json,
     is_kept,
     new_resource,
 )
 from devenv.gcp.logging.entry_store import LogStore
+from devenv.gcp.logging.entry_view import LogEntry
 from devenv.gcp.run_jobs.runtimes.base import EmulatedAttempt, OutputLine, OutputStream
 
 _LOGS = {

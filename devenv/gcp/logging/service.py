@@ -3,6 +3,7 @@
 See https://cloud.google.com/logging/docs/reference/v2/rpc/google.logging.v2.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ from devenv.gcp.logging.buckets import LogBuckets, LogSource, built_in_route
 from devenv.gcp.logging.descriptors import DESCRIPTORS
 from devenv.gcp.logging.entries import LARGEST_WRITE, LoggingNames, completed_entry, is_kept
 from devenv.gcp.logging.entry_store import EntryQuery, LogStore
-from devenv.gcp.logging.fields import EntryView, nanoseconds
+from devenv.gcp.logging.entry_view import EntryTest, EntryView
+from devenv.gcp.logging.fields import nanoseconds
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.output import OutputLines
@@ -36,6 +38,7 @@ types = client_types("google.cloud.logging_v2")
 _GRPC = "google.logging.v2.LoggingServiceV2"
 _PAGE, _MOST_PAGE = 50, 1000
 _VIEWED = 100  # entries of a page for the control API
+_FOLLOWED = 10  # pieces of new entries for it, at most
 _LONGEST_POSITION = 18  # digits
 _ORDERS = {"": False, "timestamp": False, "timestamp asc": False, "timestamp desc": True}
 Written: Any = types.WriteLogEntriesResponse.pb()
@@ -160,7 +163,7 @@ class LoggingService(CloudService):
         if after:
             if not (after.isdecimal() and len(after) <= _LONGEST_POSITION):
                 raise InvalidArgument(f"after is {after[:100]!r}; it must be a position.")
-            entries, position = self._entries.written_after(int(after), test)
+            entries, position = await _new_entries(self._entries, int(after), test)
             entries.sort(key=lambda each: nanoseconds(each.timestamp), reverse=True)
             return _shown(entries, position)
         position = self._entries.position()
@@ -245,6 +248,19 @@ class LoggingService(CloudService):
 
 def _everything(_entry: EntryView) -> bool:
     return True
+
+
+async def _new_entries(store: LogStore, after: int, test: EntryTest) -> tuple[list[Any], int]:
+    """Return the matching ones of the next entries, and the position behind them."""
+    found: list[Any] = []
+    for _ in range(_FOLLOWED):
+        some, position = store.written_after(after, test)
+        found += some
+        if position == after:
+            break
+        after = position
+        await asyncio.sleep(0)
+    return found, after
 
 
 def _shown(entries: list[Any], position: int) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.logging.entry_store import LogStore
-from devenv.gcp.logging.fields import EntryTest, EntryView, nanoseconds
+from devenv.gcp.logging.entry_view import EntryTest, EntryView
+from devenv.gcp.logging.fields import nanoseconds
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import seconds
 from devenv.gcp.rpc import StreamRpc

@@ -3,11 +3,18 @@
 import contextlib
 
 import pytest
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from hypothesis import given, strategies as st
 
 from devenv.gcp.errors import InvalidArgument, Unimplemented
-from devenv.gcp.logging.fields import EntryView, LogEntry
+from devenv.gcp.logging.entry_view import (
+    EntryView,
+    LogEntry,
+    possible_test,
+    text_test,
+    texts_in,
+)
+from devenv.gcp.logging.fields import FieldComparison, field_test
 from devenv.gcp.logging.filters import parse_filter
 
 ENTRY = EntryView(
@@ -178,3 +185,49 @@ def test_unknown_function_is_not_emulated() -> None:
 def test_any_entry_filter_is_parsed_or_refused(words: list[str]) -> None:
     with contextlib.suppress(InvalidArgument, Unimplemented):
         parse_filter(" ".join(words))(ENTRY)
+
+
+_TEXTS = st.text(alphabet="aKkßéÉ 12e\u017f.\0", max_size=6)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 99) | st.floats(-1e9, 1e9) | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+_ENTRIES = st.fixed_dictionaries(
+    {"severity": st.sampled_from(["DEFAULT", "INFO", "ERROR"])},
+    optional={
+        "insertId": _TEXTS,
+        "trace": _TEXTS,
+        "textPayload": _TEXTS,
+        "labels": st.dictionaries(_TEXTS, _TEXTS, max_size=3),
+        "resource": st.fixed_dictionaries(
+            {"type": _TEXTS}, optional={"labels": st.just({"k": "v"})}
+        ),
+        "timestamp": st.sampled_from(["2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00Z"]),
+        "httpRequest": st.just({"status": 503, "latency": "1.5s", "cacheHit": True}),
+        "operation": st.just({"id": "Ké", "first": True}),
+    },
+)
+
+
+@given(_ENTRIES, st.dictionaries(_TEXTS, _JSON, max_size=3), st.booleans(), _TEXTS)
+def test_view_reads_an_entry_as_its_json(
+    fields: dict[str, object], payload: dict[str, object], with_json: bool, wanted: str
+) -> None:
+    if with_json:
+        fields = {**fields, "jsonPayload": payload}
+        fields.pop("textPayload", None)
+    value = ParseDict(fields, LogEntry()).SerializeToString()
+    plain = MessageToDict(LogEntry.FromString(value))
+
+    assert sorted(EntryView(value=value).texts()) == sorted(texts_in(plain))
+    assert {key: EntryView(value=value).field(key) for key in plain} == plain
+    folded = [text.casefold() for text in texts_in(plain)]
+    for some in (wanted, *folded[:3], "error", "2026", "als", "503"):
+        found = any(some.casefold() in text for text in folded)
+        assert text_test(some)(EntryView(value=value)) is found
+        assert possible_test(some.casefold())(EntryView(value=value)) >= found
+    for key, text in plain.get("labels", {}).items():
+        if key:
+            same = field_test(["labels", key], FieldComparison("=", text.upper(), quoted=True))
+            assert same(EntryView(value=value)) is (text.upper().casefold() == text.casefold())

@@ -1,5 +1,6 @@
 """Log entries on disk."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.logging.entry_store import EntryQuery, LogStore
-from devenv.gcp.logging.fields import LogEntry
+from devenv.gcp.logging.entry_view import EntryView, LogEntry
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.messages import set_moment
 from tests.unit.devenv.gcp.fakes import MemoryStore
@@ -138,3 +139,50 @@ def test_position_after_deletion_follows_new_entries() -> None:
     assert [each.text_payload for each in store.written_after(position, parse_filter(""))[0]] == [
         "third"
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nothing",
+        "jsonPayload.message:nothing",
+        'resource.type="cloud_run_revision"',
+        'SEARCH("nothing here")',
+        "labels.name=nobody AND a",
+    ],
+)
+async def test_entries_without_the_text_are_not_parsed(text: str) -> None:
+    parsed: list[bytes] = []
+    store = LogStore(MemoryStore())
+    store.add([entry("a"), entry("b")], now=NOW)
+    wanted = query(text)
+
+    def test(view: EntryView) -> bool:
+        passes = wanted.test(view)
+        parsed.extend([b""] if "entry" in view.__dict__ else [])
+        return passes
+
+    assert await texts(store, replace(wanted, test=test)) == []
+    assert not parsed
+
+
+async def test_search_gives_way_to_others_all_the_time() -> None:
+    store = LogStore(MemoryStore())
+    store.add([entry(f"{number:04}") for number in range(1000)], now=NOW)
+    largest = entry("x" * 100_000, insert_id="b")
+    store.add([largest, *(entry("y" * 100_000, insert_id=each) for each in "cd")], now=NOW)
+    tested, slices = [0], [0]
+
+    def test(_view: EntryView) -> bool:
+        tested[0] += 1
+        return False
+
+    search = asyncio.create_task(texts(store, replace(query(), test=test)))
+    while not search.done():
+        before = tested[0]
+        await asyncio.sleep(0)
+        slices.append(tested[0] - before)
+
+    assert sum(slices) == tested[0] == 1003
+    assert max(slices) == 50
+    assert slices[-4:] == [1, 1, 1, 0]

@@ -24,7 +24,7 @@ from opentelemetry.sdk.resources import Resource
 
 from devenv.gcp.clock import SystemClock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.logging.fields import EntryView
+from devenv.gcp.logging.entry_view import EntryView
 from devenv.gcp.logging.filters import parse_filter
 from devenv.gcp.logging.otlp import entries_of
 from devenv.gcp.logging.service import LoggingService
