@@ -32,12 +32,14 @@ class CloudError(Exception):
     code: ClassVar[int] = 2
     http: ClassVar[int] = 500
     status: ClassVar[str] = "UNKNOWN"
+    reason: str = ""
 
     def __init__(self, message: str, details: tuple[Any, ...] = (), *, reason: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.details = details
-        self.reason = reason
+        if reason:
+            self.reason = reason
 
 
 class InvalidArgument(CloudError):

@@ -46,6 +46,8 @@ _POLICY_SCOPES = {"devstorage.full_control"}
 # The scopes that are for one permission alone.
 _WRITING_SCOPES = {
     "logging.logEntries.create": "logging.write",
+    "monitoring.metricDescriptors.create": "monitoring.write",
+    "monitoring.timeSeries.create": "monitoring.write",
     "telemetry.logs.write": "logging.write",
     "telemetry.metrics.write": "monitoring.write",
     "telemetry.traces.write": "trace.append",

@@ -139,8 +139,12 @@ MONITORING_VIEW = frozenset().union(
     each("monitoring.timeSeries", "list"),
     each("monitoring.metricDescriptors", "get list"),
 )
-MONITORING_EDIT = MONITORING_VIEW | frozenset().union(
-    *(each(f"monitoring.{kind}", "create delete update") for kind in MONITORED)
+METRICS_WRITE = each("monitoring.timeSeries", "create") | each(
+    "monitoring.metricDescriptors", "create get list"
+)
+MONITORING_EDIT = (MONITORING_VIEW | METRICS_WRITE).union(
+    *(each(f"monitoring.{kind}", "create delete update") for kind in MONITORED),
+    each("monitoring.metricDescriptors", "delete"),
 )
 PROJECT_IAM = each("resourcemanager.projects", "get getIamPolicy setIamPolicy")
 USAGE_VIEW = each("serviceusage.services", "get list")

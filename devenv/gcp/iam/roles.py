@@ -66,6 +66,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "roles/logging.configWriter": of.LOGGING_CONFIG,
     "roles/monitoring.viewer": of.MONITORING_VIEW,
     "roles/monitoring.editor": of.MONITORING_EDIT,
+    "roles/monitoring.metricWriter": of.METRICS_WRITE,
     "roles/logging.admin": of.LOGGING_ADMIN,
     "roles/telemetry.tracesWriter": of.TRACES_WRITE,
     "roles/telemetry.logsWriter": of.each("telemetry.logs", "write"),

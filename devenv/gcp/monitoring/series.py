@@ -1,4 +1,4 @@
-"""Time series of Cloud Monitoring, which programs export by OTLP: lists of them and their types.
+"""Time series of Cloud Monitoring, which programs write or export by OTLP: lists of them and their types.
 
 See https://docs.cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list.
 """
@@ -14,8 +14,10 @@ from devenv.gcp.caller import ApiCall, Guard
 from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented, wrong_project
+from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.messages import moment, page
+from devenv.gcp.monitoring.access import SeriesAccess
+from devenv.gcp.monitoring.custom_metrics import CustomMetrics
 from devenv.gcp.monitoring.filters import parse_filter
 from devenv.gcp.monitoring.otlp import count_points, series_of
 from devenv.gcp.monitoring.series_store import SeriesStore
@@ -37,9 +39,9 @@ class SeriesMethods:
     """The time series of one project."""
 
     def __init__(self, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
-        self._config = config
-        self._guard = guard
+        self._access = SeriesAccess(config, guard)
         self._series = SeriesStore(store, clock)
+        self._custom = CustomMetrics(self._access, self._series, store, clock)
 
     def rpcs(self) -> Iterator[Rpc]:
         many = "/v3/{name=projects/*}/metricDescriptors"
@@ -53,6 +55,7 @@ class SeriesMethods:
         ):
             request = getattr(monitoring, f"{name}Request").pb()
             yield Rpc(f"{_GRPC}/{name}", request, response, handle, (HttpRule("GET", uri),))
+        yield from self._custom.rpcs()
 
     def keep_otlp(self, resources: Sequence[Any]) -> list[str]:
         """Keep the valid points of OTLP's metrics, and return what is wrong with each of the others.
@@ -63,14 +66,14 @@ class SeriesMethods:
         series: list[Any] = []
         problems: list[str] = []
         for resource in resources:
-            some, wrong = series_of(resource, self._config.project)
+            some, wrong = series_of(resource, self._access.project)
             series += some
             problems += wrong
         self._series.add(series)
         return problems
 
     async def list(self, request: Any, call: ApiCall) -> Any:
-        self._allow(request.name, call, "timeSeries.list")
+        self._access.allow(request.name, call, "timeSeries.list")
         for field in ("aggregation", "secondary_aggregation", "order_by"):
             if getattr(request, field) != getattr(type(request)(), field):
                 raise Unimplemented(f"{field} of lists of time series is not emulated.")
@@ -91,7 +94,7 @@ class SeriesMethods:
         return answer
 
     async def list_types(self, request: Any, call: ApiCall) -> Any:
-        self._allow(request.name, call, "metricDescriptors.list")
+        self._access.allow(request.name, call, "metricDescriptors.list")
         found = self._types()
         if request.filter:
             wanted, _ = parse_filter("filter", request.filter)
@@ -104,7 +107,7 @@ class SeriesMethods:
 
     async def get_type(self, request: Any, call: ApiCall) -> Any:
         project, _, metric = request.name.partition("/metricDescriptors/")
-        self._allow(project, call, "metricDescriptors.get")
+        self._access.allow(project, call, "metricDescriptors.get")
         found = self._types(metric)
         if not metric or not found:
             raise NotFound(f"The metric type {metric[:200]!r} has no time series here.")
@@ -112,10 +115,11 @@ class SeriesMethods:
 
     def _types(self, metric: str = "") -> dict[str, Any]:
         """Return the descriptors of all metric types, or of one, by their names."""
-        found: dict[str, Any] = {}
+        made = self._custom.descriptors()
+        found = {name: each for name, each in made.items() if metric in ("", each.type)}
         for header in self._series.headers(metric):
             kind = header.metric.type
-            name = f"projects/{self._config.project}/metricDescriptors/{kind}"
+            name = f"projects/{self._access.project}/metricDescriptors/{kind}"
             descriptor = found.setdefault(
                 name,
                 MetricDescriptor(
@@ -131,13 +135,6 @@ class SeriesMethods:
             new = sorted(set(header.metric.labels) - known)
             descriptor.labels.extend(LabelDescriptor(key=key) for key in new)
         return found
-
-    def _allow(self, name: str, call: ApiCall, permission: str) -> None:
-        project = name.removeprefix("projects/")
-        if project not in (self._config.project, self._config.number):
-            raise wrong_project(project[:100], "monitoring.googleapis.com")
-        resource = f"projects/{self._config.project}"
-        self._guard.require(call.caller, f"monitoring.{permission}", resource)
 
 
 def _check_size(resources: Sequence[Any]) -> None:

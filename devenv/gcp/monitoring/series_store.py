@@ -7,9 +7,12 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.store import Store
 
-TimeSeries: Any = client_types("google.cloud.monitoring_v3").TimeSeries.pb()
+_types = client_types("google.cloud.monitoring_v3")
+TimeSeries: Any = _types.TimeSeries.pb()
+Point: Any = _types.Point.pb()
 
 MOST_POINTS = 100_000
+_EVER = 2**63 - 1
 RETENTION = 730 * 86_400  # seconds: 24 months, as Cloud Monitoring keeps what programs write
 
 
@@ -65,14 +68,23 @@ class SeriesStore:
         )
         return [TimeSeries.FromString(header) for _, header in rows]
 
-    def points(self, header: Any, *, since: int, until: int) -> list[bytes]:
+    def points(self, header: Any, *, since: int, until: int, limit: int = -1) -> list[bytes]:
         """Return the points of a series that end in `[since, until]` (nanoseconds), newest first."""
         rows = self._run(
             "SELECT value FROM monitoring_points WHERE type = ? AND header = ?"
-            " AND ended BETWEEN ? AND ? ORDER BY ended DESC",
-            (header.metric.type, header.SerializeToString(deterministic=True), since, until),
+            " AND ended BETWEEN ? AND ? ORDER BY ended DESC LIMIT ?",
+            (header.metric.type, header.SerializeToString(deterministic=True), since, until, limit),
         )
         return [value for (value,) in rows]
+
+    def newest(self, header: Any) -> Any | None:
+        """Return the point of a series with the latest end, None if it has no points."""
+        found = self.points(header, since=0, until=_EVER, limit=1)
+        return Point.FromString(found[0]) if found else None
+
+    def delete(self, metric: str) -> None:
+        """Delete all series of a metric type."""
+        self._run("DELETE FROM monitoring_points WHERE type = ?", (metric,))
 
     def _delete_old(self) -> None:
         oldest = self._clock.machine_at(self._clock.now() - RETENTION)

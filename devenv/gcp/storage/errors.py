@@ -210,7 +210,7 @@ def as_json(error: CloudError) -> Response:
     item: dict[str, Any] = {
         "message": error.message,
         "domain": "global",
-        "reason": getattr(error, "reason", "") or _REASONS.get(error.http, "backendError"),
+        "reason": error.reason or _REASONS.get(error.http, "backendError"),
     }
     if location := _LOCATIONS.get(error.http):
         item |= {"locationType": "header", "location": location}

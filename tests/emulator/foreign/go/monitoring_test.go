@@ -6,9 +6,11 @@ import (
 
 	monitoring "cloud.google.com/go/monitoring/apiv3/v2"
 	"cloud.google.com/go/monitoring/apiv3/v2/monitoringpb"
+	"google.golang.org/genproto/googleapis/api/metric"
 	"google.golang.org/genproto/googleapis/api/monitoredres"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // condition is a policy with one condition.
@@ -103,4 +105,28 @@ func TestMonitoringUptimeChecks(t *testing.T) {
 	refused(t, err, codes.InvalidArgument, "")
 	ok(t, client.DeleteUptimeCheckConfig(ctx, &monitoringpb.DeleteUptimeCheckConfigRequest{Name: made.Name}))
 	refused(t, failed(client.GetUptimeCheckConfig(ctx, &monitoringpb.GetUptimeCheckConfigRequest{Name: made.Name})), codes.NotFound, "")
+}
+
+func TestMonitoringCustomMetrics(t *testing.T) {
+	client := get(monitoring.NewMetricClient(ctx, as(t, "deployer")))(t)
+	kind := "custom.googleapis.com/go/baskets"
+	name := parent + "/metricDescriptors/" + kind
+	made := get(client.CreateMetricDescriptor(ctx, &monitoringpb.CreateMetricDescriptorRequest{
+		Name: parent, MetricDescriptor: &metric.MetricDescriptor{
+			Type: kind, MetricKind: metric.MetricDescriptor_GAUGE, ValueType: metric.MetricDescriptor_DOUBLE,
+		},
+	}))(t)
+	equal(t, made.Name, name)
+	point := &monitoringpb.Point{
+		Interval: &monitoringpb.TimeInterval{EndTime: timestamppb.Now()},
+		Value:    &monitoringpb.TypedValue{Value: &monitoringpb.TypedValue_DoubleValue{DoubleValue: 2.5}},
+	}
+	written := &monitoringpb.CreateTimeSeriesRequest{Name: parent, TimeSeries: []*monitoringpb.TimeSeries{{
+		Metric: &metric.Metric{Type: kind}, Points: []*monitoringpb.Point{point},
+	}}}
+	ok(t, client.CreateTimeSeries(ctx, written))
+	refused(t, client.CreateTimeSeries(ctx, written), codes.InvalidArgument, "Points must be written in order")
+	ok(t, client.DeleteMetricDescriptor(ctx, &monitoringpb.DeleteMetricDescriptorRequest{Name: name}))
+	_, err := client.GetMetricDescriptor(ctx, &monitoringpb.GetMetricDescriptorRequest{Name: name})
+	refused(t, err, codes.NotFound, "")
 }

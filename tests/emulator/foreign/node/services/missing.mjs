@@ -15,5 +15,5 @@ export async function byRest() {
 
 export async function byGrpc() {
   const client = new MetricServiceClient();
-  await refused(client.createTimeSeries({ name: parent, timeSeries: [] }), 12, /Method not found/);
+  await refused(client.createServiceTimeSeries({ name: parent, timeSeries: [] }), 12, /Method not found/);
 }

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 
 import monitoring from '@google-cloud/monitoring';
 
-import { asGuest, names, parent, refused } from '../support.mjs';
+import { asGuest, names, parent, refused, unique } from '../support.mjs';
 
-const { AlertPolicyServiceClient, NotificationChannelServiceClient, UptimeCheckServiceClient } = monitoring;
+const { AlertPolicyServiceClient, MetricServiceClient, NotificationChannelServiceClient, UptimeCheckServiceClient } =
+  monitoring;
 
 export async function channels(options) {
   const client = new NotificationChannelServiceClient(options);
@@ -107,5 +108,38 @@ export async function uptimeChecks(options) {
     client.getUptimeCheckConfig({ name: made.name }),
     5,
     /not (exist|found)|no entry|Cannot find|Unknown service account/,
+  );
+}
+
+export async function customMetrics(options) {
+  const client = new MetricServiceClient(options);
+  const type = `custom.googleapis.com/${unique('orders')}`;
+  const name = `${parent}/metricDescriptors/${type}`;
+  const metricDescriptor = { type, metricKind: 'GAUGE', valueType: 'INT64', unit: '1' };
+  const [made] = await client.createMetricDescriptor({ name: parent, metricDescriptor });
+  assert.equal(made.name, name);
+  const seconds = Math.floor(Date.now() / 1000);
+  const series = value => ({
+    metric: { type, labels: { kind: 'gift' } },
+    resource: { type: 'global' },
+    points: [{ interval: { endTime: { seconds } }, value }],
+  });
+  const write = value => client.createTimeSeries({ name: parent, timeSeries: [series(value)] });
+  await write({ int64Value: 3 });
+  await refused(write({ int64Value: 4 }), 3, /Points must be written in order.*timeSeries\[0\]/);
+  await refused(write({ doubleValue: 4 }), 3, /must be INT64, but is DOUBLE/);
+  const interval = { startTime: { seconds: seconds - 60 }, endTime: { seconds } };
+  const filter = `metric.type = "${type}" AND metric.labels.kind = "gift"`;
+  const [[found]] = await client.listTimeSeries({ name: parent, filter, interval });
+  assert.deepEqual([Number(found.points[0].value.int64Value), found.resource.type], [3, 'global']);
+  assert.deepEqual((await client.getMetricDescriptor({ name }))[0].labels.map(each => each.key), ['kind']);
+  await client.deleteMetricDescriptor({ name });
+  await refused(client.getMetricDescriptor({ name }), 5, /metric/);
+  assert.deepEqual((await client.listTimeSeries({ name: parent, filter, interval }))[0], []);
+  const stranger = new MetricServiceClient({ ...options, ...(await asGuest()) });
+  await refused(
+    stranger.createTimeSeries({ name: parent, timeSeries: [] }),
+    7,
+    /monitoring.timeSeries.create/,
   );
 }
