@@ -1,15 +1,17 @@
 """Faults: calls of the emulated cloud that are made to fail, to be late, or to lose their answer.
 
-A fault strikes the calls that it matches until its count is used up or its time is over. It is kept
-in the store, so that it still holds after the emulator was restarted. The journal marks each call
-that a fault has struck.
+A fault strikes the calls that it matches until its count is used up or its time is over. A new one
+strikes the streams that are open, too. It is kept in the store, so that it still holds after the
+emulator was restarted. The journal marks each call that a fault has struck.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Any, Self
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import (
@@ -26,6 +28,7 @@ from devenv.gcp.errors import (
 )
 from devenv.gcp.journal import OPERATOR, JournalEntry
 from devenv.gcp.store import Store
+from devenv.gcp.turns import begin
 
 _ERRORS: dict[int, type[CloudError]] = {
     400: InvalidArgument,
@@ -108,15 +111,74 @@ class _Strike:
             return None
         self._entry.fault = str(fault.id)
         await self._clock.machine_sleep(fault.delay)
-        if fault.reset:
-            raise AnswerLost(f"Fault {fault.id}: the connection was reset.")
-        if fault.status:
-            raise _ERRORS[fault.status](f"Fault {fault.id}: {fault.status} was asked for.")
+        if error := _error_of(fault):
+            raise error
         return fault
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._fault and self._fault.lose_answer and kind is None:
             raise AnswerLost(f"Fault {self._fault.id}: the answer was lost.")
+
+
+def _error_of(fault: Fault) -> CloudError | None:
+    """Return the error of a call that is not handled."""
+    if fault.reset:
+        return AnswerLost(f"Fault {fault.id}: the connection was reset.")
+    if fault.status:
+        return _ERRORS[fault.status](f"Fault {fault.id}: {fault.status} was asked for.")
+    return None
+
+
+class OpenStream:
+    """A stream of answers in the present task, which a fault breaks off with a CloudError."""
+
+    def __init__(self, entry: JournalEntry, clock: Clock, streams: "set[OpenStream]") -> None:
+        """Be in `streams` as long as it is open."""
+        self.entry = entry
+        self._clock = clock
+        self._streams = streams
+        self._task: asyncio.Task[Any] | None = None
+        self._delay: asyncio.Task[None] | None = None
+        self._error: CloudError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._task is not None
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._streams.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._streams.discard(self)
+        if self._delay:
+            self._delay.cancel()
+        # The task may have waited outside, for its client: that closes the generator in here.
+        if self._error and kind in (asyncio.CancelledError, GeneratorExit):
+            if self._task:
+                self._task.uncancel()
+            raise self._error
+
+    def strike(self, fault: Fault) -> None:
+        """Hold the answers back for the delay of a fault, then end the stream as it says."""
+        self.entry.fault = str(fault.id)
+        error = _error_of(fault)
+        if fault.lose_answer:
+            error = AnswerLost(f"Fault {fault.id}: the answer was lost.")
+        self._delay = begin(self._end(fault.delay, error))
+
+    async def ready(self) -> None:
+        """Return when the next answer may be sent."""
+        if self._delay and not self._delay.done():
+            await asyncio.wait([self._delay])
+
+    async def _end(self, delay: float, error: CloudError | None) -> None:
+        if delay:
+            await self._clock.machine_sleep(delay)
+        if error and self._task:
+            self._error = error
+            self._task.cancel()
 
 
 class Faults:
@@ -127,6 +189,7 @@ class Faults:
         self._last_id = store.table("fault_ids")
         self._clock = clock
         self._methods: tuple[str, ...] = ()
+        self._streams: set[OpenStream] = set()
         self._active = {int(key): Fault(**json.loads(value)) for key, value in self._table.scan()}
 
     @property
@@ -146,6 +209,9 @@ class Faults:
         self._last_id.put("last", str(number).encode())
         fault = replace(fault, id=number, struck=0)
         self._save(fault)
+        for stream in tuple(self._streams):
+            if struck := self._match(stream.entry):
+                stream.strike(struck)
         return fault
 
     def all(self) -> list[Fault]:
@@ -166,11 +232,19 @@ class Faults:
         The value is the fault, if one strikes. AnswerLost comes at the end if the answer is lost,
         and before the call is handled if its connection is reset.
         """
-        fault = self._match(entry) if self._active and entry.caller != OPERATOR else None
-        return _Strike(fault, entry, self._clock)
+        return _Strike(self._match(entry) if self._active else None, entry, self._clock)
+
+    def stream(self, entry: JournalEntry) -> "OpenStream":
+        """Send a stream of answers inside, unless a new fault ends it: that raises a CloudError.
+
+        Wait for the value's `ready` before each answer.
+        """
+        return OpenStream(entry, self._clock, self._streams)
 
     def _match(self, entry: JournalEntry) -> Fault | None:
         """Return the first fault that strikes this call, and count the strike."""
+        if entry.caller == OPERATOR:
+            return None
         now = self._clock.machine()
         for fault in self._active.values():
             if not fault.is_over(now) and fault.matches(entry):

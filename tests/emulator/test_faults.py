@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
-from google.cloud import run_v2, secretmanager_v1, storage, tasks_v2
+from google.cloud import pubsub_v1, run_v2, secretmanager_v1, storage, tasks_v2
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
@@ -79,7 +80,12 @@ def test_fault_takes_the_resource_that_the_journal_shows(
 
 @pytest.mark.parametrize(("effect", "status"), [("lose_answer", "200"), ("reset", "")])
 def test_broken_connection_has_the_status_of_what_was_done(
-    effect: str, status: str, cloud: Cloud, bucket: storage.Bucket, control: httpx.Client
+    effect: str,
+    status: str,
+    cloud: Cloud,
+    bucket: storage.Bucket,
+    control: httpx.Client,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A lost answer leaves its object behind; a call whose connection was reset did nothing."""
     fault = add(control, method="storage.objects.insert", caller="admin", **{effect: True})
@@ -91,6 +97,45 @@ def test_broken_connection_has_the_status_of_what_was_done(
 
     assert bucket.blob(effect).exists() == bool(status)
     assert [row["status"] for row in rows(control, fault=fault)] == [status]
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == []
+
+
+def test_new_fault_breaks_off_streams_that_are_open(
+    cloud: Cloud, bucket: storage.Bucket, control: httpx.Client
+) -> None:
+    """A download and a streaming pull whose clients have begun to read."""
+    bucket.blob("large").upload_from_string(b"0" * (64 << 20))
+    topic, subscription = (
+        f"projects/validibot-local/{kind}/open" for kind in ("topics", "subscriptions")
+    )
+    headers = {"Authorization": f"Bearer {cloud.access_token('admin')}"}
+    url = f"{cloud.plain_url}/download/storage/v1/b/{bucket.name}/o/large?alt=media"
+    with (
+        pubsub_v1.PublisherClient() as publisher,
+        pubsub_v1.SubscriberClient() as subscriber,
+        httpx.stream("GET", url, headers=headers, trust_env=False) as download,
+    ):
+        publisher.create_topic(name=topic)
+        subscriber.create_subscription(name=subscription, topic=topic)
+        publisher.publish(topic, b"data").result()
+        requests: SimpleQueue[Any] = SimpleQueue()
+        requests.put({"subscription": subscription, "stream_ack_deadline_seconds": 10})
+        pull = subscriber.streaming_pull(requests=iter(requests.get, None))
+        next(iter(pull))
+        faults = [
+            add(control, method="storage.objects.get", caller="admin", reset=True),
+            add(control, method="pubsub.Subscriber.StreamingPull", resource="*/open", status=503),
+        ]
+        with pytest.raises(httpx.RemoteProtocolError):
+            download.read()
+        with pytest.raises(ServiceUnavailable):
+            list(pull)
+        requests.put(None)
+        publisher.delete_topic(topic=topic)
+        subscriber.delete_subscription(subscription=subscription)
+
+    struck = [row["status"] for fault in faults for row in rows(control, fault=fault)]
+    assert struck == ["200", "UNAVAILABLE"]
 
 
 def test_grpc_call_fails_as_the_fault_says(act_as: ActAs, control: httpx.Client) -> None:

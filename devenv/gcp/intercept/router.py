@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from devenv.gcp.errors import CloudError, PermissionDenied
-from devenv.gcp.faults import AnswerLost, Faults
+from devenv.gcp.faults import AnswerLost, Faults, OpenStream
 from devenv.gcp.journal import Journal, trace_of
 from devenv.gcp.rpc import HttpMount
 from devenv.gcp.rpc.hosts import service_at
@@ -176,32 +176,52 @@ class Router:
         with self._journal.entry(method, resource[:500]) as entry:
             entry.caller = self._who(sent.get(b"authorization", b"").decode("latin-1"))
             entry.trace = _trace(sent.get(b"traceparent"), sent.get(b"x-cloud-trace-context"))
-            answer = _HeldAnswer(send)
+            answer = _MountAnswer(send, self._faults.stream(entry))
             try:
                 async with self._faults.strike(entry) as fault:
                     is_lost = fault is not None and fault.lose_answer
-                    await mount.app(scope, receive, answer.hold if is_lost else answer.send)
-            except AnswerLost:
-                await broken_off(send)
+                    with answer:
+                        await mount.app(scope, receive, answer.hold if is_lost else answer.send)
             except CloudError as error:
-                await failure(error)(scope, receive, answer.send)
+                if answer.status or isinstance(error, AnswerLost):
+                    await broken_off(send)
+                else:
+                    await failure(error)(scope, receive, answer.send)
             finally:
                 entry.status = answer.status
 
 
-class _HeldAnswer:
-    """The way back to the client, on which the status is noted and an answer may be held for ever."""
+class _MountAnswer:
+    """The way back to the client, on which the status is noted and an answer may be held for ever.
 
-    __slots__ = ("_send", "status")
+    An answer of several parts is a `stream`.
+    """
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("_send", "_stream", "status")
+
+    def __init__(self, send: Send, stream: OpenStream) -> None:
         self._send = send
+        self._stream = stream
         self.status = ""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if self._stream.is_open:
+            self._stream.__exit__(kind, *error)
 
     def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = str(message["status"])
+        elif message.get("more_body"):
+            return self._send_part(message)
         return self._send(message)
+
+    async def _send_part(self, message: Message) -> None:
+        if not self._stream.is_open:
+            self._stream.__enter__()
+        await self._stream.ready()
+        await self._send(message)
 
     async def hold(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -29,6 +29,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from devenv.gcp.rpc.rest import BREAK_OFF
 from devenv.gcp.turns import begin
 
 _KEEP_ALIVE = 620
@@ -118,6 +119,9 @@ class _Exchange(RequestResponseCycle):
         self.body = bytearray()
 
     async def send(self, message: Any) -> None:
+        if message["type"] == BREAK_OFF:
+            self._break_off()
+            return
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected or self.transport.is_closing():
@@ -130,6 +134,11 @@ class _Exchange(RequestResponseCycle):
             self._continue(message.get("body", b""), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"The message {kind!r} is not expected at this point of the answer.")
+
+    def _break_off(self) -> None:
+        """Close the connection without the rest of the answer, of which some may wait here."""
+        self.disconnected, self._head = True, b""
+        self.transport.abort()
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         # A client that was not told to continue sends its body or not (RFC 9110, section 10.1.1), so

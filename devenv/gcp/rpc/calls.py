@@ -42,8 +42,8 @@ class Calls:
     ) -> AsyncGenerator[Message, None]:
         """Yield the answers of `rpc` to a stream of requests. Raises CloudError only.
 
-        A fault strikes when the first request has come, which names the resource; the journal has
-        the stream when it has ended. Close the generator in the task that has read from it.
+        A fault strikes when the first request has come, which names the resource, and a new fault
+        while the stream is open; the journal has the stream when it has ended. Close the generator in the task that has read from it.
         """
         with self._entry(rpc.method, headers) as (entry, caller):
             messages = aiter(sent)
@@ -59,9 +59,12 @@ class Calls:
 
             async with self._faults.strike(entry):
                 pass
-            async with aclosing(rpc.handle(parsed(), ApiCall(caller, headers))) as answers:
-                async for answer in answers:
-                    yield answer
+            handled = rpc.handle(parsed(), ApiCall(caller, headers))
+            with self._faults.stream(entry) as stream:
+                async with aclosing(handled) as answers:
+                    async for answer in answers:
+                        await stream.ready()
+                        yield answer
 
     @contextmanager
     def _entry(

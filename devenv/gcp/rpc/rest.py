@@ -361,10 +361,13 @@ class RestApp:
         raise NotFound(f"{verb} {path[:200]} is not an emulated method of {host[:200]}.")
 
 
+BREAK_OFF = "http.response.break_off"
+"""The type of an ASGI message of ours, on which the server breaks the connection off."""
+
+
 async def broken_off(send: Send) -> None:
-    """Break a connection off: the server closes it when a promised body does not come."""
-    headers = [(b"content-length", b"1")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    """Break a connection off, whether its answer has begun or not."""
+    await send({"type": BREAK_OFF})
 
 
 def failure(error: CloudError, service: str = "") -> Response:
