@@ -7,9 +7,8 @@ emulator was restarted. The journal marks each call that a fault has struck.
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
@@ -25,6 +24,13 @@ from devenv.gcp.errors import (
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
+)
+from devenv.gcp.fault_matchers import (
+    ATTEMPT,
+    DELIVER,
+    check_caller,
+    check_method,
+    check_resource,
 )
 from devenv.gcp.journal import OPERATOR, JournalEntry
 from devenv.gcp.store import Store
@@ -42,8 +48,6 @@ _ERRORS: dict[int, type[CloudError]] = {
     504: DeadlineExceeded,
 }
 STATUSES = tuple(_ERRORS)
-ATTEMPT = "run.attempt"  # the start of a container of a job, as a method of the journal
-DELIVER = "deliver"  # a request of Cloud Tasks, Cloud Scheduler or Pub/Sub to its target
 OUTCOMES = ("crash", "out_of_memory", "hang")
 _LONGEST_DELAY = 600.0
 _LONGEST = 10 * 365 * 86_400.0
@@ -188,18 +192,27 @@ class Faults:
         self._table = store.table("faults")
         self._last_id = store.table("fault_ids")
         self._clock = clock
-        self._methods: tuple[str, ...] = ()
+        self._forms: Mapping[str, Sequence[str]] = {}
+        self._callers: Callable[[], Iterable[str]] = lambda: ("*",)
         self._streams: set[OpenStream] = set()
         self._active = {int(key): Fault(**json.loads(value)) for key, value in self._table.scan()}
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that the cloud has, in order."""
-        return self._methods
+        return tuple(self._forms)
 
-    def know(self, methods: Iterable[str]) -> None:
-        """Set the methods that the cloud has, so that a fault which can never strike is refused."""
-        self._methods = tuple(sorted(methods))
+    def know(
+        self,
+        forms: Mapping[str, Sequence[str]],
+        callers: Callable[[], Iterable[str]] = lambda: ("*",),
+    ) -> None:
+        """Set the methods that the cloud has, with the forms of their resources, and the accounts.
+
+        A fault that can never strike is refused.
+        """
+        self._forms = dict(sorted(forms.items()))
+        self._callers = callers
 
     def add(self, fault: Fault) -> Fault:
         """Keep a new fault; return it with its id. Raises InvalidArgument."""
@@ -260,12 +273,9 @@ class Faults:
     def _check(self, fault: Fault) -> None:
         if len(self._active) >= _MOST:
             raise InvalidArgument(f"There are {_MOST} faults already; remove some first.")
-        if not any(fnmatchcase(each.lower(), fault.method.lower()) for each in self._methods):
-            near = get_close_matches(fault.method, self._methods, n=3, cutoff=0.3)
-            raise InvalidArgument(
-                f"method {fault.method[:200]!r} matches nothing that is emulated. "
-                + (f"Similar: {', '.join(near)}." if near else "")
-            )
+        methods = check_method(fault.method, self._forms)
+        check_resource(fault.resource, {each: self._forms[each] for each in methods})
+        check_caller(fault.caller, self._callers())
         if fault.status and fault.status not in STATUSES:
             known = ", ".join(str(each) for each in STATUSES)
             raise InvalidArgument(f"status {fault.status} is not one of {known}.")

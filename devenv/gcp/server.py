@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from devenv.gcp.assembly import CloudServices
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace
 from devenv.gcp.control import ControlApi, control_token
-from devenv.gcp.faults import ATTEMPT, DELIVER, Faults
+from devenv.gcp.fault_matchers import ANY, HTTP_FORMS, OWN_FORMS
+from devenv.gcp.faults import Faults
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.identity import Identity
@@ -82,15 +83,13 @@ class CloudServer:
         await self._services.start()
         rpcs, mounts = tuple(self._services.rpcs()), tuple(self._services.mounts())
         calls = Calls(self._identity, self._journal, self._faults)
-        methods = (name for mount in mounts for name in mount.methods)
+        named = (*HTTP_FORMS, *(f"{name}/*" for name in self._names()))
         self._faults.know(
-            {
-                ATTEMPT,
-                DELIVER,
-                *METADATA_METHODS,
-                *methods,
-                *(method_id(rpc.method) for rpc in rpcs),
-            }
+            {method_id(rpc.method): ANY for rpc in rpcs}
+            | {name: named for mount in mounts for name in mount.methods}
+            | dict.fromkeys(METADATA_METHODS, ("/*",))
+            | OWN_FORMS,
+            lambda: [account.email for account in self._identity.accounts],
         )
         self._grpc = GrpcServer(rpcs, calls)
         router = Router(

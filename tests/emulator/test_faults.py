@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from google import pubsub_v1
 from google.api_core.exceptions import ServiceUnavailable
-from google.cloud import pubsub_v1, run_v2, secretmanager_v1, storage, tasks_v2
+from google.cloud import run_v2, secretmanager_v1, storage, tasks_v2
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
@@ -117,7 +118,7 @@ def test_new_fault_breaks_off_streams_that_are_open(
     ):
         publisher.create_topic(name=topic)
         subscriber.create_subscription(name=subscription, topic=topic)
-        publisher.publish(topic, b"data").result()
+        publisher.publish(topic=topic, messages=[pubsub_v1.PubsubMessage(data=b"data")])
         requests: SimpleQueue[Any] = SimpleQueue()
         requests.put({"subscription": subscription, "stream_ack_deadline_seconds": 10})
         pull = subscriber.streaming_pull(requests=iter(requests.get, None))

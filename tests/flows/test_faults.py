@@ -49,12 +49,12 @@ def test_run_passes_once_whatever_is_lost(stack: Stack, fault: tuple[str, ...]) 
 
 
 def test_fault_is_listed_and_removed(stack: Stack) -> None:
-    number = add(stack, ENQUEUE, "--status", "429", "--times", "5", "--caller", "nobody")
+    number = add(stack, ENQUEUE, "--status", "429", "--times", "5", "--caller", "scheduler")
 
     shown = stack.devenv("fault", "list").stdout
     removed = stack.devenv("fault", "remove", number)
 
-    assert f"{ENQUEUE} caller nobody → status 429" in shown
+    assert f"{ENQUEUE} caller scheduler → status 429" in shown
     assert removed.returncode == 0
     assert "There is no fault" in stack.devenv("fault", "list").stdout
 

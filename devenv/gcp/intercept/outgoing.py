@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest, Send
 from devenv.gcp.errors import CloudError
-from devenv.gcp.faults import DELIVER, AnswerLost, Faults
+from devenv.gcp.fault_matchers import DELIVER
+from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.journal import Journal, trace_of
 

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Set as AbstractSet
 
 from devenv.gcp.errors import CloudError
-from devenv.gcp.faults import ATTEMPT, Faults
+from devenv.gcp.fault_matchers import ATTEMPT
+from devenv.gcp.faults import Faults
 from devenv.gcp.journal import Journal
 from devenv.gcp.run_jobs.runtimes.base import (
     AttemptExit,

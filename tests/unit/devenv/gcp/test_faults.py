@@ -8,7 +8,8 @@ import pytest
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.errors import CloudError, InvalidArgument, ResourceExhausted, Unavailable
-from devenv.gcp.faults import ATTEMPT, DELIVER, AnswerLost, Fault, Faults
+from devenv.gcp.fault_matchers import ANY, ATTEMPT, DELIVER, HTTP_FORMS, OWN_FORMS, may_match
+from devenv.gcp.faults import AnswerLost, Fault, Faults
 from devenv.gcp.journal import JournalEntry
 from devenv.gcp.stack_clock import StackClock
 from tests.unit.devenv.gcp.fakes import MemoryStore, settle
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.anyio
 
 INSERT, RUN = "storage.objects.insert", "run.Jobs.RunJob"
 WEB = "web@p.iam.gserviceaccount.com"
+WORKER = "worker@p.iam.gserviceaccount.com"
+OBJECT = "storage.googleapis.com/b/o"
 
 
 class FaultBench:
@@ -27,12 +30,12 @@ class FaultBench:
 
     def restart(self) -> None:
         self.faults = Faults(self.store, self.clock)
-        self.faults.know([INSERT, RUN, ATTEMPT, DELIVER])
+        self.faults.know({INSERT: HTTP_FORMS, RUN: ANY} | OWN_FORMS, lambda: [WEB, WORKER])
 
     def add(self, method: str = INSERT, **fields: Any) -> Fault:
         return self.faults.add(Fault(method=method, **fields))
 
-    async def call(self, method: str = INSERT, resource: str = "b/o", caller: str = WEB) -> str:
+    async def call(self, method: str = INSERT, resource: str = OBJECT, caller: str = WEB) -> str:
         """Return how a call ends: ok, or the name of its error."""
         self.entry = JournalEntry(0.0, method, resource, caller)
         self.handled = False
@@ -73,8 +76,8 @@ async def test_struck_call_is_not_handled_and_is_marked(bench: FaultBench) -> No
         ({"method": "storage.*"}, {}, True),
         ({"method": "Storage.Objects.Insert"}, {}, True),
         ({"method": RUN}, {}, False),
-        ({"resource": "b/*"}, {}, True),
-        ({"resource": "b/*"}, {"resource": "c/o"}, False),
+        ({"resource": "*/b/*"}, {}, True),
+        ({"resource": "*/b/*"}, {"resource": "localhost/c/o"}, False),
         ({"caller": "web"}, {}, True),
         ({"caller": "web@*"}, {}, True),
         ({"caller": "worker"}, {}, False),
@@ -99,7 +102,7 @@ async def test_fault_ends_at_its_moment(bench: FaultBench) -> None:
 async def test_delay_is_not_shortened_by_a_turn(bench: FaultBench) -> None:
     clock = StackClock(bench.store, lambda: 1_800_000_000.0)
     bench.faults = Faults(bench.store, clock)
-    bench.faults.know([INSERT])
+    bench.faults.know({INSERT: ANY})
     bench.add(delay=500.0)
     call = asyncio.create_task(bench.call())
     await settle()
@@ -155,6 +158,17 @@ async def test_removed_fault_strikes_no_more(bench: FaultBench) -> None:
     ("fields", "text"),
     [
         ({"method": "storage.object.insert", "status": 503}, "Similar: storage.objects.insert"),
+        ({"resource": "bucket/*", "status": 503}, "'bucket/\\*' matches no call of storage.*HOST/"),
+        ({"resource": "gs://bucket/o", "status": 503}, "matches no call of storage.objects.insert"),
+        (
+            {"resource": "x" * 9000, "status": 503},
+            "resource has 9000 characters; send at most 8192",
+        ),
+        ({"method": DELIVER, "resource": "projects/p/queues/q", "status": 503}, "form http://"),
+        ({"method": ATTEMPT, "resource": "*/jobs/j*", "outcome": "hang"}, "have the form NAME"),
+        ({"caller": "nobody", "status": 503}, "'nobody' matches no account.*Known: web, worker"),
+        ({"caller": "console", "status": 503}, "'console' matches no account"),
+        ({"caller": "w?b@q.*", "status": 503}, "matches no account"),
         ({"status": 418}, "status 418 is not one of 400"),
         ({"delay": -1.0}, "delay -1.0 is not between 0 and 600"),
         ({"status": 503, "times": 0}, "times 0 is not between 1"),
@@ -193,3 +207,26 @@ async def test_broken_connections_do_not_strike_attempts(bench: FaultBench) -> N
 
     assert await bench.call(ATTEMPT) == "ok"
     assert await bench.call(INSERT) == "AnswerLost"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"resource": "*/b/*"},
+        {"resource": "storage.googleapis.com/*"},
+        {"resource": "localhost/upload/*"},
+        {"method": "*", "resource": "projects/p/*"},
+        {"method": DELIVER, "resource": "https://w*"},
+        {"method": ATTEMPT, "resource": "job-*"},
+        {"caller": "we[b]@*"},
+        {"caller": "principal://*/subject/s"},
+        {"caller": ""},
+    ],
+)
+def test_matcher_that_may_strike_is_taken(bench: FaultBench, fields: dict[str, Any]) -> None:
+    assert bench.add(**{"delay": 1.0, **fields}).id
+
+
+def test_long_glob_is_compared_in_bounded_time() -> None:
+    assert not may_match("*a" * 4096, f"{'*b' * 10}/")
+    assert may_match("*a" * 4096, "*")

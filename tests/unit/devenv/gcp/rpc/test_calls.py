@@ -12,6 +12,7 @@ from google.pubsub_v1 import types
 from devenv.gcp.caller import ApiCall
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.errors import CloudError, Unavailable
+from devenv.gcp.fault_matchers import ANY
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.rpc import StreamRpc
 from devenv.gcp.rpc.calls import Calls, method_id
@@ -34,7 +35,7 @@ async def test_fault_strikes_stream_of_the_resource_that_its_first_request_names
 ) -> None:
     store = MemoryStore()  # closes itself when nobody has it
     faults = Faults(store, ManualClock())
-    faults.know([method_id(METHOD)])
+    faults.know({method_id(METHOD): ANY})
     faults.add(Fault(method=method_id(METHOD), resource=resource, status=503))
     calls = Calls(Everybody(), MemoryJournal(), faults)
     first = Request(subscription="projects/p/subscriptions/s")
@@ -64,7 +65,7 @@ async def test_new_fault_ends_open_stream(
     """The stream waits for a request, or for its client to read."""
     store, journal, clock = MemoryStore(), MemoryJournal(), ManualClock()
     faults = Faults(store, clock)
-    faults.know([method_id(METHOD)])
+    faults.know({method_id(METHOD): ANY})
     calls = Calls(Everybody(), journal, faults)
     first = Request(subscription="projects/p/subscriptions/s")
 
@@ -97,7 +98,7 @@ async def test_new_fault_ends_open_stream(
 async def test_delay_holds_back_next_answer_of_open_stream() -> None:
     store, clock = MemoryStore(), ManualClock()
     faults = Faults(store, clock)
-    faults.know([method_id(METHOD)])
+    faults.know({method_id(METHOD): ANY})
     calls = Calls(Everybody(), MemoryJournal(), faults)
     sent: asyncio.Queue[Any] = asyncio.Queue()
 
