@@ -3,14 +3,13 @@
 import hashlib
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 from devenv.environment import developer, machine
 from devenv.local_stack import LOCALHOST, LocalStack
 from devenv.schema import CommandService, Ready
 from devenv.services import debugger
 from devenv.services.builtin import postgres_cluster_id
+from devenv.stack.edits import matching_files
 from devenv.stack.service import (
     CommandProbe,
     HttpProbe,
@@ -60,7 +59,7 @@ def variables(stack: LocalStack, name: str) -> dict[str, str]:
 def step_key(stack: LocalStack, name: str) -> str:
     """Return a digest of everything that a step depends on: files, database, command, variables."""
     service, digest = stack.command(name), hashlib.sha256()
-    for path in _inputs(stack.folder.root, service.inputs):
+    for path in matching_files(stack.folder.root, service.inputs):
         digest.update(str(path).encode() + b"\0" + path.read_bytes())
     cluster = postgres_cluster_id(stack)
     settings = (cluster, stack.mode, service.command, sorted(_own_variables(stack, name).items()))
@@ -123,9 +122,3 @@ def _reload(stack: LocalStack, name: str, service: CommandService) -> Reload:
     """Hand the port over, except where a debugger's port can have one listener only."""
     hands_over = service.reload == "handover" and name not in stack.debug
     return Reload(watch=service.watch, port=stack.ports[name] if hands_over else 0)
-
-
-def _inputs(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    for pattern in patterns:
-        found = (path for path in root.glob(pattern) if "__pycache__" not in path.parts)
-        yield from sorted(path for path in found if path.is_file())
