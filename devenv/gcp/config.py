@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 from pydantic import ConfigDict
 
 from devenv.gcp.references import References
-from devenv.gcp.tables import TABLE, Key, Port, read_table
+from devenv.gcp.tables import TABLE, Key, Port, ProjectId, ProjectNumber, Region, read_table
 
 _T = TypeVar("_T")
 
@@ -160,9 +160,9 @@ class CloudConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
-    project: str = "local-project"
-    number: str = "123456789012"
-    region: str = "us-west1"
+    project: ProjectId = "local-project"
+    number: ProjectNumber = "123456789012"
+    region: Region = "us-west1"
     iam: IamMode = "strict"
     accounts: tuple[str, ...] = ()
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

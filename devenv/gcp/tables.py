@@ -53,6 +53,19 @@ class Like:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
 
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects#before_you_begin. Older
+# ids with a domain, `example.com:shop`, are not supported.
+ProjectId = Annotated[
+    str,
+    Like(
+        re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
+        "my-project: 6 to 30 lowercase letters, digits and hyphens, a letter first, no hyphen last",
+    ),
+]
+ProjectNumber = Annotated[str, Like(re.compile(r"[1-9][0-9]{5,18}"), "123456789012, in quotes")]
+Region = Annotated[str, Like(re.compile(r"[a-z]{2,20}-[a-z]{2,20}[0-9]{1,2}"), "us-west1")]
+
+
 def read_table(kind: type[_T], data: Mapping[str, Any], *key: str) -> _T:
     """Return a table as the dataclass `kind`. Raises ConfigError. `key` is the table's own."""
     try:

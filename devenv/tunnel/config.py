@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from devenv.gcp.tables import TABLE, ConfigError, Like, Port, read_table
+from devenv.gcp.tables import TABLE, ConfigError, Like, Port, ProjectId, Region, read_table
 
 PROVIDERS = ("cloudflared", "ngrok", "ssh")
 
@@ -77,8 +77,8 @@ class TunnelConfig:
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     provider: Annotated[str, _text("|".join(PROVIDERS), " or ".join(PROVIDERS))]
-    project: Annotated[str, _text(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "my-project")]
-    region: Annotated[str, _text(r"[a-z]{2,20}-[a-z]{2,20}[0-9]{1,2}", "us-west1")]
+    project: ProjectId
+    region: Region
     queue: Name
     bucket: Annotated[str, _text(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "my-bucket")]
     tasks_account: Email

@@ -30,7 +30,7 @@ CONFIG = CloudConfig(
 )
 DECLARED = """
 [gcp]
-project = "bench"
+project = "bench-project"
 accounts = [ "app" ]
 buckets = [ "files" ]
 bindings = [ { member = "app", role = "roles/owner" } ]

@@ -25,7 +25,7 @@ blob = storage.Client().bucket(sys.argv[1]).blob("a")
 blob.upload_from_string("hello")
 print(blob.download_as_text())
 try:
-    secretmanager.SecretManagerServiceClient().list_secrets(parent="projects/shop")
+    secretmanager.SecretManagerServiceClient().list_secrets(parent="projects/my-shop")
 except PermissionDenied as error:
     print(error.message)
 """
@@ -45,7 +45,7 @@ def cloud(image: str) -> Iterator[CloudContainer]:
         patch.setattr("testcontainers.core.config.testcontainers_config.ryuk_disabled", True)
         binding = IamBinding("web", "roles/storage.objectUser", "bucket/files")
         config = CloudConfig(
-            project="shop", accounts=("other", "web"), buckets=("files",), bindings=(binding,)
+            project="my-shop", accounts=("other", "web"), buckets=("files",), bindings=(binding,)
         )
         with CloudContainer(config) as running:
             yield running
