@@ -88,7 +88,7 @@ def state_of(containers: Iterable[ComposeContainer]) -> dict[str, str]:
 
 def down(context: Context, project: ComposeProject) -> int:
     stop(project)
-    context.output.success("Stopped; the data stays. make up RUNTIME=docker brings it back.")
+    context.output.stopped(command="make up RUNTIME=docker")
     return 0
 
 

@@ -224,7 +224,7 @@ class _Stack:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         self._enter("stopping", error=error)
-        self._output.say("\n  Stopping. Ctrl-C again kills at once.")
+        self._output.stopping(error, by_hand=True)
         try:
             compose.stop(self._project)
         except _Stopped:
@@ -232,7 +232,7 @@ class _Stack:
             compose.stop(self._project, "--timeout", "0")
             self._output.say("  Killed.")
         else:
-            self._output.success("Stopped; the data stays. make up RUNTIME=docker brings it back.")
+            self._output.stopped(error, command="make up RUNTIME=docker")
         self._enter("failed" if error else "stopped", error=error)
         return code
 

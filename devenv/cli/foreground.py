@@ -268,10 +268,10 @@ class Foreground:
         self._board.streaming = False
         error = self._board.state.error
         self._board.enter("stopping", error=error)
-        self._output.say("\n  Stopping. Ctrl-C again kills at once.")
+        self._output.stopping(error, by_hand=self._stream)
         await self._supervisor.down()
         self._board.enter("failed" if error else "stopped", error=error)
-        self._output.success("Stopped; the data stays. make up brings everything back.")
+        self._output.stopped(error, command="make up")
 
 
 class StackSession:

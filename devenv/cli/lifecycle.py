@@ -88,7 +88,7 @@ def _stop(context: Context) -> bool:
                 context.output.fail(f"Process {pid} does not stop.", hint=f"kill -9 {pid}")
                 return False
             time.sleep(_PAUSE)
-    context.output.success("Stopped; the data stays. make up brings everything back.")
+    context.output.stopped()
     return True
 
 

@@ -21,6 +21,7 @@ from devenv.stack.loglines import log_entry, other_fields
 
 WIDTH = 8  # of the names of services
 _CONSOLE_WIDTH = 10_000
+_AGAIN = " Ctrl-C again kills at once."
 _SEVERITY_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 # Colours that can be read on black and on white.
 _SERVICE_COLOURS = (67, 72, 97, 131, 136, 66, 60, 101)
@@ -76,6 +77,16 @@ class CliOutput:
         self.say(Text.assemble("  ", ("✗", "red"), f" {self.worded(text)}"))
         if hint:
             self.say(Text.assemble("    Next: ", (self.worded(hint), "bold")))
+
+    def stopping(self, error: str, *, by_hand: bool) -> None:
+        """Say that `up` ends: because of `error`, or of a signal. `by_hand`: in a terminal."""
+        kills = "" if not by_hand else " Ctrl-C kills at once." if error else _AGAIN
+        self.say(f"\n  Stopping.{kills}")
+
+    def stopped(self, error: str = "", *, command: str = "make up") -> None:
+        """Say that a stack has stopped, and unless it was for an error how it starts again."""
+        again = "" if error else f" {command} brings everything back."
+        self.success(f"Stopped; the data stays.{again}")
 
     def log(self, service: str, line: str) -> None:
         """Print a line of a service's log on stderr, with the service's name and colour."""

@@ -280,10 +280,11 @@ def test_failing_step_ends_start_with_its_output(tmp_path: Path) -> None:
     project = make(tmp_path / "project")
     (project.root / "broken").touch()
 
-    done = project.devenv("up")
+    done = project.devenv("up", "--detach")
 
     assert done.returncode == 1
     assert "the table is on fire" in done.stderr
+    assert "Ctrl-C" not in done.stderr
     assert "migrate exited with 1\n    Next: make logs S=migrate" in done.stderr
 
 

@@ -60,3 +60,25 @@ def test_service_that_fails_after_start_is_shown_with_its_last_lines(tmp_path: P
     assert "Next: devenv start clock" in err.getvalue()
     status = statefile.read(config.state_file).services["clock"]
     assert (status.state, status.note) == ("failed", "exited with 3")
+
+
+@pytest.mark.parametrize(
+    ("stream", "error", "expected"),
+    [
+        (True, "", ["Stopping. Ctrl-C again kills at once.", "devenv up brings everything back."]),
+        (True, "web failed", ["Stopping. Ctrl-C kills at once.", "Stopped; the data stays."]),
+        (False, "web failed", ["Stopping.", "Stopped; the data stays."]),
+    ],
+)
+def test_end_of_stack_names_keys_that_work(
+    tmp_path: Path, *, stream: bool, error: str, expected: list[str]
+) -> None:
+    """`up --detach` repeats what its supervisor says, which no key of the terminal reaches."""
+    err = StringIO()
+    output = CliOutput(out=StringIO(), err=err, make=False)
+
+    output.stopping(error, by_hand=stream)
+    output.stopped(error)
+
+    told = [line.strip() for line in err.getvalue().strip().splitlines()]
+    assert all(line.endswith(end) for line, end in zip(told, expected, strict=True))
