@@ -121,7 +121,7 @@ async def edits(root: Path, globs: Mapping[str, Iterable[str]]) -> AsyncGenerato
     while places:
         plans = [watch_plan(place) for place in places]
         trees, alone = ([path for plan in plans for path in plan[kind]] for kind in (0, 1))
-        # What lies in a new folder already was written before it was watched.
+        # Files of a new folder may have been written before it was watched.
         changed = {path for folder in new for path in _sources(folder)}
         if concerned := services_of(patterns, (path.relative_to(root) for path in changed)):
             yield concerned
