@@ -23,11 +23,19 @@ from validibot.api.lists import (
 )
 from validibot.api.run_lists import answer_with_runs
 from validibot.api.submissions import download
+from validibot.core import maintenance
 from validibot.core.downloads import attachment, streamed, whole
 from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel
 from validibot.runs.evidence import evidence_of
-from validibot.runs.export_files import BUNDLE, KINDS, RETRY_AFTER, open_export, request_export
+from validibot.runs.export_files import (
+    BUNDLE,
+    KINDS,
+    RETRY_AFTER,
+    ExportRefused,
+    open_export,
+    request_export,
+)
 from validibot.runs.exports import FORMATS
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import ExportState, Run, RunEvidence
@@ -320,7 +328,11 @@ def _document(scope: Scope, pk: UUID) -> run_documents.RunDocument:
 
 
 def _made_by_task(request: Request, run: Run, kind: str) -> HttpResponseBase:
-    made = request_export(run, kind)
+    try:
+        made = request_export(run, kind)
+    except ExportRefused as error:
+        later = {"Retry-After": str(maintenance.RETRY_SECONDS)}
+        raise ApiError(503, "MAINTENANCE", str(error), headers=later) from error
     if chunks := open_export(made):
         name = f"run-{run.pk}.{KINDS[kind].extension}"
         return streamed(chunks, name=name, size=made.size_bytes)

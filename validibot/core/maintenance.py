@@ -33,7 +33,7 @@ _OPEN = (
     "/accounts/login/",
 )
 _READING = ("GET", "HEAD", "OPTIONS")
-_DETAIL = "This deployment is under maintenance. Nothing is lost; try again in a minute."
+DETAIL = "This deployment is under maintenance. Nothing is lost; try again in a minute."
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _closed(request: HttpRequest) -> HttpResponse:
     if problems.wants_page(request):
         answer = render(request, "web/maintenance.html", {"navigation": None}, status=503)
     else:
-        answer = problems.response(503, _DETAIL, "MAINTENANCE")
+        answer = problems.response(503, DETAIL, "MAINTENANCE")
     answer.headers["Retry-After"] = str(RETRY_SECONDS)
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -20,8 +20,8 @@ from validibot.accounts import audit
 from validibot.accounts.deletion import delete_user_rows
 from validibot.accounts.models import Organisation, User
 from validibot.core.models import RowId
-from validibot.core.storage import StorageError, get_storage
 from validibot.dispatch import TryLater
+from validibot.dispatch.files import delete_files
 from validibot.notifications.models import Notification
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, ExportFile, Run
@@ -89,6 +89,7 @@ def request_deletion(row: models.Model) -> None:
         case Organisation():
             delete_organisation.enqueue(row.pk)
         case User():
+            ExportFile.objects.filter(user=row).delete()
             workspace = Organisation.objects.filter(personal_owner=row).first()
             delete_user.enqueue(row.pk, workspace.pk if workspace else 0)
         case Workflow():
@@ -114,11 +115,13 @@ def delete_organisation(organisation_id: int) -> None:
 @task
 def delete_user(user_id: int, workspace_id: int) -> None:
     """Delete a user with the personal workspace; runs in other organisations stay."""
+    # The archive first: executions in the workspace may take their time to end. A task that is writing
+    # it deletes its file itself, as the row is gone.
+    ExportFile.objects.filter(user=user_id).delete()
+    delete_files(f"{settings.DATA_ROOT}/accounts/{user_id}/")
     if workspace_id:
         delete_organisation.func(workspace_id)
     delete_user_rows(user_id)
-    # After the rows: a task that is writing the archive then deletes its file itself.
-    delete_files(f"{settings.DATA_ROOT}/accounts/{user_id}/")
 
 
 @task
@@ -176,16 +179,6 @@ def _batches(runs: "QuerySet[Run]") -> Iterator[list[tuple[UUID, UUID, int]]]:
     fields = ("pk", "submission_id", "organisation_id")
     while batch := list(runs.order_by("pk").values_list(*fields)[:BATCH]):
         yield batch
-
-
-def delete_files(*uris: str) -> None:
-    """Delete objects, and everything below a URI that ends with a slash. Raises TryLater."""
-    try:
-        for uri in uris:
-            storage = get_storage(uri)
-            (storage.delete_below if uri.endswith("/") else storage.delete)(uri)
-    except StorageError as error:
-        raise TryLater(str(error)) from error
 
 
 def _submission_folder(organisation_id: int, submission_id: object) -> str:

@@ -19,9 +19,11 @@ from django.tasks import task
 from django.utils import timezone, translation
 
 from validibot.accounts.models import User
+from validibot.core import maintenance
 from validibot.core.models import RowId
 from validibot.core.storage import ObjectNotFound, StorageError, StoredObject, get_storage
 from validibot.dispatch import TryLater
+from validibot.dispatch.files import delete_files
 from validibot.runs.account_archive import write_account_archive
 from validibot.runs.bundle import write_bundle
 from validibot.runs.exports import FORMATS
@@ -41,6 +43,10 @@ BUNDLE = "bundle"
 ACCOUNT = "account"
 
 logger = logging.getLogger(__name__)
+
+
+class ExportRefused(Exception):
+    """Nothing is made while the deployment is under maintenance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,10 @@ KINDS = {
 
 
 def request_export(run: Run, kind: str) -> ExportFile:
-    """Return the export of an ended run; one that there is not yet is made by a task."""
+    """Return the export of an ended run; one that there is not yet is made by a task.
+
+    Raises ExportRefused.
+    """
     language, zone = "", ""
     if KINDS[kind].has_texts:
         language, zone = translation.get_language() or "", timezone.get_current_timezone_name()
@@ -84,42 +93,30 @@ def open_export(export: ExportFile) -> Iterator[bytes] | None:
     try:
         first = next(chunks, b"")
     except ObjectNotFound:
-        remove_exports(ExportFile.objects.filter(pk=export.pk))
+        if not maintenance.is_on():
+            remove_exports(ExportFile.objects.filter(pk=export.pk))
         return None
     return _chained(first, chunks)
 
 
 @task(queue_name=QUEUE)
-def make_export(export_id: RowId) -> None:
-    """Make the file of an export; a repetition changes nothing, and a removed export is done."""
+def make_export(export_id: RowId, folder: str = "") -> None:
+    """Make the file of an export below `folder`; a repetition changes nothing.
+
+    Of an export that was removed meanwhile, by the deletion of its account or run, nothing is left.
+    """
     found = ExportFile.objects.select_related("run__workflow", "run__submission", "user")
     export = found.defer("run__submission__inline").filter(pk=export_id).first()
     pending = ExportFile.objects.filter(pk=export_id, state=ExportState.PENDING)
     if export is None:
+        # A process that ended while it wrote the file could not delete it.
+        delete_files(*filter(None, [folder]))
         return
     if not pending.filter(tries__lt=MAX_TRIES).update(tries=F("tries") + 1):
         if pending.update(state=ExportState.FAILED):
             logger.error("export %s ended its process %d times", export_id, MAX_TRIES)
         return
-    try:
-        stored = _written(export)
-    except StorageError as error:
-        pending.update(tries=F("tries") - 1)
-        raise TryLater(str(error)) from error
-    except DatabaseError:
-        raise
-    except Exception:
-        logger.exception("export %s (%s) cannot be made", export_id, export)
-        pending.update(state=ExportState.FAILED)
-        return
-    if not pending.update(
-        state=ExportState.READY,
-        uri=stored.uri,
-        storage_version=stored.version,
-        size_bytes=stored.size_bytes,
-    ):
-        # Another delivery was faster, or the export was removed meanwhile.
-        get_storage(stored.uri).delete(stored.uri)
+    _make(export, pending)
 
 
 def lost_exports(now: dt.datetime, *, limit: int) -> list[tuple[str, str]]:
@@ -158,14 +155,43 @@ def _request(wanted: ExportFile) -> ExportFile:
     key = {name: getattr(wanted, name) for name in names}
     now = timezone.now()
     existing = ExportFile.objects.filter(**key)
+    if maintenance.is_on():
+        if made := existing.filter(state=ExportState.READY).first():
+            return made
+        raise ExportRefused(maintenance.DETAIL)
     failed = existing.filter(state=ExportState.FAILED, requested_at__lt=now - RETRY_AFTER)
     remove_exports(failed | (existing & stale_exports(now)))
     export, is_new = ExportFile.objects.get_or_create(**key)
     if is_new:
         # If the queue is out of reach, the sweep enqueues it later.
-        transaction.on_commit(partial(make_export.enqueue, str(export.pk)), robust=True)
+        transaction.on_commit(
+            partial(make_export.enqueue, str(export.pk), export.folder), robust=True
+        )
         export.refresh_from_db()  # a backend without a queue has made it
     return export
+
+
+def _make(export: ExportFile, pending: "QuerySet[ExportFile]") -> None:
+    """Write the file, and note it in the row that is still `pending`. Raises TryLater."""
+    try:
+        stored = _written(export)
+    except StorageError as error:
+        pending.update(tries=F("tries") - 1)
+        raise TryLater(str(error)) from error
+    except DatabaseError:
+        raise
+    except Exception:
+        if pending.update(state=ExportState.FAILED):
+            logger.exception("export %s (%s) cannot be made", export.pk, export)
+        return
+    if not pending.update(
+        state=ExportState.READY,
+        uri=stored.uri,
+        storage_version=stored.version,
+        size_bytes=stored.size_bytes,
+    ):
+        # Another delivery was faster, or the export was removed meanwhile.
+        delete_files(stored.uri)
 
 
 def _written(export: ExportFile) -> StoredObject:

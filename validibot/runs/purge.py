@@ -34,8 +34,9 @@ from validibot.core.storage import (
     get_storage,
 )
 from validibot.dispatch import TryLater
+from validibot.dispatch.files import delete_files
 from validibot.notifications.sending import purge_notifications
-from validibot.runs.deletion import delete_files, delete_runs
+from validibot.runs.deletion import delete_runs
 from validibot.runs.export_files import remove_exports, stale_exports
 from validibot.runs.models import (
     Artifact,

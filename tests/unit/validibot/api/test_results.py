@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from tests.downloads import streamed
 from tests.factories import FindingFactory, MembershipFactory
@@ -52,11 +52,20 @@ def test_unusable_filter_is_named(alice: Api, run: Run, query: str) -> None:
 
 
 def test_bundle_is_accepted_then_a_zip_with_the_submitted_file(
-    alice: Api, run: Run, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    alice: Api,
+    run: Run,
+    settings: Settings,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     Run.objects.filter(pk=run.pk).update(status="SUCCEEDED", ended_at=timezone.now())
+    settings.MAINTENANCE = True
+    refused = get(alice, run, "export/bundle/")
+    assert (refused.status_code, refused.json()["code"]) == (503, "MAINTENANCE")
+    assert not ExportFile.objects.exists()
+    settings.MAINTENANCE = False
     with django_capture_on_commit_callbacks(execute=True):
         accepted = get(alice, run, "export/bundle/")
+    settings.MAINTENANCE = True  # what there is can be read
     answer = get(alice, run, "export/bundle/")
 
     assert accepted.status_code == 202

@@ -67,6 +67,10 @@ def unreachable(_: Any) -> NoReturn:
     raise StorageError("away")
 
 
+def try_later() -> NoReturn:
+    raise TryLater("executions go on")
+
+
 def use(monkeypatch: pytest.MonkeyPatch, write: Any) -> None:
     monkeypatch.setitem(export_files.KINDS, BUNDLE, ExportKind("zip", write))
 
@@ -141,6 +145,42 @@ def test_file_that_is_finished_during_its_removal_goes_as_well(
     delete_user.func(user.pk, 0)
     request_export(run, BUNDLE)
     delete_runs(Run.objects.all())
+
+    assert not [each for each in root.rglob("*") if each.is_file()]
+
+
+def test_killed_task_leaves_no_archive_of_deleted_account(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account is deleted while its archive is written, and the writer cannot delete the file."""
+    user = UserFactory.create()
+    export = request_account_export(user)
+    create = FileStorage.create_streamed
+
+    def create_late(*args: Any, **kwargs: Any) -> Any:
+        delete_user.func(user.pk, 0)
+        return create(*args, **kwargs)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FileStorage, "create_streamed", create_late)
+        broken.setattr(FileStorage, "delete", lambda *_: unreachable(None))
+        with pytest.raises(TryLater):
+            make_export.call(str(export.pk), export.folder)
+    assert [each for each in root.rglob("*") if each.is_file()]
+    make_export.call(str(export.pk), export.folder)
+
+    assert not [each for each in root.rglob("*") if each.is_file()]
+
+
+def test_archive_is_deleted_before_executions_of_the_workspace_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = request_account_export(UserFactory.create())
+    make_export.call(str(export.pk), export.folder)
+    monkeypatch.setattr("validibot.runs.deletion.delete_runs", lambda _: try_later())
+
+    with pytest.raises(TryLater):
+        delete_user.func(export.user_id, 1)
 
     assert not [each for each in root.rglob("*") if each.is_file()]
 
