@@ -24,6 +24,8 @@ from validibot.workflows.models import RemovedMedia, Workflow, WorkflowImage
 
 MAX_BYTES = 5 * 1024 * 1024
 MAX_PIXELS = 25_000_000
+# WebP is decoded in full size, in four buffers of 4 bytes for each pixel.
+MAX_WEBP_PIXELS = 7_000_000
 # After so long the sweep asks again for sizes, and files may go whose row was never written.
 LOST_AFTER = dt.timedelta(seconds=60)
 WRITTEN_WITHIN = dt.timedelta(hours=1)
@@ -155,11 +157,17 @@ def _check(name: str, content: bytes) -> None:
     from validibot.workflows import pictures  # noqa: PLC0415
 
     try:
-        width, height = pictures.size_of(content)
+        kind, (width, height) = pictures.head_of(content)
     except pictures.UnreadablePicture as error:
         message = _("%(name)s cannot be read as an image. Choose a PNG, JPEG or WebP file.")
         raise ValidationError(message % {"name": name[:80]}) from error
-    if width * height > MAX_PIXELS:
+    limit = MAX_WEBP_PIXELS if kind == "WEBP" else MAX_PIXELS
+    if width * height > limit:
         message = _("%(name)s has %(width)s by %(height)s pixels; at most %(limit)s are taken.")
-        sizes = {"width": width, "height": height, "limit": f"{MAX_PIXELS:,}"}
+        if kind == "WEBP":
+            message = _(
+                "%(name)s has %(width)s by %(height)s pixels; at most %(limit)s are taken of a WebP. Choose a"
+                " smaller one, or a JPEG or PNG."
+            )
+        sizes = {"width": width, "height": height, "limit": f"{limit:,}"}
         raise ValidationError(message % {"name": name[:80], **sizes})

@@ -32,12 +32,12 @@ class UnreadablePicture(Exception):
     """The file is damaged, or no PNG, JPEG or WebP."""
 
 
-def size_of(content: bytes) -> tuple[int, int]:
-    """Return width and height by the head of a file; nothing is decoded. Raises UnreadablePicture."""
+def head_of(content: bytes) -> tuple[str, tuple[int, int]]:
+    """Return format, width and height of a file; nothing is decoded. Raises UnreadablePicture."""
     with _opened(content) as opened:
-        size = opened.size
+        head = opened.format or "", opened.size
         opened.verify()
-        return size
+        return head
 
 
 def make_sizes(content: bytes, *, is_made: bool) -> list[Picture]:

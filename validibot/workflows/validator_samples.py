@@ -6,18 +6,21 @@ from pathlib import Path
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils.translation import gettext as _
 
 from validators.sdk.manifest import ValidatorManifest
 from validibot.accounts import audit
+from validibot.accounts.models import Organisation
 from validibot.workflows.checks import config_problems
 from validibot.workflows.document import FILE_NAME, MAX_SAMPLES
 from validibot.workflows.models import JobState, Validator, ValidatorSample, Workflow
 
 # Of the samples of a version together.
 MAX_BYTES = 5 * 1024 * 1024
+# Of the samples of an organisation together, those of archived versions included.
+MAX_ORGANISATION_BYTES = 50 * 1024 * 1024
 MAX_NAME = 150
 MAX_FILE_NAME = 200
 # Of the sample of a version whose manifest names none.
@@ -95,7 +98,9 @@ def store_files(validator: Validator, files: Mapping[str, bytes]) -> None:
 
     Raises ValidationError with the key `samples`.
     """
-    Validator.objects.select_for_update().get(pk=validator.pk)
+    owner = validator.organisation
+    assert owner is not None, f"{validator} belongs to the product"
+    Organisation.locked(owner.pk)
     samples = list(validator.samples.defer("content"))
     if all(each.passes is None for each in samples):
         changed = [_unnamed_sample(validator, files)]
@@ -109,9 +114,9 @@ def store_files(validator: Validator, files: Mapping[str, bytes]) -> None:
     for sample in changed:
         sample.content = files[sample.filename]
         sample.save()
-    _check_size(validator)
+    _check_size(validator, owner)
     changes = {"samples": ("", ", ".join(files))}
-    audit.record(validator.organisation_id, "validator.samples_stored", validator, changes)
+    audit.record(owner, "validator.samples_stored", validator, changes)
 
 
 def _unnamed_sample(validator: Validator, files: Mapping[str, bytes]) -> ValidatorSample:
@@ -129,13 +134,25 @@ def _unnamed_sample(validator: Validator, files: Mapping[str, bytes]) -> Validat
     return found
 
 
-def _check_size(validator: Validator) -> None:
-    stored = validator.samples.exclude(content=None)
-    size = stored.aggregate(total=Sum(Length("content")))["total"] or 0
-    if size > MAX_BYTES:
+def _check_size(validator: Validator, owner: Organisation) -> None:
+    """Raise ValidationError if the samples of the version, or of all versions, are too large."""
+    if (size := _stored_bytes(validator.samples.all())) > MAX_BYTES:
         text = _("The samples of a version have at most %(limit)s bytes together, not %(size)s.")
         counts = {"size": f"{size:,}", "limit": f"{MAX_BYTES:,}"}
         raise ValidationError({"samples": text % counts})
+    everything = _stored_bytes(ValidatorSample.objects.filter(validator__organisation=owner))
+    if everything > MAX_ORGANISATION_BYTES:
+        text = _(
+            "The samples of all versions of %(name)s would have %(size)s bytes together; at most %(limit)s"
+            " are kept. Choose smaller files, or replace large samples of other versions."
+        )
+        counts = {"size": f"{everything:,}", "limit": f"{MAX_ORGANISATION_BYTES:,}"}
+        raise ValidationError({"samples": text % {"name": owner.name, **counts}})
+
+
+def _stored_bytes(samples: "QuerySet[ValidatorSample]") -> int:
+    stored = samples.exclude(content=None).aggregate(total=Sum(Length("content")))
+    return stored["total"] or 0
 
 
 def check_sample(sample: ValidatorSample) -> None:

@@ -18,6 +18,7 @@ from validibot.accounts.models import AuditEntry, Membership, Role
 from validibot.runs.execute import execute
 from validibot.runs.models import Run
 from validibot.runs.purge import purge
+from validibot.workflows import validator_samples
 from validibot.workflows.models import JobState, Validator, ValidatorSample, Workflow
 from validibot.workflows.validator_samples import MAX_BYTES, store_files
 
@@ -181,12 +182,19 @@ def test_bad_files_are_refused(
     assert message in answer.content.decode()
 
 
-def test_files_of_all_samples_together_are_bounded(admin: Membership) -> None:
-    made = ready(admin)
+def test_files_of_all_samples_together_are_bounded(
+    admin: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, other = ready(admin), ready(admin, version="2.0.0")
+    store_files(other, {"short.json": b"{}"})
+    with monkeypatch.context() as small:
+        small.setattr(validator_samples, "MAX_ORGANISATION_BYTES", 11)
+        with pytest.raises(ValidationError, match="12 bytes together; at most 11 are kept"):
+            store_files(made, {"short.json": b"{}  "})
 
     with pytest.raises(ValidationError, match="at most 5,242,880 bytes together"):
         store_files(made, {"short.json": b"x" * (MAX_BYTES // 2 + 1)})
-    assert not ValidatorSample.objects.exclude(content=None).exists()
+    assert not made.samples.exclude(content=None).exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Featured images: what is taken, which public files a task makes of it, and when they are deleted."""
 
+import base64
 import datetime as dt
 import io
 import re
@@ -44,6 +45,8 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (2400, 900), **options: A
 _bits = io.BytesIO()
 Image.new("1", (6000, 5000)).save(_bits, "PNG")
 LARGE = _bits.getvalue()
+# 3500 by 2001 pixels of one colour.
+WIDE_WEBP = base64.b64decode("UklGRhoAAABXRUJQVlA4TA4AAAAvqw30AQcQEf0PRET/Aw==")
 
 
 def sent(client: Client, base: str, content: bytes, name: str = "office.png") -> str:
@@ -123,9 +126,13 @@ def test_unknown_public_file_is_not_found(client: Client, name: str) -> None:
         (picture("WEBP", (4, 4), exif=b"Exif\0\0no TIFF"), "cannot be read as an image"),
         (b"\x89PNG" + b"x" * images.MAX_BYTES, "is larger than 5,242,880 bytes"),
         (LARGE, "has 6000 by 5000 pixels; at most 25,000,000"),
+        (WIDE_WEBP, "3500 by 2001 pixels; at most 7,000,000 are taken of a WebP"),
         (b"", "cannot be read as an image"),
     ],
-    ids=["svg", "cut off", "gif", "damaged EXIF", "too many bytes", "too many pixels", "empty"],
+    ids=[
+        *("svg", "cut off", "gif", "damaged EXIF", "too many bytes", "too many pixels", "WebP"),
+        "empty",
+    ],
 )
 def test_unusable_image_is_refused_and_the_old_one_stays(
     client: Client, base: str, content: bytes, message: str
