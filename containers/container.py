@@ -87,6 +87,13 @@ class Container:
             return {}
         return labels
 
+    def memory(self) -> int:
+        """Return the bytes of memory that it holds at the moment, 0 if the engine does not say."""
+        with suppress(APIError, EngineUnavailable), self._client.api() as api:
+            found = api.stats(self.id, stream=False, one_shot=True)
+            return int(found.get("memory_stats", {}).get("usage", 0))
+        return 0
+
     def terminate(self, *, grace: float) -> None:
         """Send SIGTERM and, `grace` seconds later, SIGKILL; return when the container has ended.
 

@@ -101,7 +101,7 @@ def _pages(
         *TaskPages(shell, cloud).routes(),
         *PubSubPages(shell, cloud).routes(),
         *JobPages(shell, cloud).routes(),
-        *RunPages(shell, cloud).routes(),
+        *RunPages(shell, cloud, stack if config.has_stack else None).routes(),
         *StoragePages(shell, cloud).routes(),
         *SecretPages(shell, cloud).routes(),
         *SchedulePages(shell, cloud).routes(),

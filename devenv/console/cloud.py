@@ -5,7 +5,7 @@ plain port; Google's host name stands in the Host header.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
@@ -56,12 +56,14 @@ class CloudClient:
         project = self.control("project")
         return f"projects/{project['project']}/locations/{project['region']}"
 
-    def download(self, path: str, **query: str) -> tuple[Mapping[str, str], Iterator[bytes]]:
-        """Return headers and bytes of an object. Raises ConsoleProblem."""
-        answer = self._send(STORAGE, "GET", f"{path}?{urlencode(query)}", preload=False)
+    def download(self, path: str, *, most: int = 0) -> Generator[bytes]:
+        """Return the bytes of an object, or about its first `most` ones. Raises ConsoleProblem."""
+        headers = {"Range": f"bytes=0-{most - 1}"} if most else {}
+        target = f"{path}?alt=media"
+        answer = self._send(STORAGE, "GET", target, headers=headers, preload=False)
         if answer.status >= 400:
             raise _problem(answer.status, answer.read(_CHUNK))
-        return answer.headers, _chunks(answer)
+        return _chunks(answer)
 
     def upload(self, path: str, content: IO[bytes], content_type: str, **query: str) -> None:
         """Store an object. Raises ConsoleProblem."""
@@ -119,11 +121,11 @@ class CloudClient:
             ) from error
 
 
-def _chunks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _chunks(answer: urllib3.BaseHTTPResponse) -> Generator[bytes]:
     try:
         yield from answer.stream(_CHUNK)
     finally:
-        answer.release_conn()
+        answer.close()  # a connection whose answer was read whole is in the pool already
 
 
 def _problem(status: int, body: bytes) -> ConsoleProblem:

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from devenv.console.gate import HEADERS, is_proof, proof
 from devenv.console.problems import ConsoleProblem
+from devenv.console.tones import tone
 
 # Groups of entries: name, title, path, and the part of the stack that the page needs.
 NAVIGATION = (
@@ -121,6 +122,7 @@ class Shell:
             "points": points,
             "period": lambda seconds: str(dt.timedelta(seconds=round(seconds))),
             "path": lambda text: quote(str(text), safe=""),
+            "tone": tone,
             "short": lambda name: str(name).rpartition("/")[2],
         }
 
@@ -282,8 +284,9 @@ def readable_body(encoded: str, *, size: int = 0) -> str:
 
 
 def readable_bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB"):
+    unit = "B"
+    for larger in ("KB", "MB", "GB"):
         if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.{0 if unit == 'B' else 1}f}\N{NO-BREAK SPACE}{unit}"

@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -93,7 +94,7 @@ class StoragePages:
     def download(self, request: Request) -> Response:
         """Send an object as a file that no browser shows, whatever type its writer gave it."""
         found = self._find(request)
-        _, content = self._cloud.download(_path(found), alt="media")
+        content = self._cloud.download(_path(found))
         name = quote(found["name"].rpartition("/")[2])
         return StreamingResponse(
             content,
@@ -105,7 +106,7 @@ class StoragePages:
         found = self._find(request)
         if found.get("contentType") not in _IMAGES:
             raise ConsoleProblem(f"{found['name'][:200]} is not an image.", status=404)
-        _, content = self._cloud.download(_path(found), alt="media")
+        content = self._cloud.download(_path(found))
         return StreamingResponse(content, media_type=found["contentType"], headers=HEADERS)
 
     def upload(self, request: Request, form: FormData) -> str:
@@ -131,12 +132,15 @@ class StoragePages:
 
     def _preview(self, found: dict[str, Any]) -> str | None:
         """Return the beginning of an object, None if it is not text."""
-        _, chunks = self._cloud.download(_path(found), alt="media")
+        if found["size"] == "0":
+            return ""  # of which there is no range
         content = b""
-        for chunk in chunks:
-            content += chunk
-            if len(content) >= _PREVIEW:
-                break
+        # An object with Content-Encoding is decompressed, and comes whole whatever was asked for.
+        with closing(self._cloud.download(_path(found), most=_PREVIEW)) as chunks:
+            for chunk in chunks:
+                content += chunk
+                if len(content) >= _PREVIEW:
+                    break
         whole = len(content) == int(found["size"])
         try:
             # A character may be cut in two at the end of what was read.

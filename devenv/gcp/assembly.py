@@ -85,6 +85,7 @@ class CloudServices:
             self._secrets.value, self._sql.sockets.open, EgressCheck(self._networks)
         )
         self._run = self._make_run_services()
+        self.stop_instance = self._run.instances.stop
         self._send = OutgoingRequests(
             hosts=parts.hosts,
             journal=parts.journal,
@@ -146,6 +147,7 @@ class CloudServices:
         usage = IamUsage(parts.config, parts.journal, parts.policies, emails)
         return {
             "executions": self._jobs.executions_of,
+            "instances": self._run.instances.show,
             "permissions": usage.permissions,
             "project": usage.project,
             "queues": self._tasks.overview,

@@ -15,6 +15,8 @@ Origin of another page.
 | GET /_devenv/traces?before= | the latest traces |
 | GET /_devenv/traces/ID | the calls of a trace, in the order of their start |
 | GET /_devenv/executions?trace= | executions of Cloud Run jobs that name a trace |
+| GET /_devenv/instances | instances of Cloud Run services, and how the latest ended |
+| DELETE /_devenv/instances/NAME | stop an instance; the next request starts one |
 | GET /_devenv/permissions | what accounts used and may, and what was refused |
 | GET /_devenv/project | the project: its id, number, region and accounts |
 | GET /_devenv/budgets | budgets of all billing accounts |
@@ -31,7 +33,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -61,10 +63,19 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 View: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
 
+@dataclass(frozen=True, slots=True)
+class ControlAccess:
+    """Access to the control API: the token, and further names of this machine as `hosts`."""
+
+    token: str
+    hosts: set[str]
+
+
 class ControlApi:
-    """The ASGI application; `hosts` are further names of this machine.
+    """The ASGI application.
 
     `views` are what services tell of themselves, by name: each takes the query of a GET.
+    `stop_instance` stops an instance of a Cloud Run service by its name.
     """
 
     def __init__(
@@ -73,16 +84,16 @@ class ControlApi:
         faults: Faults,
         clock: StackClock,
         *,
-        token: str,
-        hosts: set[str],
+        access: ControlAccess,
         views: Mapping[str, View],
+        stop_instance: Callable[[str], object],
     ) -> None:
         self._journal = journal
         self._faults = faults
         self._clock = clock
-        self._token = token
-        self._hosts = hosts
+        self._access = access
         self._views = views
+        self._stop = stop_instance
         routes = (
             (_OPEN, self._health, "GET"),
             ("/_devenv/journal", self._rows, "GET"),
@@ -96,6 +107,7 @@ class ControlApi:
             ("/_devenv/clock", self._show_clock, "GET"),
             ("/_devenv/clock", self._turn_clock, "POST"),
             ("/_devenv/clock", self._reset_clock, "DELETE"),
+            ("/_devenv/instances/{name}", self._stop_instance, "DELETE"),
             ("/_devenv/{view}", self._view, "GET"),
         )
         self._app = Starlette(
@@ -114,10 +126,10 @@ class ControlApi:
     def _admit(self, request: Request) -> None:
         if request.url.path == _OPEN:
             return
-        if reason := refusal(request.headers, self._hosts):
+        if reason := refusal(request.headers, self._access.hosts):
             raise PermissionDenied(f"The control API is for this machine. {reason}")
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._token.encode()):
+        if not hmac.compare_digest(given.encode(), self._access.token.encode()):
             raise PermissionDenied(f"The token is not that of the file {TOKEN_FILE}.")
 
     async def _health(self, _request: Request) -> Response:
@@ -174,6 +186,10 @@ class ControlApi:
             raise NotFound(f"{name[:100]!r} is not one of {', '.join(self._views)}.")
         shown = view(request.query_params)
         return JSONResponse(shown if isinstance(shown, Mapping) else await shown)
+
+    async def _stop_instance(self, request: Request) -> Response:
+        self._stop(name := request.path_params["name"])
+        return JSONResponse({"stopped": name})
 
     async def _list_faults(self, _request: Request) -> Response:
         return JSONResponse({"faults": [asdict(fault) for fault in self._faults.all()]})

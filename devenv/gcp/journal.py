@@ -72,6 +72,7 @@ def _bounded_row(entry: JournalEntry) -> list[Any]:
 
 
 FILTERS = ("method", "resource", "caller", "status", "decision", "fault", "trace")
+_OFTEN_EMPTY = ("decision", "fault", "trace")
 _entry: ContextVar[JournalEntry | None] = ContextVar("journal_entry", default=None)
 
 
@@ -177,11 +178,14 @@ class Journal:
     ) -> list[dict[str, Any]]:
         """Return the newest rows with an `id` below `before`, at most `limit` of MOST.
 
-        `wanted` holds values of FILTERS; `*` stands for any text.
+        `wanted` holds values of FILTERS; `*` stands for any text. Alone it stands for one that is not
+        empty where most calls have none: a decision, a fault, a trace.
         """
         self.flush()
         terms = [f"{name} GLOB ?" for name in wanted]
-        values: list[Any] = list(wanted.values())
+        values: list[Any] = [
+            "?*" if text == "*" and name in _OFTEN_EMPTY else text for name, text in wanted.items()
+        ]
         if before:
             terms.append("id < ?")
             values.append(before)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from devenv.gcp.assembly import CloudServices
 from devenv.gcp.config import HERE, CloudConfig, CloudPlace
-from devenv.gcp.control import ControlApi, control_token
+from devenv.gcp.control import ControlAccess, ControlApi, control_token
 from devenv.gcp.fault_matchers import ANY, HTTP_FORMS, OWN_FORMS
 from devenv.gcp.faults import Faults
 from devenv.gcp.iam.guard import Iam
@@ -177,9 +177,9 @@ class CloudServer:
             self._journal,
             self._faults,
             self._clock,
-            token=self.control_token,
-            hosts=self._names(),
+            access=ControlAccess(self.control_token, self._names()),
             views=self._services.views(),
+            stop_instance=self._services.stop_instance,
         )
 
     def _names(self) -> set[str]:

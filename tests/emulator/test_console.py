@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -321,9 +322,31 @@ def test_run_pages_show_services_callers_and_revisions(visitor: ConsoleClient) -
 
     assert 'href="/run/validibot-worker"' in listed
     assert "worker@validibot-local.iam.gserviceaccount.com" in page
-    assert "tasks@validibot-local.iam.gserviceaccount.com<br>" in page
+    assert 'title="tasks@validibot-local.iam.gserviceaccount.com">tasks</a>' in page
     assert "100 %" in page
+    assert "The process that devenv.toml declares" in page
     assert visitor.get("/run/missing").status_code == 404
+
+
+def test_instance_of_a_service_is_shown_and_stopped(
+    visitor: ConsoleClient, cloud: Cloud, act_as: ActAs
+) -> None:
+    act_as("admin")
+    place = f"projects/{cloud.config.project}/locations/{cloud.config.region}"
+    container = run_v2.Container(image="echo-server:1")
+    service = run_v2.Service(template=run_v2.RevisionTemplate(containers=[container]))
+    with run_v2.ServicesClient() as client:
+        made: Any = client.create_service(parent=place, service=service, service_id="shown")
+        made.result(60)
+        page = visitor.get("/run/shown").text
+        stop = html.unescape(re.findall(r'action="(/run/shown/instances/[^"]+/stop)"', page)[0])
+        assert "512Mi of memory" in page
+        assert "labels.instanceId" in page
+        assert "is being stopped" in visitor.act(stop, next="/run/shown")
+        ended = page_with(visitor, "/run/shown", "stopped, signal 15")
+        assert f'action="{stop}"' not in ended
+        assert "No instance" in visitor.act(stop, next="/run/shown")
+        client.delete_service(name=f"{place}/services/shown")
 
 
 def test_iam_page_lists_custom_roles(visitor: ConsoleClient, act_as: ActAs) -> None:

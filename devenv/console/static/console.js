@@ -78,9 +78,15 @@ function follow(log) {
 
 // What a page shows stays while there is no answer, for example while a service restarts.
 const offline = document.getElementById("offline");
-document.addEventListener("htmx:error", () => { offline.hidden = false; });
+const { away, gone } = offline.dataset;
+function tell(text) {
+  if (offline.textContent !== text) offline.textContent = text;
+  offline.hidden = !text;
+}
+document.addEventListener("htmx:error", () => tell(away));
 document.addEventListener("htmx:after:request", (event) => {
-  offline.hidden = event.detail.ctx.response.status < 400;
+  const { status } = event.detail.ctx.response;
+  tell(status === 404 ? gone : status >= 400 ? away : "");
 });
 
 // Lists that grow while they follow forget their last entries.

@@ -5,7 +5,6 @@ https://cloud.google.com/logging/docs/structured-logging: a line that is a JSON 
 jsonPayload, and its special fields become fields of the entry.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -81,7 +80,7 @@ class OutputLines:
             entry.labels["run.googleapis.com/task_index"] = str(attempt.index)
             entry.labels["run.googleapis.com/task_attempt"] = str(attempt.number)
         entry.resource.CopyFrom(resource)
-        entry.labels["instanceId"] = hashlib.sha256(attempt.name.encode()).hexdigest()
+        entry.labels["instanceId"] = attempt.instance_id
 
 
 def _fill_payload(entry: Any, line: str) -> None:

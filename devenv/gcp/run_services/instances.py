@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -19,13 +19,10 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.delivery import DeliveryFailed
 from devenv.gcp.forward.connection import Connection, Origin, request_head
 from devenv.gcp.messages import seconds
-from devenv.gcp.run_jobs.containers import (
-    ContainerSources,
-    cpus_of,
-    memory_of,
-)
+from devenv.gcp.run_jobs.containers import ContainerSources, cpus_of, memory_of
 from devenv.gcp.run_jobs.resources import Pb
 from devenv.gcp.run_jobs.runtimes.base import (
+    AttemptExit,
     AttemptNotStarted,
     EmulatedAttempt,
     JobsRuntime,
@@ -36,6 +33,7 @@ from devenv.gcp.run_services.records import short
 log = logging.getLogger(__name__)
 _SHORTEST_QUEUE, _QUEUE_PER_START = 10.0, 3.5  # seconds; times the average start
 _POLL_INTERVAL = 0.05
+_ENDED = 5  # instances that have ended, of which a revision remembers how
 _PAUSE = 1.0  # seconds before an instance that must be there is started again
 
 NOT_LISTENING = (
@@ -71,12 +69,19 @@ class InstanceContext:
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """A container that is ready; `active` are the requests that it has at the moment."""
+    """A container that is ready, or was; `active` are the requests that it has at the moment.
+
+    `started` and `ended` are in Unix seconds; `ended` is 0 until the container has, and `exit` says how.
+    """
 
     running: RunningAttempt
     origin: Origin
+    attempt: EmulatedAttempt
+    started: float
     active: int = 0
     idle_since: float = 0.0
+    ended: float = 0.0
+    exit: AttemptExit | None = None
 
 
 class RevisionInstances:
@@ -90,11 +95,14 @@ class RevisionInstances:
         self._least = 0
         self._count = 0
         self._instances: list[Instance] = []
+        self._stopping: list[Instance] = []
+        self.ended: deque[Instance] = deque(maxlen=_ENDED)
         self._waiting: deque[asyncio.Future[Instance]] = deque()
-        self._starting = 0
+        self.starting = 0
         self._start_times: deque[float] = deque(maxlen=10)
         self._tasks: set[asyncio.Task[None]] = set()
         self._retired = False
+        self.service = str(revision.service)
         self.timeout = seconds(revision.timeout)
 
     @asynccontextmanager
@@ -120,6 +128,21 @@ class RevisionInstances:
         self._least = min(least, self._most)
         self._retired = False
         self._fill()
+
+    def all(self) -> Iterator[tuple[str, Instance]]:
+        """Yield each instance that lives with its state, the oldest first."""
+        yield from (("stopping", each) for each in self._stopping)
+        yield from (("ready", each) for each in self._instances)
+
+    def stop_instance(self, name: str) -> bool:
+        """Stop an instance by the name of its attempt; return False if none of this name is ready.
+
+        The next request starts another one, and so does a minimum.
+        """
+        found = [each for each in self._instances if each.attempt.name == name]
+        for instance in found:
+            self._drop(instance)
+        return bool(found)
 
     def retire(self) -> None:
         """Stop each instance as soon as it has no request: no more requests will come."""
@@ -173,6 +196,7 @@ class RevisionInstances:
 
     def _drop(self, instance: Instance) -> None:
         self._instances.remove(instance)
+        self._stopping.append(instance)
         instance.running.terminate()
 
     def _free(self) -> Instance | None:
@@ -191,29 +215,29 @@ class RevisionInstances:
         """Start as many instances as those who wait and the minimum need."""
         waiting = sum(not each.done() for each in self._waiting)
         needed = -(-waiting // self._concurrency)
-        while len(self._instances) + self._starting < self._most and (
-            self._starting < needed or len(self._instances) + self._starting < self._least
+        while len(self._instances) + self.starting < self._most and (
+            self.starting < needed or len(self._instances) + self.starting < self._least
         ):
-            self._starting += 1
+            self.starting += 1
             self._do(self._start())
 
     async def _start(self) -> None:
         try:
             instance = await self._launch()
         except InstanceNotStarted as error:
-            self._starting -= 1
+            self.starting -= 1
             log.warning("%s: %s", short(self._revision.name), error)
             self._give_up(error)
             if self._least:
                 await self._context.clock.sleep(_PAUSE)
                 self._fill()
         else:
-            self._starting -= 1
+            self.starting -= 1
             self._add(instance)
 
     def _give_up(self, error: InstanceNotStarted) -> None:
         """Fail those who wait, unless another instance may take them."""
-        while self._waiting and not self._instances and not self._starting:
+        while self._waiting and not self._instances and not self.starting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(error)
@@ -230,9 +254,13 @@ class RevisionInstances:
 
     async def _watch(self, instance: Instance) -> None:
         """Let go of an instance that has ended; requests that it had fail by themselves."""
-        await instance.running.wait()
+        instance.exit = await instance.running.wait()
         instance.running.discard()
-        if instance in self._instances:
+        instance.ended = self._context.clock.now()
+        self.ended.append(instance)
+        if instance in self._stopping:
+            self._stopping.remove(instance)
+        elif instance in self._instances:
             log.warning("%s: an instance ended by itself.", short(self._revision.name))
             self._instances.remove(instance)
             await self._context.clock.sleep(_PAUSE)
@@ -271,7 +299,7 @@ class RevisionInstances:
             await asyncio.wait({ended, probing}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done() and probing.done() and probing.result():
                 self._start_times.append(time.monotonic() - began)
-                return Instance(running, origin)
+                return Instance(running, origin, attempt, context.clock.now())
             running.terminate()
             self._do(_discard(running))
             raise InstanceNotStarted(NOT_LISTENING.format(port=wanted))

@@ -37,12 +37,17 @@ class DeclaredBackend:
     """The process that devenv.toml declares, at its port."""
 
     def __init__(self, origin: Origin, timeout: float = DECLARED_TIMEOUT) -> None:
-        self._origin = origin
+        self.origin = origin
         self.timeout = timeout
+        self.active = 0  # requests at the moment
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Origin]:
-        yield self._origin
+        self.active += 1
+        try:
+            yield self.origin
+        finally:
+            self.active -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,9 @@ class Routes:
         self.hosts: dict[str, ServedHost] = {}
         self._state = state
         self._context = context
-        self._instances: dict[str, RevisionInstances] = {}
+        self._instances: dict[str, RevisionInstances] = {}  # by the full name of a revision
         self._retired: list[RevisionInstances] = []
-        self._declared = {
+        self.declared = {
             each.name: DeclaredBackend(Origin(each.host, each.port), declared_timeout)
             for each in config.services
         }
@@ -119,9 +124,13 @@ class Routes:
             self._instances[revision.name] = made
         return self._instances[revision.name]
 
+    def all_instances(self) -> Iterator[RevisionInstances]:
+        """Yield the instances of each revision that has or had some."""
+        yield from (*self._retired, *self._instances.values())
+
     async def stop(self) -> None:
         """Forget all instances; the runtime ends their containers."""
-        for instances in (*self._instances.values(), *self._retired):
+        for instances in list(self.all_instances()):
             await instances.stop()
 
     def _serve(
@@ -172,5 +181,5 @@ class Routes:
             return None
         if is_declared(revision):
             image = revision.containers[0].image
-            return self._declared.get(image.removeprefix(DECLARED_IMAGE))
+            return self.declared.get(image.removeprefix(DECLARED_IMAGE))
         return self.instances(revision)

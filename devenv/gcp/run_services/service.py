@@ -20,6 +20,7 @@ from devenv.gcp.run_services.deployments import Deployments
 from devenv.gcp.run_services.ingress import Ingress
 from devenv.gcp.run_services.instances import InstanceContext
 from devenv.gcp.run_services.invoker import Claims, Invoker
+from devenv.gcp.run_services.overview import InstancesView
 from devenv.gcp.run_services.records import READY, REVISION_PARTS, ServicesState, tell
 from devenv.gcp.run_services.routing import DECLARED_TIMEOUT, Routes
 from devenv.gcp.run_services.settings import ServiceMaker
@@ -65,6 +66,7 @@ class RunServices(CloudService):
             guard=guard,
             clock=clock,
         )
+        self.instances = InstancesView(routes)
         self._hosts = {
             config.service_url(each.name).partition("//")[2]: each for each in config.services
         }

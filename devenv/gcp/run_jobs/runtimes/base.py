@@ -53,6 +53,11 @@ class EmulatedAttempt:
         """Return the name by which a later process of the emulator finds this attempt."""
         return f"{self.execution}-{self.kind}{self.index}-{self.number}"
 
+    @property
+    def instance_id(self) -> str:
+        """Return the label `instanceId` of its log entries."""
+        return hashlib.sha256(self.name.encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptExit:
@@ -102,6 +107,10 @@ class RunningAttempt(ABC):
     @abstractmethod
     def terminate(self) -> None:
         """Ask it to end: SIGTERM, and SIGKILL for all that is left of it ten seconds later."""
+
+    async def memory(self) -> int:
+        """Return the bytes of memory that it holds at the moment, 0 if nobody knows."""
+        return 0
 
     @abstractmethod
     def discard(self) -> None:

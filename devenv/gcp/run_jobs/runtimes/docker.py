@@ -100,6 +100,9 @@ class DockerRunning(RunningAttempt):
         await asyncio.wait({self._shown}, timeout=_LAST_LINES)
         return _exit(ended, marked=self._marked)
 
+    async def memory(self) -> int:
+        return await in_thread(self._container.memory)
+
     def terminate(self) -> None:
         in_thread(self._terminate)
 

@@ -74,6 +74,9 @@ class ProcessRunning(RunningAttempt):
         self.stop_following()
         return self._read_exit()
 
+    async def memory(self) -> int:
+        return supervisor.resident(self._process.pid)
+
     def terminate(self) -> None:
         self._process.signal(signal.SIGTERM)
 

@@ -58,6 +58,11 @@ async def test_rows_are_filtered_and_newest_first(journal: Journal) -> None:
         "run.Jobs.GetJob",
         "run.Jobs.RunJob",
     ]
+    with journal.entry("storage.objects.insert") as entry:
+        entry.fault, entry.trace = "7", "ab" * 16
+    for name in ("fault", "trace"):
+        assert [row["fault"] for row in journal.rows({name: "*"})] == ["7"]
+    assert len(journal.rows({"resource": "*"})) == 4
     assert not journal.rows({"method": "run.*", "caller": "worker@*"})
 
 

@@ -12,6 +12,7 @@ from devenv.gcp.clock import ManualClock
 from devenv.gcp.forward.connection import Origin
 from devenv.gcp.run_services import instances as module
 from devenv.gcp.run_services.instances import InstanceNotStarted, NoInstance, RevisionInstances
+from devenv.gcp.run_services.overview import exit_text
 from tests.unit.devenv.gcp.fakes import settle
 from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, PlayedRuntime
 from tests.unit.devenv.gcp.run_services.bench import instances
@@ -170,6 +171,24 @@ async def test_minimum_is_started_and_kept() -> None:
         await it.clock.turn(1)
         await settle()
 
+        assert len(it.runtime.started) == 2
+
+
+async def test_stopped_instance_is_told_of_and_replaced_by_the_next_request() -> None:
+    async with bench() as it:
+        await it.request()
+        [(state, first)] = it.instances.all()
+        assert (state, first.active) == ("ready", 1)
+        assert it.instances.stop_instance(first.attempt.name)
+        assert not it.instances.stop_instance(first.attempt.name)
+        assert [state for state, _ in it.instances.all()] == ["stopping"]
+        it.runtime.started[0].end(signal=15, terminated=True)
+        await settle()
+        assert [exit_text(each.exit) for each in it.instances.ended if each.exit] == [
+            "stopped, signal 15"
+        ]
+
+        await it.request()
         assert len(it.runtime.started) == 2
 
 
