@@ -26,6 +26,7 @@ from devenv.gcp.errors import CloudError
 from devenv.gcp.messages import moment, seconds, set_moment
 from devenv.gcp.tasks.rules import RETENTION, backoff_of, exhausted, queue_of, short
 from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, QueueHistory, TasksStore
+from devenv.gcp.tasks.targets import overridden
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,12 @@ def begin(entry: QueuedEntry, now: float) -> None:
     set_moment(task.last_attempt.dispatch_time, now)
 
 
-def request_for(entry: QueuedEntry, minter: Minter) -> DeliveryRequest:
+def request_for(queue: LiveQueue, entry: QueuedEntry, minter: Minter) -> DeliveryRequest:
     """Return the request of the attempt that has begun; its headers count those before it."""
     task = entry.task
     target = task.http_request
+    if queue.state.HasField("http_target"):
+        target = overridden(target, queue.state.http_target)
     headers = signed_headers(target, target.url, minter)
     headers["X-CloudTasks-QueueName"] = short(queue_of(task.name))
     headers["X-CloudTasks-TaskName"] = short(task.name)
@@ -246,16 +249,16 @@ class Dispatcher:
 
     async def _attempt(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         try:
-            outcome = None if entry.gone else await self._deliver(entry)
+            outcome = None if entry.gone else await self._deliver(queue, entry)
             if outcome and not entry.gone:
                 self._settle(queue, entry, outcome)
         finally:  # what came of it may not be written, on a full disk: the queue goes on
             queue.land(entry)
             self.pump(queue)
 
-    async def _deliver(self, entry: QueuedEntry) -> DispatchResult:
+    async def _deliver(self, queue: LiveQueue, entry: QueuedEntry) -> DispatchResult:
         try:
-            answer = await self._send(request_for(entry, self._minter))
+            answer = await self._send(request_for(queue, entry, self._minter))
             return DispatchResult.of(answer, self._clock.machine())
         except TimeoutError:
             return TIMED_OUT

@@ -63,6 +63,12 @@ class TasksContext:
     def allow(self, call: ApiCall, permission: str, resource: str) -> None:
         self.guard.require(call.caller, f"cloudtasks.{permission}", resource)
 
+    def check_signer(self, target: Any, call: ApiCall) -> None:
+        """Raise CloudError unless the caller may use the account of a target's token."""
+        check_signer(
+            target, call.caller, guard=self.guard, minter=self.minter, project=self.config.project
+        )
+
 
 MAX_QUEUES_PAGE = 9800  # documented for ListQueues
 
@@ -108,6 +114,7 @@ class QueueMethods:
         if not name.startswith(f"{parent}/"):
             raise InvalidArgument("The queue name must be in the location of the request.")
         context.allow(call, "queues.create", f"projects/{context.config.project}")
+        context.check_signer(request.queue.http_target, call)
         if name in context.queues:
             raise AlreadyExists("Queue already exists")
         if name in context.saved.gone_queues:
@@ -149,6 +156,7 @@ class QueueMethods:
         """Change what the mask names (all if there is none); a missing queue is created."""
         name = self._context.names.queue(request.queue.name)
         self._context.allow(call, "queues.update", name)
+        self._context.check_signer(request.queue.http_target, call)
         if name not in self._context.queues:
             return self.add(name, request.queue).state
         queue = self._context.queues[name]
@@ -247,13 +255,7 @@ class TaskMethods:
         if task.HasField("schedule_time"):  # by the machine's clock, which the caller reads
             set_moment(task.schedule_time, context.clock.at(moment(task.schedule_time)))
         complete_task(task, context.clock.now())
-        check_signer(
-            task.http_request,
-            call.caller,
-            guard=context.guard,
-            minter=context.minter,
-            project=context.config.project,
-        )
+        context.check_signer(task.http_request, call)
         if name in queue.tasks or name in context.saved.gone_tasks:
             raise AlreadyExists("Requested entity already exists")
         task.name = name

@@ -14,6 +14,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import HTTP_TARGET_FIELDS, Backoff, check_body, clean_headers, clean_url
 from devenv.gcp.errors import InvalidArgument, wrong_project
 from devenv.gcp.messages import every, moment, refuse_unemulated, seconds, set_moment
+from devenv.gcp.tasks.targets import TARGET_FIELDS, complete_target
 
 tasks_v2 = client_types("google.cloud.tasks_v2")
 
@@ -34,6 +35,7 @@ _RETRIES = every(
 )
 _QUEUE_FIELDS = every(
     *("name", "state", "purge_time"),
+    http_target=TARGET_FIELDS,
     rate_limits=every("max_dispatches_per_second", "max_burst_size", "max_concurrent_dispatches"),
     retry_config=_RETRIES,
 )
@@ -50,6 +52,8 @@ def complete_queue(queue: Any) -> None:
     refuse_unemulated(queue, _QUEUE_FIELDS, where="queue")
     _complete_rates(queue.rate_limits)
     complete_retries(queue.retry_config)
+    if queue.HasField("http_target"):
+        complete_target(queue.http_target, AGENT)
 
 
 def _complete_rates(rates: Any) -> None:

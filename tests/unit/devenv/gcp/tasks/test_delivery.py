@@ -30,6 +30,51 @@ async def test_task_is_delivered_with_google_headers(cloud: TasksBench) -> None:
     }
 
 
+async def test_queue_overrides_requests_of_its_tasks(cloud: TasksBench) -> None:
+    uri = {"host": "other", "port": 8080, "path_override": {"path": "/all"}}
+    headers = {"key": "x-kind", "value": "queue"}, {"key": "X-CloudTasks-No", "value": "1"}
+    target = {
+        "uri_override": {**uri, "query_override": {"query_params": "a=1"}},
+        "http_method": "PUT",
+        "header_overrides": [{"header": each} for each in headers],
+        "oidc_token": {"service_account_email": "tasks@p", "audience": "https://all"},
+    }
+    request = {"headers": {"X-Kind": "task", "X-Own": "2"}}
+    async with cloud.running() as call:
+        await call("UpdateQueue", queue={"name": QUEUE, "http_target": target})
+        await call("CreateTask", parent=QUEUE, task=task("https://worker/run?b=2", request=request))
+    async with cloud.running() as call:  # another process: the queue is declared without a target
+        await call("CreateTask", parent=QUEUE, task=task())
+    sent, plain = cloud.target.requests
+
+    assert (sent.method, sent.url) == ("PUT", "https://other:8080/all?a=1")
+    assert {k: v for k, v in sent.headers.items() if not k.startswith("X-CloudTasks-")} == {
+        "User-Agent": "Google-Cloud-Tasks",
+        "X-Own": "2",
+        "x-kind": "queue",
+        "Authorization": sent.headers["Authorization"],
+    }
+    assert "https://all" in sent.headers["Authorization"]
+    assert plain.url == "http://worker/run"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("http://a/", "http://a:1/b?c"), ("http://a:2/d?e", "http://a:2/d?e")],
+)
+async def test_override_may_apply_to_missing_parts_only(
+    cloud: TasksBench, url: str, expected: str
+) -> None:
+    uri = {"uri_override_enforce_mode": "IF_NOT_EXISTS", "host": "z", "port": 1}
+    parts = {"path_override": {"path": "/b"}, "query_override": {"query_params": "c"}}
+    async with cloud.running() as call:
+        queue = {"name": f"{QUEUE}-2", "http_target": {"uri_override": {**uri, **parts}}}
+        await call("CreateQueue", parent=PARENT, queue=queue)
+        await call("CreateTask", parent=f"{QUEUE}-2", task=task(url))
+
+    assert [request.url for request in cloud.target.requests] == [expected]
+
+
 async def test_task_that_cannot_be_written_takes_no_place_in_its_queue(cloud: TasksBench) -> None:
     cloud.config = CloudConfig(queues=(QueueConfig("runs", max_concurrent_dispatches=1),))
     async with cloud.running() as call:

@@ -57,6 +57,12 @@ async def test_queue_shows_the_burst_of_its_rate(
         ({"rate_limits": {"max_dispatches_per_second": 501}}, "less than or equal to 500."),
         ({"rate_limits": {"max_dispatches_per_second": float("nan")}}, "cannot be negative"),
         ({"rate_limits": {"max_concurrent_dispatches": 5001}}, "less than or equal to 5000."),
+        ({"http_target": {"uri_override": {"host": "a/b"}}}, "host is not a valid host."),
+        ({"http_target": {"uri_override": {"port": 65536}}}, "port must be between 0 and 65535."),
+        (
+            {"http_target": {"oidc_token": {"service_account_email": "tasks@p"}}},
+            "both serviceAccountEmail and audience must be specified.",
+        ),
         ({"retry_config": {"max_attempts": -2}}, "must be greater or equal to -1."),
         ({"retry_config": {"max_doublings": -1}}, "maxDoublings cannot be negative."),
         ({"retry_config": {"min_backoff": {"seconds": -1}}}, "minBackoff cannot be negative."),
@@ -74,7 +80,6 @@ async def test_queue_limits_out_of_bounds_are_refused(
 @pytest.mark.parametrize(
     ("method", "fields", "name"),
     [
-        ("CreateQueue", {"queue": {"name": NEW, "http_target": {"http_method": 1}}}, "http_target"),
         (
             "CreateQueue",
             {"queue": {"name": NEW, "stackdriver_logging_config": {"sampling_ratio": 1}}},
