@@ -106,6 +106,7 @@ class CloudServices:
             send=self._send,
             ready=self._run.ready,
         )
+        self._secrets.use_topics(self._pubsub)
         self._scheduler = self._make_scheduler()
         self._all: tuple[CloudService, ...] = (self._run, *self._make_services())
 
@@ -114,6 +115,7 @@ class CloudServices:
         self._tasks.take_back(seconds)
         self._pubsub.take_back(seconds)
         self._scheduler.plan_anew()
+        self._secrets.plan_anew()
 
     async def start(self) -> None:
         for service in self._all:

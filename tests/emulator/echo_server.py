@@ -1,4 +1,4 @@
-"""A container for tests of Cloud Run services: tells its variables, its identity, its files."""
+"""A container for tests of Cloud Run services: tells its variables, its identity, its files, its headers."""
 
 import json
 import os
@@ -18,6 +18,8 @@ class Handler(BaseHTTPRequestHandler):
         match parts.path:
             case "/env":
                 text = json.dumps(dict(os.environ))  # noqa: TID251 - the container's own
+            case "/headers":
+                text = json.dumps({name.lower(): value for name, value in self.headers.items()})
             case "/whoami":
                 url = f"http://{os.environ['GCE_METADATA_HOST']}/{EMAIL}"  # noqa: TID251
                 asked = Request(url, headers={"Metadata-Flavor": "Google"})

@@ -10,18 +10,15 @@ from google.protobuf import empty_pb2
 
 from devenv.gcp.caller import ApiCall, ApiCaller, Guard
 from devenv.gcp.client_types import client_types
-from devenv.gcp.clock import Clock
+from devenv.gcp.clock import Alarm, Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import (
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    Unimplemented,
-)
+from devenv.gcp.delivery import Topics
+from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.iam.policy_methods import PolicyKind
-from devenv.gcp.messages import page_in_order, seconds, set_moment
+from devenv.gcp.messages import moment, page_in_order, seconds, set_moment
 from devenv.gcp.rpc import HttpRule, Rpc
+from devenv.gcp.secret_manager.events import SecretEvents
+from devenv.gcp.secret_manager.filters import parse_filter
 from devenv.gcp.secret_manager.vault import (
     Secret,
     SecretNames,
@@ -54,7 +51,9 @@ class SecretManagerService(CloudService):
         self._clock = clock
         self._guard = guard
         self._names = SecretNames(config)
-        self._vault = SecretVault(store, clock)
+        self._events = SecretEvents(config, store, clock, guard)
+        self._vault = SecretVault(store, clock, self._events)
+        self._rotations = Alarm(clock, self._rotate)
 
     def rpcs(self) -> Iterator[Rpc]:
         of = secret_manager
@@ -85,6 +84,10 @@ class SecretManagerService(CloudService):
         ):  # fmt: skip
             yield _rpc(name, response, handle, rule)
 
+    def use_topics(self, topics: Topics) -> None:
+        """Let secrets notify the topics of a Pub/Sub."""
+        self._events.topics = topics
+
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:
             secret_id = self._names.secret(resource)
@@ -104,6 +107,42 @@ class SecretManagerService(CloudService):
                 secret = self._create(secret_id, new_secret(wanted, now=self._clock.now()))
             if value and not self._vault.numbers(secret_id):
                 self._add(secret_id, secret, secret_manager.SecretPayload.pb()(data=value.encode()))
+        self._events.publish()
+        self._rotate()
+
+    async def stop(self) -> None:
+        self._rotations.cancel()
+
+    def plan_anew(self) -> None:
+        """Wait for the next rotation; the clock or a secret may have changed."""
+        self._rotations.cancel()
+        moments = [
+            moment(secret.rotation.next_rotation_time)
+            for secret in map(self._vault.secret, self._vault.ids())
+            if secret is not None and secret.rotation.HasField("next_rotation_time")
+        ]
+        if moments:
+            self._rotations.set(min(moments))
+
+    def _rotate(self) -> None:
+        """Tell the topics of secrets whose rotation is due, and plan the next one."""
+        now = self._clock.now()
+        for secret_id in self._vault.ids():
+            secret = self._vault.secret(secret_id)
+            if secret is None or not secret.rotation.HasField("next_rotation_time"):
+                continue
+            due, period = moment(secret.rotation.next_rotation_time), 0.0
+            if due > now:
+                continue
+            if secret.rotation.HasField("rotation_period"):
+                period = seconds(secret.rotation.rotation_period)
+                passed = (now - due) // period + 1
+                set_moment(secret.rotation.next_rotation_time, due + passed * period)
+            else:
+                secret.ClearField("rotation")
+            self._vault.put(secret_id, secret, "SECRET_ROTATE")
+        self._events.publish()
+        self.plan_anew()
 
     def value(self, email: str, secret: str, version: str) -> bytes:
         """Return what a version holds for the account `email`. Raises CloudError.
@@ -118,8 +157,8 @@ class SecretManagerService(CloudService):
 
     async def list_secrets(self, request: Any, call: ApiCall) -> Any:
         self._allow(call.caller, "secrets.list", self._names.project(request.parent))
-        _refuse_filter(request)
-        known = self._vault.ids()
+        passes = parse_filter(request.filter)
+        known = [each for each in self._vault.ids() if passes(self._vault.secret(each))]
         ids, token = page_in_order(known, request, most=MAX_PAGE)
         return secret_manager.ListSecretsResponse.pb()(
             secrets=[self._vault.secret(each) for each in ids],
@@ -136,6 +175,7 @@ class SecretManagerService(CloudService):
         if self._vault.secret(request.secret_id) is not None:
             name = self._names.full(request.secret_id)
             raise AlreadyExists(f"Secret [{name}] already exists.")
+        self._events.check(secret)
         return self._create(request.secret_id, secret)
 
     async def get(self, request: Any, call: ApiCall) -> Any:
@@ -152,12 +192,20 @@ class SecretManagerService(CloudService):
                 raise InvalidArgument(
                     f"The alias '{alias}' names version {number}, which is not there."
                 )
-        return self._vault.put(secret_id, secret)
+        is_configured = secret.topics != before.topics
+        if is_configured:
+            self._events.check(secret)
+        events = ("TOPIC_CONFIGURED", "SECRET_UPDATE") if is_configured else ("SECRET_UPDATE",)
+        made = self._vault.put(secret_id, secret, *events)
+        self._events.publish()
+        self.plan_anew()
+        return made
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
         secret_id, secret = self._find(request.name, call, "secrets.delete")
         _check_etag(request.etag, secret)
-        self._vault.delete(secret_id)
+        self._vault.delete(secret_id, secret)
+        self._events.publish()
         self._guard.forget(self._resource(secret_id))
         return empty_pb2.Empty()
 
@@ -168,8 +216,9 @@ class SecretManagerService(CloudService):
 
     async def list_versions(self, request: Any, call: ApiCall) -> Any:
         secret_id, _ = self._find(request.parent, call, "versions.list")
-        _refuse_filter(request)
-        numbers = self._vault.numbers(secret_id)
+        passes = parse_filter(request.filter)
+        known = self._vault.numbers(secret_id)
+        numbers = [each for each in known if passes(self._vault.version(secret_id, each))]
         chosen, token = page_in_order([str(each) for each in numbers], request, most=MAX_PAGE)
         return secret_manager.ListSecretVersionsResponse.pb()(
             versions=[self._vault.version(secret_id, int(each)) for each in chosen],
@@ -200,9 +249,11 @@ class SecretManagerService(CloudService):
         if secret.HasField("version_destroy_ttl"):
             version.state = SecretVersion.DISABLED
             set_moment(version.scheduled_destroy_time, now + seconds(secret.version_destroy_ttl))
-            self._vault.put_version(secret_id, number, version)
+            event = "SECRET_VERSION_DESTROY_SCHEDULED"
+            self._vault.put_version(secret_id, number, version, event)
         else:
             self._vault.destroy(secret_id, number, version, at=now)
+        self._events.publish()
         return version
 
     def _change(self, request: Any, call: ApiCall, verb: str, state: int) -> Any:
@@ -210,7 +261,8 @@ class SecretManagerService(CloudService):
         version.state = state
         if state == SecretVersion.ENABLED:
             version.ClearField("scheduled_destroy_time")
-        self._vault.put_version(secret_id, number, version)
+        self._vault.put_version(secret_id, number, version, f"SECRET_VERSION_{verb.upper()}")
+        self._events.publish()
         return version
 
     def _changeable(self, request: Any, call: ApiCall, verb: str) -> tuple[str, int, Any]:
@@ -230,11 +282,15 @@ class SecretManagerService(CloudService):
         set_moment(version.create_time, self._clock.now())
         _replicate(version, secret)
         self._vault.add(secret_id, number, version, payload.data)
+        self._events.publish()
         return version
 
     def _create(self, secret_id: str, secret: Any) -> Any:
         secret.name = self._names.full(secret_id)
-        return self._vault.put(secret_id, secret)
+        made = self._vault.put(secret_id, secret, "TOPIC_CONFIGURED", "SECRET_CREATE")
+        self._events.publish()
+        self.plan_anew()
+        return made
 
     def _find(self, name: str, call: ApiCall, permission: str) -> tuple[str, Any]:
         secret_id = self._names.secret(name)
@@ -306,8 +362,3 @@ def _check_etag(wanted: str, record: Any) -> None:
         raise FailedPrecondition(
             f"The etag {wanted[:100]} does not match the current one of [{record.name}]."
         )
-
-
-def _refuse_filter(request: Any) -> None:
-    if request.filter:
-        raise Unimplemented("filter is not emulated.")

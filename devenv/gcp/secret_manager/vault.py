@@ -15,6 +15,7 @@ from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
 from devenv.gcp.messages import every, masked, moment, refuse_unemulated, seconds, set_moment
+from devenv.gcp.secret_manager.events import SecretEvents
 from devenv.gcp.store import Store
 
 secret_manager = client_types("google.cloud.secretmanager_v1")
@@ -39,9 +40,14 @@ _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _LIFE = ("expire_time", "ttl", "version_destroy_ttl")
-_CHANGEABLE = {"labels", "annotations", "version_aliases", *_LIFE, "etag"}
+_CHANGEABLE = {"labels", "annotations", "version_aliases", *_LIFE, "etag", "topics", "rotation"}
+_MOST_TOPICS = 10
+_TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
+_SHORTEST_PERIOD, _LONGEST_PERIOD, _SOONEST = 3600.0, 3_153_600_000.0, 300.0  # of rotations
 _FIELDS = every(
     *("name", "create_time", "etag", "labels", "annotations", "version_aliases", *_LIFE),
+    topics=every("name"),
+    rotation=every("next_rotation_time", "rotation_period"),
     replication=every("automatic", user_managed=every(replicas=every("location"))),
 )
 
@@ -105,6 +111,7 @@ def new_secret(wanted: Any, *, now: float) -> Any:
     if secret.replication.WhichOneof("replication") == "user_managed" and not managed.replicas:
         raise InvalidArgument("Secret.replication.user_managed needs at least one replica.")
     set_moment(secret.create_time, now)
+    _check_rotation(secret, now)
     return _completed(secret, now)
 
 
@@ -115,7 +122,10 @@ def changed_secret(before: Any, wanted: Any, mask: Any, *, now: float) -> Any:
     for path in mask.paths:
         if path not in _CHANGEABLE:
             raise InvalidArgument(f"The field '{path[:100]}' of a secret cannot be updated.")
-    return _completed(masked(before, wanted, mask), now)
+    secret = _completed(masked(before, wanted, mask), now)
+    if secret.rotation != before.rotation:
+        _check_rotation(secret, now)
+    return secret
 
 
 def check_payload(payload: Any) -> None:
@@ -148,7 +158,36 @@ def _completed(secret: Any, now: float) -> Any:
     if is_delayed and seconds(secret.version_destroy_ttl) < _SHORTEST_DESTROY_TTL:
         raise InvalidArgument("Secret.version_destroy_ttl must be at least 24 hours.")
     _check_maps(secret)
+    _check_topics(secret)
     return secret
+
+
+def _check_rotation(secret: Any, now: float) -> None:
+    """Refuse a plan of rotations that Google would, once it changes."""
+    rotation = secret.rotation
+    if rotation.HasField("rotation_period"):
+        if not _SHORTEST_PERIOD <= seconds(rotation.rotation_period) <= _LONGEST_PERIOD:
+            raise InvalidArgument("Secret.rotation.rotation_period must be 1 hour to 100 years.")
+        if not rotation.HasField("next_rotation_time"):
+            raise InvalidArgument(
+                "Secret.rotation.next_rotation_time must be set if rotation_period is."
+            )
+    if rotation.HasField("next_rotation_time"):
+        left = moment(rotation.next_rotation_time) - now
+        if not _SOONEST <= left <= _LONGEST_PERIOD:
+            raise InvalidArgument(
+                "Secret.rotation.next_rotation_time must be 5 minutes to 100 years in the future."
+            )
+
+
+def _check_topics(secret: Any) -> None:
+    if len(secret.topics) > _MOST_TOPICS:
+        raise InvalidArgument(f"A secret has at most {_MOST_TOPICS} topics.")
+    for topic in secret.topics:
+        if not _TOPIC.fullmatch(topic.name):
+            raise InvalidArgument(f"'{topic.name[:200]}' must look like 'projects/*/topics/*'.")
+    if secret.HasField("rotation") and not secret.topics:
+        raise InvalidArgument("Secret.rotation requires Secret.topics.")
 
 
 def _check_maps(secret: Any) -> None:
@@ -173,10 +212,14 @@ def _refusal(text: str, shape: str) -> Exception:
 
 
 class SecretVault:
-    """Everything stored, by the id of a secret and the number of a version."""
+    """Everything stored, by the id of a secret and the number of a version.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    A change is stored with its event, for the topics of the secret.
+    """
+
+    def __init__(self, store: Store, clock: Clock, events: SecretEvents) -> None:
         self._store = store
+        self._events = events
         self._clock = clock
         self._secrets = store.table("secrets")
         self._versions = store.table("secret_versions")
@@ -197,15 +240,20 @@ class SecretVault:
             return None
         return secret
 
-    def put(self, secret_id: str, secret: Any) -> Any:
+    def put(self, secret_id: str, secret: Any, *events: str) -> Any:
         """Store a secret under a new etag, and return it."""
         secret.etag = _new_etag()
-        self._secrets.put(secret_id, secret.SerializeToString())
+        with self._store.transaction():
+            self._secrets.put(secret_id, secret.SerializeToString())
+            for event in events:
+                self._events.keep(event, secret)
         return secret
 
-    def delete(self, secret_id: str) -> None:
-        """Remove a secret with its versions and payloads."""
+    def delete(self, secret_id: str, secret: Any = None) -> None:
+        """Remove a secret with its versions and payloads; it has an event if it is given."""
         with self._store.transaction():
+            if secret is not None:
+                self._events.keep("SECRET_DELETE", secret)
             for table in (self._payloads, self._versions):
                 for key, _ in list(table.scan(f"{secret_id}/")):
                     table.delete(key)
@@ -232,12 +280,18 @@ class SecretVault:
         """Store a new version with its payload, both or neither."""
         with self._store.transaction():
             self._payloads.put(_key(secret_id, number), payload)
-            self.put_version(secret_id, number, version)
+            self._put_version(secret_id, number, version, "SECRET_VERSION_ADD")
 
-    def put_version(self, secret_id: str, number: int, version: Any) -> None:
+    def put_version(self, secret_id: str, number: int, version: Any, event: str) -> None:
         """Store a version under a new etag."""
+        with self._store.transaction():
+            self._put_version(secret_id, number, version, event)
+
+    def _put_version(self, secret_id: str, number: int, version: Any, event: str) -> None:
         version.etag = _new_etag()
         self._versions.put(_key(secret_id, number), version.SerializeToString())
+        if secret := self._secrets.get(secret_id):
+            self._events.keep(event, Secret.FromString(secret), version)
 
     def payload(self, secret_id: str, number: int) -> bytes:
         """Return the payload of a version that is not destroyed."""
@@ -250,7 +304,7 @@ class SecretVault:
         set_moment(version.destroy_time, at)
         with self._store.transaction():
             self._payloads.delete(_key(secret_id, number))
-            self.put_version(secret_id, number, version)
+            self._put_version(secret_id, number, version, "SECRET_VERSION_DESTROY")
 
     def _is_expired(self, secret: Any) -> bool:
         return secret.HasField("expire_time") and moment(secret.expire_time) <= self._clock.now()

@@ -27,7 +27,10 @@ EXCEPTIONS = {
     "storage.objects.cancel": "Node's client leaves uploads that it does not end",
 }
 _LINE = '{"severity": "ERROR", "message": "broken", "step": 3}'
-_CHECK = "import os; raise SystemExit(os.environ['TOLD'] != 'value')"
+_CHECK = (
+    "import os; told = os.environ['TOLD'], open(os.environ['FILE']).read()\n"
+    "raise SystemExit(told != ('value', 'value'))"
+)
 CONFIG = replace(
     OPEN_PROJECT,
     accounts=("app", "guest"),

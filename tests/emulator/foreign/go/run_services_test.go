@@ -55,6 +55,12 @@ func TestRunServices(t *testing.T) {
 	equal(t, code, 200)
 	_, text := fetch(t, allowed, made.Uri+"/whoami")
 	equal(t, text, email("web"))
+	request := get(http.NewRequest("GET", made.Uri+"/headers", nil))(t)
+	request.Header.Set("traceparent", traced)
+	answer := get(allowed.Do(request))(t)
+	text = string(get(io.ReadAll(answer.Body))(t))
+	answer.Body.Close()
+	equal(t, strings.Contains(text, `"traceparent": "`+traced+`"`), true)
 
 	equal(t, get(services.GetService(ctx, &runpb.GetServiceRequest{Name: made.Name}))(t), made)
 	change := serviceOf("two")
@@ -96,7 +102,11 @@ func TestRunServicesReadSecretsSplitTrafficAndLog(t *testing.T) {
 	container := wanted.Template.Containers[0]
 	container.Env = append(container.Env, &runpb.EnvVar{Name: "SECRET", Values: &runpb.EnvVar_ValueSource{
 		ValueSource: &runpb.EnvVarSource{SecretKeyRef: &runpb.SecretKeySelector{Secret: secret.Name, Version: "latest"}},
-	}})
+	}}, &runpb.EnvVar{Name: "FILE", Values: &runpb.EnvVar_Value{Value: "/told/here"}})
+	container.VolumeMounts = []*runpb.VolumeMount{{Name: "told", MountPath: "/told"}}
+	wanted.Template.Volumes = []*runpb.Volume{{Name: "told", VolumeType: &runpb.Volume_Secret{Secret: &runpb.SecretVolumeSource{
+		Secret: secret.Name, Items: []*runpb.VersionToPath{{Path: "here", Version: "latest"}},
+	}}}}
 	create := func() (*runpb.Service, error) {
 		request := &runpb.CreateServiceRequest{Parent: place, ServiceId: id, Service: wanted}
 		return get(services.CreateService(ctx, request))(t).Wait(ctx)
@@ -116,6 +126,8 @@ func TestRunServicesReadSecretsSplitTrafficAndLog(t *testing.T) {
 	defer remove()
 	_, text := fetch(t, http.DefaultClient, made.Uri+"/env")
 	equal(t, strings.Contains(text, `"SECRET": "from the vault"`), true)
+	_, text = fetch(t, http.DefaultClient, made.Uri+"/file?of=FILE")
+	equal(t, text, "from the vault")
 
 	latest := runpb.TrafficTargetAllocationType_TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
 	tagged := &runpb.Service{Name: made.Name, Traffic: []*runpb.TrafficTarget{{Type: latest, Percent: 100, Tag: "blue"}}}

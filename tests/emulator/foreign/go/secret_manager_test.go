@@ -3,10 +3,12 @@ package clients
 import (
 	"hash/crc32"
 	"testing"
+	"time"
 
 	secretmanager "cloud.google.com/go/secretmanager/apiv1"
 	"cloud.google.com/go/secretmanager/apiv1/secretmanagerpb"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 type secrets struct {
@@ -134,4 +136,34 @@ func TestSecretManagerRightsOnOneSecret(t *testing.T) {
 	equal(t, get(guest.value(mine.Name+"/versions/latest"))(t), "value")
 	refused(t, failed(guest.value(other.Name+"/versions/latest")), codes.PermissionDenied,
 		"Permission 'secretmanager.versions.access' denied")
+}
+
+func TestSecretManagerNotifiesTopics(t *testing.T) {
+	client := secrets{get(secretmanager.NewClient(ctx))(t), t}
+	topic := newTopic(t, nil)
+	subscription := newSubscription(t, topic, nil)
+	number := get(projectsClient(t).GetProject(ctx, projectRequest()))(t).Name[len("projects/"):]
+	secret := client.create(fresh("go"))
+	defer client.DeleteSecret(ctx, &secretmanagerpb.DeleteSecretRequest{Name: secret.Name})
+	configure := &secretmanagerpb.UpdateSecretRequest{
+		Secret: &secretmanagerpb.Secret{
+			Name: secret.Name, Topics: []*secretmanagerpb.Topic{{Name: topic}},
+			Rotation: &secretmanagerpb.Rotation{NextRotationTime: timestamppb.New(time.Now().Add(time.Hour))},
+		},
+		UpdateMask: mask("topics", "rotation"),
+	}
+	refused(t, failed(client.UpdateSecret(ctx, configure)), codes.PermissionDenied, "pubsub.topics.publish")
+	grantTopic(t, topic, "roles/pubsub.publisher", "serviceAccount:service-"+number+"@gcp-sa-secretmanager.iam.gserviceaccount.com")
+	get(client.UpdateSecret(ctx, configure))(t)
+	added := client.add(secret.Name, "one")
+	kinds := []string{}
+	for len(kinds) < 3 {
+		message := pullOne(t, subscription)
+		kinds = append(kinds, message.Message.Attributes["eventType"])
+		if version := message.Message.Attributes["versionId"]; version != "" {
+			equal(t, version, added.Name)
+		}
+		acknowledge(t, subscription, message)
+	}
+	equal(t, sorted(kinds), []string{"SECRET_UPDATE", "SECRET_VERSION_ADD", "TOPIC_CONFIGURED"})
 }

@@ -19,6 +19,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
+// traced is a trace that goes on: the services pass it as it is.
+const traced = "00-cccccccccccccccccccccccccccccccc-dddddddddddddddd-01"
+
 // heard is what an HTTP server was sent: method, body, headers and the account of the token.
 type heard struct {
 	body, account string
@@ -69,7 +72,7 @@ func newQueue(t *testing.T, client *cloudtasks.Client, state cloudtaskspb.Queue_
 func httpTask(queue, url string) *cloudtaskspb.CreateTaskRequest {
 	return &cloudtaskspb.CreateTaskRequest{Parent: queue, Task: &cloudtaskspb.Task{
 		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{
-			Url: url, Body: []byte("hi"), Headers: map[string]string{"X-Mine": "1"},
+			Url: url, Body: []byte("hi"), Headers: map[string]string{"X-Mine": "1", "traceparent": traced},
 			AuthorizationHeader: &cloudtaskspb.HttpRequest_OidcToken{OidcToken: &cloudtaskspb.OidcToken{
 				ServiceAccountEmail: email("tasks"), Audience: "mine",
 			}},
@@ -85,7 +88,8 @@ func TestTasksAreDeliveredWithToken(t *testing.T) {
 	task := get(client.CreateTask(ctx, httpTask(queue, url)))(t)
 	until(t, func() bool { return len(found()) == 2 })
 	first, second := found()[0], found()[1]
-	equal(t, []string{first.body, first.account, first.header.Get("X-Mine")}, []string{"hi", email("tasks"), "1"})
+	equal(t, []string{first.body, first.account, first.header.Get("X-Mine"), first.header.Get("traceparent")},
+		[]string{"hi", email("tasks"), "1", traced})
 	header := func(each heard, name string) string { return each.header.Get("X-CloudTasks-" + name) }
 	equal(t, []string{header(first, "TaskName"), header(first, "TaskRetryCount"), header(second, "TaskRetryCount"),
 		header(second, "TaskExecutionCount"), header(second, "TaskPreviousResponse")},
@@ -171,7 +175,7 @@ func TestScheduler(t *testing.T) {
 	create := &schedulerpb.CreateJobRequest{Parent: place, Job: &schedulerpb.Job{
 		Name: place + "/jobs/" + fresh("go"), Schedule: "0 4 * * *", TimeZone: "Europe/Berlin",
 		Target: &schedulerpb.Job_HttpTarget{HttpTarget: &schedulerpb.HttpTarget{
-			Uri: url, Body: []byte("tick"),
+			Uri: url, Body: []byte("tick"), Headers: map[string]string{"traceparent": traced},
 			AuthorizationHeader: &schedulerpb.HttpTarget_OidcToken{OidcToken: &schedulerpb.OidcToken{
 				ServiceAccountEmail: email("tasks"), Audience: "mine",
 			}},
@@ -183,8 +187,9 @@ func TestScheduler(t *testing.T) {
 	get(client.PauseJob(ctx, &schedulerpb.PauseJobRequest{Name: made.Name}))(t)
 	get(byRest.RunJob(ctx, &schedulerpb.RunJobRequest{Name: made.Name}))(t)
 	until(t, func() bool { return len(found()) == 1 })
-	equal(t, []string{found()[0].body, found()[0].account, found()[0].header.Get("X-CloudScheduler-JobName")},
-		[]string{"tick", email("tasks"), made.Name[len(place+"/jobs/"):]})
+	header := found()[0].header
+	equal(t, []string{found()[0].body, found()[0].account, header.Get("X-CloudScheduler-JobName"), header.Get("traceparent")},
+		[]string{"tick", email("tasks"), made.Name[len(place+"/jobs/"):], traced})
 	until(t, func() bool {
 		return get(client.GetJob(ctx, &schedulerpb.GetJobRequest{Name: made.Name}))(t).LastAttemptTime != nil
 	})

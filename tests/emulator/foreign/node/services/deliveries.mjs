@@ -7,10 +7,13 @@ import { v1 } from '@google-cloud/pubsub';
 import { CloudSchedulerClient } from '@google-cloud/scheduler';
 import { CloudTasksClient } from '@google-cloud/tasks';
 import { OAuth2Client } from 'google-auth-library';
+import tasksApi from 'googleapis/build/src/apis/cloudtasks/index.js';
 
-import { app, bytes, last, parent, place, unique, until } from '../support.mjs';
+import { app, bytes, last, parent, place, rest, unique, until } from '../support.mjs';
 
 const audience = 'https://worker.example';
+// A trace goes on where it is told to: the services pass it as it is.
+const traceparent = `00-${'c'.repeat(32)}-${'d'.repeat(16)}-01`;
 const oidcToken = { serviceAccountEmail: app, audience };
 
 // Run something with the URL of a server, which answers with the next of `statuses`, then with 200; the
@@ -46,15 +49,15 @@ export const tasks = () =>
       const httpRequest = {
         url: `${url}/run`,
         body: bytes('hello').toString('base64'),
-        headers: { 'X-Mine': '1' },
+        headers: { 'X-Mine': '1', traceparent },
         oidcToken,
       };
       const [task] = await client.createTask({ parent: name, task: { httpRequest } });
       await until(() => requests.length === 2);
       const [first, second] = requests;
       assert.deepEqual(
-        [first.method, first.path, first.body, first.headers['x-mine']],
-        ['POST', '/run', 'hello', '1'],
+        [first.method, first.path, first.body, first.headers['x-mine'], first.headers.traceparent],
+        ['POST', '/run', 'hello', '1', traceparent],
       );
       assert.equal(await senderOf(first), app);
       assert.equal(first.headers['x-cloudtasks-queuename'], last(name));
@@ -63,6 +66,16 @@ export const tasks = () =>
       assert.equal(second.headers['x-cloudtasks-taskretrycount'], '1');
       assert.equal(second.headers['x-cloudtasks-taskpreviousresponse'], '503');
       assert.equal(second.headers['user-agent'], 'Google-Cloud-Tasks');
+      const httpTarget = {
+        uriOverride: { pathOverride: { path: '/all' }, queryOverride: { queryParams: 'a=1' } },
+        headerOverrides: [{ header: { key: 'X-Mine', value: '2' } }],
+      };
+      // Node's client for gRPC does not have the field yet.
+      const { queues } = rest(tasksApi, 'v2').projects.locations;
+      await queues.patch({ name, updateMask: 'httpTarget', requestBody: { httpTarget } });
+      await client.createTask({ parent: name, task: { httpRequest } });
+      await until(() => requests.length === 3);
+      assert.deepEqual([requests[2].path, requests[2].headers['x-mine']], ['/all?a=1', '2']);
       await client.deleteQueue({ name });
     },
     [503],
@@ -72,13 +85,14 @@ export const schedules = () =>
   withServer(async (url, requests) => {
     const client = new CloudSchedulerClient();
     const name = `${place}/jobs/${unique('delivered')}`;
-    const httpTarget = { uri: `${url}/tick`, body: bytes('now'), oidcToken };
+    const httpTarget = { uri: `${url}/tick`, body: bytes('now'), headers: { traceparent }, oidcToken };
     await client.createJob({ parent: place, job: { name, schedule: '0 0 1 1 *', httpTarget } });
     await client.runJob({ name });
     await until(() => requests.length === 1);
     const [request] = requests;
     assert.deepEqual([request.method, request.path, request.body], ['POST', '/tick', 'now']);
     assert.equal(await senderOf(request), app);
+    assert.equal(request.headers.traceparent, traceparent);
     assert.equal(request.headers['x-cloudscheduler'], 'true');
     assert.equal(request.headers['x-cloudscheduler-jobname'], last(name));
     assert.equal(request.headers['user-agent'], 'Google-Cloud-Scheduler');

@@ -120,8 +120,14 @@ export async function secrets() {
   });
   const jobId = unique('secretive');
   const name = `${place}/jobs/${jobId}`;
-  const env = [{ name: 'TOLD', valueSource: { secretKeyRef: { secret: secretId, version: 'latest' } } }];
-  const job = { template: template('env:1', { containers: [{ image: 'env:1', env }] }) };
+  const env = [
+    { name: 'TOLD', valueSource: { secretKeyRef: { secret: secretId, version: 'latest' } } },
+    { name: 'FILE', value: '/told/here' },
+  ];
+  const volumes = [{ name: 'told', secret: { secret: secretId, items: [{ path: 'here', version: 'latest' }] } }];
+  const volumeMounts = [{ name: 'told', mountPath: '/told' }];
+  const containers = [{ image: 'env:1', env, volumeMounts }];
+  const job = { template: template('env:1', { containers, volumes }) };
   await manager.addSecretVersion({ parent: secret.name, payload: { data: Buffer.from('value') } });
   await (await client.updateJob({ job: { ...job, name }, allowMissing: true }))[0].promise();
   const [execution] = await (await client.runJob({ name }))[0].promise();
@@ -176,6 +182,11 @@ export async function services(options) {
   );
   const auth = new GoogleAuth();
   const caller = await auth.getIdTokenClient(made.uri);
+  const traceparent = `00-${'c'.repeat(32)}-${'d'.repeat(16)}-01`;
+  const { data: sent } = await caller.request({ url: `${made.uri}/headers`, headers: { traceparent } });
+  const headers = typeof sent === 'string' ? JSON.parse(sent) : sent;
+  assert.equal(headers.traceparent, traceparent);
+  assert.equal(headers['x-cloud-trace-context'].split('/')[0], 'c'.repeat(32));
   const variables = async () => JSON.parse((await caller.request({ url: `${made.uri}/env` })).data);
   const { GREETING, K_SERVICE } = await variables();
   assert.deepEqual([GREETING, K_SERVICE], ['one', serviceId]);

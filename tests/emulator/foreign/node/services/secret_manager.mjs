@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 
 import { SecretManagerServiceClient } from '@google-cloud/secret-manager';
 
-import { asGuest, bytes, checkPolicy, last, number, parent, refused, unique } from '../support.mjs';
+import { asGuest, bytes, checkPolicy, last, names, number, parent, refused, unique } from '../support.mjs';
 
 const replication = { automatic: {} };
 
@@ -93,6 +93,9 @@ export async function settings(options) {
 
   const [listed] = await client.listSecrets({ parent });
   assert.ok(listed.some(each => each.name === name));
+  const filter = `name:${secretId} AND labels.a=b`;
+  assert.deepEqual(names((await client.listSecrets({ parent, filter }))[0]), [name]);
+  await refused(client.listSecrets({ parent, filter: 'a=' }), 3, /filter/);
   await checkPolicy(client, name, 'roles/secretmanager.viewer', 'secretmanager.versions.access');
   const stranger = new SecretManagerServiceClient({ ...options, ...(await asGuest()) });
   const [seen] = await stranger.getSecret({ name });
