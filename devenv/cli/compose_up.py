@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from devenv.cli import compose
 from devenv.cli.context import Context
-from devenv.cli.output import WIDTH
 from devenv.compose.project import PUBLISHED, ComposeProject, is_given_name, project_name
 from devenv.stack import ports, statefile
 from devenv.stack.logfile import tail
@@ -74,7 +73,7 @@ def _project(context: Context, mode: str) -> ComposeProject:
     for name, port in taken.items():
         if port != wanted[name] and not (mode == "mock" and name in ("gcp", "console")):
             context.output.warn(
-                f"{name:<{WIDTH}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
+                f"{name:<{context.output.width}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
                 f" it listens on {port} ({PUBLISHED[name][0]})"
             )
     return replace(project, ports=taken)
@@ -184,7 +183,7 @@ class _Stack:
         for service, state in compose.state_of(self._project.containers()).items():
             if state != self._told.get(service) and state in _GOOD:
                 seconds = time.monotonic() - self._began
-                self._output.success(f"{service:<{WIDTH}}  {seconds:5.1f} s")
+                self._output.success(f"{service:<{self._output.width}}  {seconds:5.1f} s")
             self._told[service] = state
 
     def _explain(self, what: str) -> NoReturn:

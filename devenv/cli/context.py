@@ -56,6 +56,7 @@ class Context:
     def running_stack(self) -> LocalStack:
         """Return the stack that runs. Raises StackError if none does."""
         state = self.state()
-        if not self.is_running() or state.phase != "ready":
+        if not self.is_running():
             raise StackError("The developer environment does not run.", hint="make up")
+        state.check_ready()
         return self.stack_of(state)

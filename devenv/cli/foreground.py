@@ -11,7 +11,7 @@ from typing import Any
 
 from devenv.cli import doctor, summary
 from devenv.cli.context import Context
-from devenv.cli.output import WIDTH, CliOutput
+from devenv.cli.output import CliOutput
 from devenv.config import Config
 from devenv.environment import wants_reload
 from devenv.local_stack import LocalStack
@@ -57,10 +57,10 @@ class Board:
         if runner.reload_failure:
             why, serves = runner.reload_failure, not runner.service.once
             effect = f"not reloaded: {why}; the old code serves" if serves else f"failed: {why}"
-            self._output.warn(f"{name:<{WIDTH}}  {effect}. The next edit tries again.")
+            self._output.warn(f"{name:<{self._output.width}}  {effect}. The next edit tries again.")
         else:
             done = "ran again" if runner.service.once else "reloaded"
-            self._output.success(f"{name:<{WIDTH}}  {seconds:5.1f} s  {done}")
+            self._output.success(f"{name:<{self._output.width}}  {seconds:5.1f} s  {done}")
 
     def _record(self, runner: ServiceRunner, seconds: float) -> ServiceState:
         old = runner.reload_failure and not runner.service.once
@@ -90,7 +90,7 @@ class Board:
 
     def _tell(self, name: str, one: ServiceState) -> None:
         """Print what a person wants to know, but no failed start, which `report` reports."""
-        label, seconds = f"{name:<{WIDTH}}", f"{one.seconds:5.1f} s"
+        label, seconds = f"{name:<{self._output.width}}", f"{one.seconds:5.1f} s"
         if one.state == RunnerState.HEALTHY:
             self._output.success(f"{label}  {seconds}")
         elif one.state == RunnerState.DONE and self.state.phase != "ready":  # later it ran again
@@ -176,11 +176,7 @@ class Foreground:
     async def control(self, command: str, service: str) -> dict[str, Any]:
         """Start, stop or restart a service; return its line of `status`. Raises StackError."""
         async with self._commands:
-            if self._board.state.phase != "ready":
-                raise StackError(
-                    f"The stack is {self._board.state.phase}; try again when it is ready.",
-                    hint="make status",
-                )
+            self._board.state.check_ready()
             began = time.monotonic()
             await getattr(self._supervisor, command)(service)
         seconds = round(time.monotonic() - began, 2)
@@ -189,9 +185,7 @@ class Foreground:
     async def pause(self) -> None:
         """Stop all services; the supervisor stays, and holds the lock. Raises StackError."""
         async with self._commands:
-            if self._board.state.phase != "ready":
-                phase = self._board.state.phase
-                raise StackError(f"The stack is {phase}, not ready.", hint="make status")
+            self._board.state.check_ready()
             self._board.enter("paused")
             if self._reloading:
                 self._reloading.cancel()

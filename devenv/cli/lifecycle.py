@@ -38,7 +38,7 @@ def down(context: Context) -> int:
 def reset(context: Context, *, yes: bool, to: str) -> int:
     """Stop everything and delete its data, so that the next `up` begins anew, or with a snapshot."""
     folder, state = context.config.state, context.last_state()
-    if not yes and not _confirmed(context):
+    if not yes and not _confirmed(context, to=to):
         return 2
     if to:
         return snapshot.load(context, name=to, keep=False)
@@ -69,11 +69,15 @@ def _delete(folder: Path, *, keep: str) -> None:
         folder.rmdir()
 
 
-def _confirmed(context: Context) -> bool:
+def _confirmed(context: Context, *, to: str) -> bool:
     if not sys.stdin.isatty():
-        context.output.fail("Standard input is not a terminal.", hint="make reset YES=1")
+        hint = f"devenv reset --to {to} --yes" if to else "make reset YES=1"
+        context.output.fail("Standard input is not a terminal.", hint=hint)
         return False
-    context.output.say(f"  This deletes the database and all files in {context.config.state}.")
+    then = f" The snapshot {to} replaces them." if to else ""
+    context.output.say(
+        f"  This deletes the database and all files in {context.config.state}.{then}"
+    )
     return typer.confirm("  Go on?", err=True)
 
 

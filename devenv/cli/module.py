@@ -1,6 +1,7 @@
 """Execution of a command by its own module, and the exit codes of what goes wrong there."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,7 +47,10 @@ def run_module(
     there = (root / FILE).exists()
     try:
         try:
-            context = Context(config=load(root), output=output)
+            config = load(root)
+            names = (name for stack in config.stacks.values() for name in stack.services)
+            wide = replace(output, width=max([output.width, *map(len, names)]))
+            context = Context(config=config, output=wide)
         except ConfigError as error:
             if not (lenient and there):
                 raise

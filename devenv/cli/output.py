@@ -19,7 +19,6 @@ from rich.text import Text
 
 from devenv.stack.loglines import log_entry, other_fields
 
-WIDTH = 8  # of the names of services
 _CONSOLE_WIDTH = 10_000
 _AGAIN = " Ctrl-C again kills at once."
 _SEVERITY_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
@@ -36,6 +35,7 @@ class CliOutput:
     json: bool = False
     colour: bool = False
     make: bool = True  # whether this folder has a Makefile with our short commands
+    width: int = 8  # of the names of services
     _out: Console = field(init=False)
     _err: Console = field(init=False)
 
@@ -95,7 +95,7 @@ class CliOutput:
     def labelled(self, service: str, line: str) -> Text:
         """Return a log line after its service's name."""
         colour = _SERVICE_COLOURS[crc32(service.encode()) % len(_SERVICE_COLOURS)]
-        label = Text(f"{service:<{WIDTH}} │ ", style=f"color({colour})")
+        label = Text(f"{service:<{self.width}} │ ", style=f"color({colour})")
         return Text("\n").join(Text.assemble(label, one) for one in readable(line))
 
     @contextmanager

@@ -10,6 +10,7 @@ from devenv.cli.output import table
 from devenv.local_stack import LocalStack
 from devenv.schema import PostgresService
 from devenv.stack import control
+from devenv.stack.edits import matching_files
 from devenv.stack.problems import StackError
 from devenv.stack.snapshot import BEFORE_LOAD, Snapshot, SnapshotStore, utc_now
 from devenv.stack.statefile import Lock
@@ -20,6 +21,7 @@ def save(context: Context, *, name: str, replace: bool) -> int:
     if not context.config.secrets_file.exists():  # the first start makes it
         raise StackError("There is no data to save.", hint="make up")
     store, stack = _store(context), _stack(context)
+    store.check_name(name, replace=replace)  # before the stack pauses for it
     with _quiet(context, "Saving"):
         made = store.save(name, mode=stack.mode, history=_history(stack), replace=replace)
     context.output.success(f"Saved {name} ({_megabytes(made)}).")
@@ -103,17 +105,17 @@ def _quiet(context: Context, text: str) -> Iterator[None]:
             return
         with control.connect(context.state().control) as client:
             client.ask("pause")
-            yield
-            client.ask("resume")
+            try:
+                yield
+            finally:
+                client.ask("resume")
 
 
 def _history(stack: LocalStack) -> dict[str, list[str]]:
     """Return the files that steps have applied to the data, by step: those that they watch."""
     root = stack.folder.root
     return {
-        name: sorted(
-            str(path.relative_to(root)) for glob in service.watch for path in root.glob(glob)
-        )
+        name: sorted(str(path.relative_to(root)) for path in matching_files(root, service.watch))
         for name, service in stack.config.commands().items()
         if service.once and service.watch
     }

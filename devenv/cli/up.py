@@ -77,7 +77,7 @@ def _stack(context: Context, *, mode: str, jobs: str) -> LocalStack:
     for name, port in taken.items():
         if port != wanted[name]:
             context.output.warn(
-                f"{name:<8}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
+                f"{name:<{context.output.width}}  port {wanted[name]} is taken by {ports.holder(wanted[name])};"
                 f" it listens on {port}"
             )
     stack = context.stack(mode=mode, jobs=jobs, ports=taken)

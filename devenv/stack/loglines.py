@@ -51,7 +51,11 @@ _LEVELS = {one.value: one for one in LogLevel} | {
     "alert": LogLevel.CRITICAL,
     "emergency": LogLevel.CRITICAL,
 }
-_LEVEL = re.compile(rf"\W*({'|'.join(_LEVELS)})\b[\]:]", re.IGNORECASE)
+_WORD = f"({'|'.join(_LEVELS)})"
+_LEVEL = re.compile(rf"\W*{_WORD}\b[\]:]", re.IGNORECASE)
+# `2026-01-31 14:05:00,123 [7] WARNING shop`, as loggers of Python, Java and Go write it: only times,
+# numbers and names in brackets stand before the severity, which is in capitals.
+_LATER_LEVEL = re.compile(rf"(?:[\d:.,/+TZ-]+\s+|\[[^\]]*\]\s*)+\[?{_WORD.upper()}\b")
 _TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -92,6 +96,6 @@ class LogFilter:
             return max(self._last, LogLevel.ERROR, key=lambda level: level.rank)
         # The last line of a traceback is the first that is not indented: the error.
         self._in_traceback = self._in_traceback and (line[:1].isspace() or not line)
-        if found := _LEVEL.match(line):
+        if found := _LEVEL.match(line) or _LATER_LEVEL.match(line):
             return _LEVELS[found[1].lower()]
         return self._last if continues else LogLevel.INFO

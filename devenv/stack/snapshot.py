@@ -90,15 +90,8 @@ class SnapshotStore:
             )
         return found
 
-    def save(
-        self,
-        name: str,
-        *,
-        mode: str,
-        history: Mapping[str, Sequence[str]],
-        replace: bool = False,
-    ) -> Snapshot:
-        """Copy the present data. Raises StackError."""
+    def check_name(self, name: str, *, replace: bool) -> None:
+        """Raise StackError if no snapshot can be saved by this name."""
         if not _NAME.fullmatch(name):
             raise UsageProblem(
                 f"{name!r:.70} is no name of a snapshot: lower-case letters, digits, `.`, `_` and "
@@ -110,6 +103,17 @@ class SnapshotStore:
                 f"The snapshot {name} exists already.",
                 hint=f"devenv snapshot save --replace {name}",
             )
+
+    def save(
+        self,
+        name: str,
+        *,
+        mode: str,
+        history: Mapping[str, Sequence[str]],
+        replace: bool = False,
+    ) -> Snapshot:
+        """Copy the present data. Raises StackError."""
+        self.check_name(name, replace=replace)
         if not self._entries():
             raise StackError("There is no data to save.", hint="make up")
         with self._draft(name) as draft:

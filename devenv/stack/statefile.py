@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
-from devenv.stack.problems import AlreadyRunning, StateUnreadable
+from devenv.stack.problems import AlreadyRunning, StackError, StateUnreadable
 
 _T = TypeVar("_T")
 
@@ -55,6 +55,13 @@ class StackState:
     debug: Mapping[str, int] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, ServiceState] = field(default_factory=dict)
+
+    def check_ready(self) -> None:
+        """Raise StackError unless all services of the running stack have started."""
+        if self.phase != "ready":
+            raise StackError(
+                f"The stack is {self.phase}; try again when it is ready.", hint="make status"
+            )
 
 
 def write(path: Path, state: StackState) -> None:

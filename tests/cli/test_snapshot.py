@@ -46,6 +46,8 @@ def test_snapshots_are_loaded_into_running_and_new_stacks(project: CliProject) -
     supervisor = json.loads((project.root / ".devenv" / "state.json").read_text())["pid"]
 
     saved = project.devenv("snapshot", "save", "monday")
+    again = project.devenv("snapshot", "save", "monday")
+    assert "Next: devenv snapshot save --replace monday" in again.stderr
     change(project, 2)
     loaded = project.devenv("snapshot", "load", "monday")
     after = seen(project)
@@ -65,9 +67,11 @@ def test_snapshots_are_loaded_into_running_and_new_stacks(project: CliProject) -
     reset = project.devenv("reset", "--yes")
     project.devenv("up", "--detach")
     fresh = project.status()["api_key"]
+    unsure = project.devenv("reset", "--to", "clean")
     back = project.devenv("reset", "--yes", "--to", "clean")
 
     assert "Snapshots stay: before-load, clean, monday." in reset.stderr
+    assert "Next: devenv reset --to clean --yes" in unsure.stderr
     assert fresh != key
     assert back.returncode == 0, back.stderr
     assert (project.status()["api_key"], seen(project)) == (key, ([1, 2], ["1", "2"]))

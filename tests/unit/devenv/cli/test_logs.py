@@ -25,6 +25,22 @@ def chosen(lines: list[str], level: LogLevel) -> list[str]:
     return [line for line in lines if ours.passes(line)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-01-31 14:05:00,123 WARNING shop root was asked",
+        "2026-01-31T14:05:00.123Z [7] WARNING in shop: asked",
+        "[2026-01-31 14:05:00 +0000] [7] [WARNING] asked",
+        "14:05:00 WARN asked",
+        "WARNING: asked",
+    ],
+)
+def test_severity_is_found_after_time_and_process(line: str) -> None:
+    quiet = ["2026-01-31 14:05:00 INFO an ERROR was mended", "[7] asked for a WARNING"]
+
+    assert chosen([line, *quiet], LogLevel.WARNING) == [line]
+
+
 @pytest.mark.parametrize(("text", "ago"), [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)])
 def test_duration_is_subtracted_from_now(text: str, ago: int) -> None:
     assert moment(text, now=lambda: NOW) == NOW - ago
