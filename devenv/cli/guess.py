@@ -68,6 +68,11 @@ def interpreter(root: Path) -> str:
     return next((place for place in places if (root / place).exists()), "{python}")
 
 
+def is_python(root: Path) -> bool:
+    """Return whether a folder lists packages of Python."""
+    return any((root / name).exists() for name in ("requirements.txt", "pyproject.toml", "Pipfile"))
+
+
 def literal(text: str) -> str:
     """Return a text of another file so that nothing in it is a reference of devenv.toml."""
     return re.sub(r"\{([a-z][\w.\[\]-]*)\}", r"{{\1}}", text)

@@ -89,10 +89,13 @@ class _ComposeReader:
             return
         if command[0] in ("python", "python3"):
             command = [interpreter(self._guess.root / folder), *command[1:]]
-        keys: dict[str, Any] = {"command": command, "needs": needs}
+        watch: tuple[str, ...] = ()
+        if "migrate" in self._guess.services and "manage.py" in command and not folder:
+            needs, watch = (*needs, "migrate"), ("**/*.py",)
+        keys: dict[str, Any] = {"command": command, "needs": needs, "watch": watch}
         if published:
             command = [_local(word, published[1]) for word in command]
-            keys = server(command, port=published[0], needs=needs)
+            keys = server(command, port=published[0], needs=needs, watch=watch)
         self._guess.add(called, reason, **keys, folder=folder, env=env)
 
     def _needs(self, service: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from devenv.cli.guess import (
     Guess,
     GuessedService,
     interpreter,
+    is_python,
     literal,
     server,
     service_name,
@@ -24,6 +25,9 @@ _POSTGRES = re.compile(r'\b(psycopg|psycopg2|asyncpg|pg8000)\b|"pg"|"postgres"')
 _GOOGLE = re.compile(r"google-cloud-|@google-cloud/|google-auth\b")
 _NOT_OURS = frozenset({"node_modules", "venv", "env", "dist", "build", "docs", "tests", "test"})
 _BACKING = ("postgres", "mail", "gcp")
+_MIGRATES = re.compile(r"\b(migrate|alembic|upgrade)\b")
+_MIGRATIONS = ("**/migrations/*.py", "**/versions/*.py")
+_SCRIPTS = ("**/*.js", "**/*.mjs", "**/*.cjs", "**/*.ts")  # `dev` looks for edits itself
 
 
 def look(root: Path) -> Guess:
@@ -101,12 +105,15 @@ def _procfile(guess: Guess) -> None:
     for name, command in re.findall(r"^([A-Za-z0-9_-]+):\s*(\S.*)$", text_of(file), re.MULTILINE):
         service, words = service_name(name), ("sh", "-c", _in_environment(guess.root, command))
         reason = f"`{name}` of the Procfile"
+        watch = ("**/*.py",) if is_python(guess.root) else ()
         if service == "release":
-            guess.add("release", reason, command=words, once=True)
+            applied = _MIGRATIONS if _MIGRATES.search(command) else ()
+            keys = {"inputs": applied, "watch": applied} if applied else {}
+            guess.add("release", reason, command=words, once=True, **keys)
         elif service == "web":
-            guess.add("web", reason, **server(words))
+            guess.add("web", reason, **server(words, watch=watch))
         else:
-            guess.add(service, reason, command=words)
+            guess.add(service, reason, command=words, watch=watch)
 
 
 def _in_environment(root: Path, command: str) -> str:
@@ -125,29 +132,35 @@ def _manage(guess: Guess) -> None:
         "manage.py; it runs again when a migration is new",
         command=(*run, "migrate"),
         once=True,
-        inputs=("**/migrations/*.py",),
-        watch=("**/migrations/*.py",),
+        inputs=_MIGRATIONS[:1],
+        watch=_MIGRATIONS[:1],
     )
     serve = (*run, "runserver", "--noreload", "{host}:{port}")
     guess.add("web", "manage.py", **server(serve, needs=("migrate",), watch=("**/*.py",)))
 
 
 def _python_module(guess: Guess) -> None:
-    for name in ("main", "app"):
-        text = text_of(guess.root / f"{name}.py")
-        if not text:
-            continue
-        python, address = interpreter(guess.root), ("--host", "{host}", "--port", "{port}")
-        command: tuple[str, ...]
-        if app := re.search(
-            r"^(\w+)\s*(?::\s*\w+\s*)?=\s*(FastAPI|Starlette)\(", text, re.MULTILINE
-        ):
-            command = (python, "-m", "uvicorn", f"{name}:{app[1]}", *address)
-        elif re.search(r"\bFlask\(", text):
-            command = (python, "-m", "flask", "--app", name, "run", *address)
-        else:
-            command = (python, f"{name}.py")
-        guess.add("web", f"{name}.py", **server(command, watch=("**/*.py",)))
+    """Take main.py or app.py, else that of a package, which may lie in `src`."""
+    python, address = interpreter(guess.root), ("--host", "{host}", "--port", "{port}")
+    packages = (one.parent for at in ("*", "src/*") for one in guess.root.glob(f"{at}/__init__.py"))
+    inner = sorted(package for package in packages if package.name not in _NOT_OURS)
+    for folder in (guess.root, *inner):
+        for name in ("main", "app"):
+            text, is_package = text_of(folder / f"{name}.py"), folder != guess.root
+            module = f"{folder.name}.{name}" if is_package else name
+            command: tuple[str, ...]
+            if app := re.search(
+                r"^(\w+)\s*(?::\s*\w+\s*)?=\s*(FastAPI|Starlette)\(", text, re.MULTILINE
+            ):
+                command = (python, "-m", "uvicorn", f"{module}:{app[1]}", *address)
+            elif re.search(r"\bFlask\(", text):
+                command = (python, "-m", "flask", "--app", module, "run", *address)
+            elif text and not is_package:
+                command = (python, f"{name}.py")
+            else:
+                continue
+            reason = (folder / f"{name}.py").relative_to(guess.root).as_posix()
+            guess.add("web", reason, **server(command, watch=("**/*.py",)))
 
 
 def _package(guess: Guess) -> None:
@@ -157,9 +170,9 @@ def _package(guess: Guess) -> None:
             if name in scripts:
                 service = "web" if "web" not in guess.services else "frontend"
                 reason = f"the script `{name}` of package.json"
-                return guess.add(
-                    service, reason, **server(("npm", "run", name), port=guess.next_port())
-                )
+                command, watch = ("npm", "run", name), _SCRIPTS if name == "start" else ()
+                keys = server(command, port=guess.next_port(), watch=watch)
+                return guess.add(service, reason, **keys)
     return None
 
 

@@ -45,6 +45,10 @@ def _guessed(folder: Path, **files: str) -> dict[str, CommandService]:
             ("sh", "-c", 'export PATH="$PWD/venv/bin:$PATH"; exec serve ${{port}}'),
         ),
         ({"package.json": '{"scripts": {"start": "node ."}}'}, ("npm", "run", "start")),
+        (
+            {"src/shop/__init__.py": "", "src/shop/main.py": "app = FastAPI()\n"},
+            ("{python}", "-m", "uvicorn", "shop.main:app", "--host", "{host}", "--port", "{port}"),
+        ),
         ({}, ("{python}", "-m", "http.server", "--bind", "{host}", "{port}")),
     ],
 )  # fmt: skip
@@ -62,6 +66,15 @@ def test_processes_of_procfile_become_services(tmp_path: Path) -> None:
 
     assert set(found) == {"web", "clean-up", "mail-process", "release"}
     assert (found["release"].once, found["web"].needs) == (True, ("release",))
+    assert not found["release"].inputs
+
+
+def test_processes_of_python_restart_after_edits_and_migrations_apply(tmp_path: Path) -> None:
+    files = {"Procfile": "worker: tick\nrelease: alembic upgrade head\n", "requirements.txt": ""}
+    found = _guessed(tmp_path, **files)
+
+    assert found["worker"].watch == ("**/*.py",)
+    assert found["release"].inputs == ("**/migrations/*.py", "**/versions/*.py")
 
 
 def test_packages_bring_database_and_cloud(tmp_path: Path) -> None:
@@ -148,10 +161,12 @@ def test_variables_of_compose_reach_the_server_of_manage_py(tmp_path: Path) -> N
     text = """
 services:
   app: {build: ., command: gunicorn shop, ports: ["80:80"], environment: [SITE=x]}
+  worker: {build: ., command: python manage.py work}
 """
     found = _guessed(tmp_path, **{"manage.py": "", "compose.yaml": text})
 
-    assert set(found) == {"migrate", "web"}
+    assert set(found) == {"migrate", "web", "worker"}
+    assert (found["worker"].needs, found["worker"].watch) == (("migrate",), ("**/*.py",))
     assert (found["web"].command[1], found["web"].env) == ("manage.py", {"SITE": "x"})
 
 
