@@ -1,23 +1,36 @@
 """Durable state of the emulated cloud: one SQLite file that survives `kill -9`."""
 
+import asyncio
+import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from devenv.gcp.write_log import Statement, WriteLog
+
+log = logging.getLogger(__name__)
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS write_log (id INTEGER PRIMARY KEY, number INTEGER);
+INSERT OR IGNORE INTO write_log VALUES (1, 0);
+"""
 
 
 class Table:
     """Named byte strings of one kind; keys sort as text."""
 
-    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
-        self._connection = connection
+    def __init__(self, store: "Store", name: str) -> None:
+        self._store = store
         self._name = name
-        connection.execute(
+        store.execute(
             f"CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
         )
 
     def put(self, key: str, value: bytes) -> None:
         """Write `value`, replacing what was there."""
-        self._connection.execute(
+        self._store.write(
             f"INSERT INTO {self._name} VALUES (?, ?) "  # noqa: S608 - our own table name
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, value),
@@ -26,47 +39,47 @@ class Table:
     def get(self, key: str) -> bytes | None:
         """Return the value of `key`, or None."""
         sql = f"SELECT value FROM {self._name} WHERE key = ?"  # noqa: S608
-        row = self._connection.execute(sql, (key,)).fetchone()
+        row = self._store.execute(sql, (key,)).fetchone()
         return row[0] if row else None
 
     def delete(self, key: str) -> bool:
         """Remove `key`; return whether it was there."""
         sql = f"DELETE FROM {self._name} WHERE key = ?"  # noqa: S608
-        return self._connection.execute(sql, (key,)).rowcount > 0
+        return self._store.execute(sql, (key,)).rowcount > 0
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield (key, value) of every key that starts with `prefix`, in order."""
         sql = f"SELECT key, value FROM {self._name} WHERE key >= ? AND key < ? ORDER BY key"  # noqa: S608
-        yield from self._connection.execute(sql, (prefix, prefix + "\U0010ffff")).fetchall()
+        yield from self._store.execute(sql, (prefix, prefix + "\U0010ffff")).fetchall()
 
 
 class Transaction:
     """Statements that are committed together at the end, or not at all if there is an exception."""
 
-    __slots__ = ("_connection", "_rolled_back")
+    __slots__ = ("_is_logged", "_rolled_back", "_store")
 
     def __init__(
-        self, connection: sqlite3.Connection, rolled_back: Callable[[], None] | None
+        self, store: "Store", rolled_back: Callable[[], None] | None, *, is_logged: bool
     ) -> None:
-        self._connection = connection
+        self._store = store
         self._rolled_back = rolled_back
+        self._is_logged = is_logged
 
     def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._store.begin(is_logged=self._is_logged)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._roll_back()
             return
         try:
-            self._connection.execute("COMMIT")
+            self._store.commit()
         except BaseException:  # for example on a full disk
             self._roll_back()
             raise
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        self._store.roll_back()
         if self._rolled_back:
             self._rolled_back()
 
@@ -76,6 +89,9 @@ class Store:
 
     Every statement commits by itself; `transaction()` groups several. Used from one thread, and by
     one process: locks that other processes could see would take a third of the time of a commit.
+
+    A logged transaction does not wait for SQLite: its statements go to a log beside the file, and
+    SQLite gets them in the next turn of the event loop, or before the next statement.
     """
 
     def __init__(self, path: Path | str, *, timeout: float = 5.0) -> None:
@@ -98,17 +114,114 @@ class Store:
         self.connection.execute("PRAGMA synchronous = NORMAL")
         # Only a checkpoint waits for the disk, and everybody with it: one for each 16 MB.
         self.connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        self._collected: list[Statement] | None = None  # of the logged transaction that goes on
+        self._waiting: list[Statement] = []  # in the log, and not in the database
+        self._log = None if path == ":memory:" else WriteLog(Path(f"{path}-log"))
+        self.connection.executescript(_SCHEMA)
+        (self._number,) = self.connection.execute("SELECT number FROM write_log").fetchone()
+        for number, statements in self._log.after(self._number) if self._log else ():
+            self._number = number
+            self._waiting.extend(statements)
+        self.apply()
 
     def table(self, name: str) -> Table:
         """Return the table `name`, made if it is new."""
-        return Table(self.connection, name)
+        return Table(self, name)
 
-    def transaction(self, rolled_back: Callable[[], None] | None = None) -> "Transaction":
-        """Commit everything inside, or nothing; then call `rolled_back`."""
-        return Transaction(self.connection, rolled_back)
+    def transaction(
+        self, rolled_back: Callable[[], None] | None = None, *, is_logged: bool = False
+    ) -> Transaction:
+        """Commit everything inside, or nothing; then call `rolled_back`.
+
+        All statements of a logged transaction are run by this object, not by its connection.
+        """
+        return Transaction(self, rolled_back, is_logged=is_logged)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement after all that were written before it."""
+        if self._waiting:
+            self.apply()
+        elif self._collected is not None and (self._collected or not sql.startswith("SELECT")):
+            collected, self._collected = self._collected, None
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._run(collected)
+        return self.connection.execute(sql, values)
+
+    def write(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement whose result nobody asks for."""
+        if self._collected is None:
+            self.execute(sql, values)
+        else:
+            self._collected.append((sql, values))
+
+    def begin(self, *, is_logged: bool) -> None:
+        if self._waiting:
+            self.apply()
+        if is_logged:
+            self._collected = []
+        else:
+            self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        collected, self._collected = self._collected, None
+        if self.connection.in_transaction:
+            self.connection.execute("COMMIT")
+        elif collected and not self._keep(collected):
+            self.apply()
+            self._run_all(collected)
+
+    def roll_back(self) -> None:
+        self._collected = None
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def apply(self) -> None:
+        """Give SQLite the statements that wait in the log. Raises sqlite3.Error; then they wait on."""
+        if not self._waiting:
+            return
+        self._run_all([*self._waiting, ("UPDATE write_log SET number = ?", (self._number,))])
+        self._waiting.clear()
+        if self._log:
+            self._log.clear()
 
     def close(self) -> None:
+        self.apply()
+        if self._log:
+            self._log.close()
         self.connection.close()
+
+    def _keep(self, statements: list[Statement]) -> bool:
+        """Write a transaction to the log; return False if SQLite must have it at once."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        if self._log is None or not self._log.add(self._number + 1, statements):
+            return False
+        self._number += 1
+        self._waiting.extend(statements)
+        loop.call_soon(self._apply_soon)
+        return True
+
+    def _apply_soon(self) -> None:
+        try:
+            self.apply()
+        except sqlite3.Error as error:  # whoever asks for the state next gets it
+            log.warning("SQLite has not taken the last writes, which wait in its log: %s", error)
+
+    def _run_all(self, statements: Iterable[Statement]) -> None:
+        """Run statements in one transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._run(statements)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def _run(self, statements: Iterable[Statement]) -> None:
+        for sql, values in statements:
+            self.connection.execute(sql, values)
 
 
 class DeclaredNames:

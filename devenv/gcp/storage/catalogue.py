@@ -61,7 +61,7 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._run = store.connection.execute
+        self._run, self._write = store.execute, store.write
         store.connection.executescript(_SCHEMA)
         # Names of buckets with access control lists: their decisions take a look-up more.
         self._with_lists: set[str] = set()
@@ -70,6 +70,7 @@ class Catalogue:
         # Programs ask for the same objects again and again; a record is never changed.
         self._records: dict[str, ObjectRecord] = {}
         self._live: dict[tuple[str, str], ObjectRecord] = {}
+        self._whole: set[str] = set()  # buckets whose live objects are all in `_live`
         # The database has a number that was not reached yet: a write of each would be the dearest
         # part of a small upload.
         (self._reserved,) = self._one("SELECT last FROM storage_generation")
@@ -77,12 +78,12 @@ class Catalogue:
 
     def transaction(self) -> Transaction:
         """Commit everything inside, or nothing."""
-        return self._store.transaction(self._read_again)
+        return self._store.transaction(self._read_again, is_logged=True)
 
     def _read_again(self) -> None:
         """Forget what was kept in memory of a transaction that was rolled back."""
         self._read_buckets()
-        self._live.clear()
+        self._forget_live()
         self._reserved = 0
 
     def bucket(self, name: str) -> BucketRecord | None:
@@ -105,14 +106,17 @@ class Catalogue:
     def save_bucket(self, bucket: BucketRecord) -> None:
         if not bucket.uniform:
             self._with_lists.add(bucket.name)
-        self._run(
+        if bucket.name not in self._buckets:
+            self._whole.add(bucket.name)
+        self._write(
             "INSERT OR REPLACE INTO storage_buckets VALUES (?, ?)", (bucket.name, bucket.dump())
         )
         self._buckets[bucket.name] = bucket
 
     def drop_bucket(self, name: str) -> None:
-        self._run("DELETE FROM storage_buckets WHERE name = ?", (name,))
+        self._write("DELETE FROM storage_buckets WHERE name = ?", (name,))
         self._buckets.pop(name, None)
+        self._whole.discard(name)
 
     def empty(self, bucket: str) -> bool:
         return self._one("SELECT 1 FROM storage_objects WHERE bucket = ? LIMIT 1", bucket) is None
@@ -120,6 +124,8 @@ class Catalogue:
     def live(self, bucket: str, name: str) -> ObjectRecord | None:
         if found := self._live.get((bucket, name)):
             return found
+        if bucket in self._whole:
+            return None
         row = self._one(
             "SELECT value FROM storage_objects WHERE bucket = ? AND name = ? AND live = 1",
             bucket,
@@ -154,9 +160,9 @@ class Catalogue:
 
     def save(self, item: ObjectRecord) -> None:
         """Write `item`; it is the live object of its name unless it is deleted."""
-        self._live.pop((item.bucket, item.name), None)
+        self._end_live(item)
         live, text = 0 if item.deleted else 1, item.dump()
-        self._run(
+        self._write(
             "INSERT OR REPLACE INTO storage_objects VALUES (?, ?, ?, ?, ?, ?)",
             (item.bucket, item.name, item.generation, live, item.content.blob, text),
         )
@@ -164,14 +170,14 @@ class Catalogue:
             self._keep_live(self._remember(text, item))
 
     def drop(self, item: ObjectRecord) -> None:
-        self._live.pop((item.bucket, item.name), None)
-        self._run(
+        self._end_live(item)
+        self._write(
             "DELETE FROM storage_objects WHERE bucket = ? AND name = ? AND generation = ?",
             (item.bucket, item.name, item.generation),
         )
 
     def save_soft_deleted(self, item: ObjectRecord) -> None:
-        self._run(
+        self._write(
             "INSERT OR REPLACE INTO storage_soft_deleted VALUES (?, ?, ?, ?, ?, ?)",
             (
                 *(item.bucket, item.name, item.generation, item.hard_deleted),
@@ -204,18 +210,18 @@ class Catalogue:
         self._generation = max(self._generation + 1, at_least)
         if self._generation >= self._reserved:
             self._reserved = self._generation + _RESERVED
-            self._run("UPDATE storage_generation SET last = ?", (self._reserved,))
+            self._write("UPDATE storage_generation SET last = ?", (self._reserved,))
         return self._generation
 
     def save_session(self, session_id: str, created: float, value: str) -> None:
-        self._run(
+        self._write(
             "INSERT OR REPLACE INTO storage_sessions VALUES (?, ?, ?, NULL)",
             (session_id, created, value),
         )
 
     def change_session(self, session_id: str, value: str) -> None:
         """Keep another value of a session, which ends no later by it."""
-        self._run("UPDATE storage_sessions SET value = ? WHERE id = ?", (value, session_id))
+        self._write("UPDATE storage_sessions SET value = ? WHERE id = ?", (value, session_id))
 
     def session(
         self, session_id: str, *, since: float = 0.0
@@ -226,18 +232,18 @@ class Catalogue:
         return (row[0], self._record(row[1]) if row[1] else None) if row else None
 
     def finish_session(self, session_id: str, result: ObjectRecord) -> None:
-        self._run(
+        self._write(
             "UPDATE storage_sessions SET result = ? WHERE id = ?", (result.dump(), session_id)
         )
 
     def drop_session(self, session_id: str) -> None:
-        self._run("DELETE FROM storage_sessions WHERE id = ?", (session_id,))
+        self._write("DELETE FROM storage_sessions WHERE id = ?", (session_id,))
 
     def save_part(self, part: UploadPart) -> UploadPart | None:
         """Write a part and return the one that it replaces."""
         before = [found for found in self.parts(part.upload) if found.number == part.number]
         content = json.dumps(asdict(part.content))
-        self._run(
+        self._write(
             "INSERT OR REPLACE INTO storage_parts VALUES (?, ?, ?, ?, ?)",
             (part.upload, part.number, part.content.blob, part.created, content),
         )
@@ -257,7 +263,7 @@ class Catalogue:
     def drop_parts(self, upload: str) -> list[UploadPart]:
         """Delete the parts of an upload and return them."""
         parts = self.parts(upload)
-        self._run("DELETE FROM storage_parts WHERE upload = ?", (upload,))
+        self._write("DELETE FROM storage_parts WHERE upload = ?", (upload,))
         return parts
 
     def multipart_uploads(self) -> list[tuple[str, float, str]]:
@@ -269,8 +275,10 @@ class Catalogue:
         ).fetchall()
 
     def drop_sessions(self, *, before: float) -> None:
-        self._run("DELETE FROM storage_sessions WHERE created < ?", (before,))
-        self._run("DELETE FROM storage_parts WHERE upload NOT IN (SELECT id FROM storage_sessions)")
+        self._write("DELETE FROM storage_sessions WHERE created < ?", (before,))
+        self._write(
+            "DELETE FROM storage_parts WHERE upload NOT IN (SELECT id FROM storage_sessions)"
+        )
 
     def blobs(self) -> set[str]:
         """Return the names of all blobs that a row names."""
@@ -293,9 +301,19 @@ class Catalogue:
 
     def _keep_live(self, record: ObjectRecord) -> ObjectRecord:
         if len(self._live) >= _MOST_RECORDS:
-            self._live.clear()
+            self._forget_live()
         self._live[record.bucket, record.name] = record
         return record
+
+    def _end_live(self, item: ObjectRecord) -> None:
+        """Forget an object if it is the live one of its name, and no earlier generation."""
+        key = item.bucket, item.name
+        if (known := self._live.get(key)) and known.generation == item.generation:
+            del self._live[key]
+
+    def _forget_live(self) -> None:
+        self._live.clear()
+        self._whole.clear()
 
     def _one(self, sql: str, *values: Any) -> Any:
         return self._run(sql, values).fetchone()

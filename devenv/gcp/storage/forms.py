@@ -120,7 +120,7 @@ class XmlForms:
 
     async def post(self, exchange: Exchange, bucket: str) -> Response:
         """Store the file of a form."""
-        body = FormBody(exchange.headers.get("content-type", ""), exchange.request.stream())
+        body = FormBody(exchange.headers.get("content-type", ""), exchange.stream())
         fields = await body.fields()
         if "key" not in fields:
             raise InvalidArgument("Bucket POST must contain a field named 'key'.")

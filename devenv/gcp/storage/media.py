@@ -193,7 +193,7 @@ class Media:
             owner,
             session_id,
             chunk=chunk,
-            body=exchange.request.stream(),
+            body=exchange.stream(),
             sums=sums_of_headers(exchange.headers),
         )
 
@@ -205,12 +205,12 @@ class Media:
     async def _simple(self, exchange: Exchange, bucket: str) -> Response:
         resource = {"contentType": exchange.headers.get("content-type")}
         draft = _draft(exchange, bucket, resource)
-        item = await self.store(exchange, draft, exchange.request.stream())
+        item = await self.store(exchange, draft, exchange.stream())
         return answer(exchange.shapes.object(item))
 
     async def _multipart(self, exchange: Exchange, bucket: str) -> Response:
         content_type = exchange.headers.get("content-type", "")
-        related = RelatedBody(content_type, exchange.request.stream())
+        related = RelatedBody(content_type, exchange.stream())
         resource = await related.metadata()
         draft = _draft(exchange, bucket, {"contentType": related.content_type} | resource)
         data = await related.whole_media()

@@ -1,9 +1,9 @@
 """Buckets and objects as they are kept, and the names that they may have.
 
-A bucket or object is a frozen value: a change makes a new one with the next metageneration, new
-bytes make a new generation. `fields` holds what a client set, under its JSON name and validated by
-`fields.py`; everything else that a resource shows is derived from the other attributes. The bytes
-themselves are files, named by `ObjectContent.blob`.
+A bucket or object is a value that is never changed: a change makes a new one with the next
+metageneration, new bytes make a new generation. `fields` holds what a client set, under its JSON
+name and validated by `fields.py`; everything else that a resource shows is derived from the other
+attributes. The bytes themselves are files or rows, named by `ObjectContent.blob`.
 
 Names follow https://cloud.google.com/storage/docs/buckets#naming and
 https://cloud.google.com/storage/docs/objects#naming.
@@ -35,7 +35,7 @@ _FORBIDDEN = re.compile(r"[\r\n\0]")
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each upload; never changed
 class ObjectContent:
     """Stored bytes and their checksums in base64; composed bytes have no MD5."""
 
@@ -46,7 +46,7 @@ class ObjectContent:
     components: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each upload; never changed
 class ObjectRecord:
     """One generation of an object.
 

@@ -35,7 +35,7 @@ _MOST = 100
 _MOST_ATTRIBUTES = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because one is made for each change
 class ObjectEvent:
     """A change of an object, with the attributes that this kind of change has besides."""
 

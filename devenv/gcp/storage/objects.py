@@ -87,7 +87,7 @@ class Objects:
         """Make what has arrived the live object; if that is refused, its file is deleted."""
         with self.change(received.content) as displaced:
             self._check_new(access, draft)
-            return self.place(access, draft, self._blobs.keep(received), displaced)
+            return self.place(access, draft, received, displaced)
 
     @contextmanager
     def change(self, content: ObjectContent | None = None) -> Iterator[list[str]]:
@@ -109,10 +109,10 @@ class Objects:
         self._notifications.send(noted)
 
     def place(
-        self, access: Access, draft: ObjectDraft, content: ObjectContent, displaced: list[str]
+        self, access: Access, draft: ObjectDraft, received: ReceivedBytes, displaced: list[str]
     ) -> ObjectRecord:
-        """Write the object inside a `change`; preconditions are decided here."""
-        check_sums(draft, content)
+        """Write the object inside a `change`; preconditions are decided here, before any write."""
+        check_sums(draft, received.content)
         bucket = self._catalogue.bucket(draft.bucket)
         if bucket is None:
             raise NoSuchBucket
@@ -128,7 +128,7 @@ class Objects:
             bucket=draft.bucket,
             name=draft.name,
             generation=generation,
-            content=content,
+            content=self._blobs.keep(received),
             created=now,
             updated=now,
             fields={**defaults, **draft.fields},
@@ -301,8 +301,8 @@ class Objects:
         with self.change(content) as displaced:
             kept = () if move else _NOT_COPIED
             inherited = {key: found.fields[key] for key in found.fields if key not in kept}
-            fields = draft.fields or inherited
-            copied = self.place(access, replace(draft, fields=fields), content, displaced)
+            draft = replace(draft, fields=draft.fields or inherited)
+            copied = self.place(access, draft, ReceivedBytes(content), displaced)
             if move and (source.bucket, source.name) != (draft.bucket, draft.name):
                 check_protection(found, self._catalogue.bucket(source.bucket), self._clock.now())
                 self._retire(found, displaced, keep=False)

@@ -165,35 +165,36 @@ def header_pairs(headers: Mapping[str, str]) -> tuple[HeaderPair, ...]:
 
 @lru_cache(maxsize=1024)
 def media_pairs(item: ObjectRecord) -> tuple[HeaderPair, ...]:
-    """Return `media_headers` as they are sent."""
-    return header_pairs(media_headers(item))
-
-
-@lru_cache(maxsize=1024)
-def media_headers(item: ObjectRecord) -> Mapping[str, str]:
-    """Return the headers of a download, except its length and range."""
+    """Return the headers of a download as they are sent, except its length and range."""
     content, fields = item.content, item.fields
-    sums = f"crc32c={content.crc32c}" + (f",md5={content.md5}" if content.md5 else "")
-    headers = {
-        "content-type": fields.get("contentType", "application/octet-stream"),
-        "etag": item.etag,
-        "last-modified": _http_date(int(item.updated)),
-        "accept-ranges": "bytes",
-        "x-goog-generation": str(item.generation),
-        "x-goog-metageneration": str(item.metageneration),
-        "x-goog-hash": sums,
-        "x-goog-stored-content-encoding": fields.get("contentEncoding", "identity"),
-        "x-goog-stored-content-length": str(content.size),
-        "x-goog-storage-class": fields.get("storageClass", "STANDARD"),
-    }
-    headers |= {header: fields[key] for key, header in _HEADERS.items() if key in fields}
-    return {name: _latin(value) for name, value in headers.items()}
+    md5 = f",md5={content.md5}" if content.md5 else ""
+    pairs = [
+        (b"content-type", _sent(fields.get("contentType", "application/octet-stream"))),
+        (b"etag", item.etag.encode()),
+        (b"last-modified", _http_date(int(item.updated))),
+        (b"accept-ranges", b"bytes"),
+        (b"x-goog-generation", b"%d" % item.generation),
+        (b"x-goog-metageneration", b"%d" % item.metageneration),
+        (b"x-goog-hash", f"crc32c={content.crc32c}{md5}".encode()),
+        (b"x-goog-stored-content-encoding", _sent(fields.get("contentEncoding", "identity"))),
+        (b"x-goog-stored-content-length", b"%d" % content.size),
+        (b"x-goog-storage-class", _sent(fields.get("storageClass", "STANDARD"))),
+    ]
+    for key, header in _HEADERS.items():
+        if key in fields:
+            pairs.append((header.encode(), _sent(fields[key])))
+    return tuple(pairs)
+
+
+def media_headers(item: ObjectRecord) -> dict[str, str]:
+    """Return the headers of a download, except its length and range."""
+    return {name.decode(): value.decode("latin-1") for name, value in media_pairs(item)}
 
 
 def metadata_headers(item: ObjectRecord) -> dict[str, str]:
     """Return custom metadata as headers of the XML API; what no header can hold is left out."""
     return {
-        f"x-goog-meta-{key.lower()}": _latin(value)
+        f"x-goog-meta-{key.lower()}": _sent(value).decode("latin-1")
         for key, value in item.fields.get("metadata", {}).items()
         if _TOKEN.fullmatch(key) and value.isprintable()
     }
@@ -225,14 +226,13 @@ def sums_of_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return sums
 
 
-def _latin(value: str) -> str:
-    """Return a header value whose bytes are `value` in UTF-8."""
-    return value.encode("utf-8", "replace").decode("latin-1")
+def _sent(value: str) -> bytes:
+    return value.encode("utf-8", "replace")
 
 
 @lru_cache(maxsize=64)
-def _http_date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+def _http_date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
 
 
 @lru_cache(maxsize=64)  # one object shows the same moment several times

@@ -23,7 +23,7 @@ from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument, NotFound
 from devenv.gcp.storage.access import Access
-from devenv.gcp.storage.blobs import Blobs, Digest
+from devenv.gcp.storage.blobs import Blobs, Digest, ReceivedBytes
 from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue
 from devenv.gcp.storage.drafts import ObjectDraft
 from devenv.gcp.storage.model import ObjectRecord
@@ -201,11 +201,11 @@ class Uploads:
         """Create the object."""
         if not digest.size:
             self._blobs.append(session.id).close()
-        content = digest.content(session.id)
+        received = ReceivedBytes(digest.content(session.id))
         try:
             with self._objects.change() as displaced:
                 self._find(session.id)  # it may have been cancelled, with its file, meanwhile
-                result = self._objects.place(access, session.draft, content, displaced)
+                result = self._objects.place(access, session.draft, received, displaced)
                 self._catalogue.finish_session(session.id, result)
         except Exception:
             self._forget(session.id)

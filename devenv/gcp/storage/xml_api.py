@@ -131,7 +131,7 @@ class XmlApi:
         draft = _draft(exchange, bucket, name)
         if exchange.headers.get("x-goog-resumable") == "start":
             return self._begin(exchange, bucket, name)
-        body = limited(exchange.request.stream(), *_limits(exchange))
+        body = limited(exchange.stream(), *_limits(exchange))
         return _stored(await self._media.store(exchange, draft, body))
 
     def _begin(self, exchange: Exchange, bucket: str, name: str) -> Response:

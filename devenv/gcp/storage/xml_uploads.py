@@ -20,7 +20,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.storage.blobs import Blobs, Digest
+from devenv.gcp.storage.blobs import Blobs, Digest, ReceivedBytes
 from devenv.gcp.storage.catalogue import MULTIPART_PREFIX, Catalogue, UploadPart
 from devenv.gcp.storage.drafts import ObjectDraft, check_sums
 from devenv.gcp.storage.errors import (
@@ -87,7 +87,7 @@ class XmlMultipart:
         blob, digest = self._blobs.new(), Digest()
         try:
             with self._blobs.append(blob) as file:
-                async for data in exchange.request.stream():
+                async for data in exchange.stream():
                     file.write(data)
                     digest.update(data)
             content = digest.content(blob)
@@ -172,7 +172,8 @@ class XmlMultipart:
         with self._objects.change(content) as displaced:
             if self._catalogue.session(upload.id) is None:
                 raise NoSuchUpload  # aborted or completed while a thread joined the parts
-            stored = self._objects.place(exchange.access, upload.draft, content, displaced)
+            received = ReceivedBytes(content)
+            stored = self._objects.place(exchange.access, upload.draft, received, displaced)
             self._catalogue.drop_session(upload.id)
         return stored
 

@@ -139,7 +139,7 @@ class StorageCloud:
 
     def blobs(self) -> int:
         """Return how many blobs there are: files, and rows of few bytes."""
-        (rows,) = self.store.connection.execute("SELECT count(*) FROM storage_bytes").fetchone()
+        (rows,) = self.store.execute("SELECT count(*) FROM storage_bytes").fetchone()
         return len(list((self.folder / "objects").iterdir())) + int(rows)
 
 

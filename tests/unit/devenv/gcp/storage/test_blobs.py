@@ -1,5 +1,6 @@
 """The bytes of objects: few in rows, many in files."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ LARGEST_ROW = 16 * 1024
 
 
 def rows(cloud: StorageCloud) -> int:
-    (found,) = cloud.store.connection.execute("SELECT count(*) FROM storage_bytes").fetchone()
+    (found,) = cloud.store.execute("SELECT count(*) FROM storage_bytes").fetchone()
     return int(found)
 
 
@@ -36,7 +37,7 @@ async def test_copy_of_a_row_outlives_its_source(cloud: StorageCloud) -> None:
 
 async def test_row_that_nothing_names_is_deleted_at_start(cloud: StorageCloud) -> None:
     await cloud.put("a", b"few")
-    cloud.store.connection.execute("INSERT INTO storage_bytes (data) VALUES ('lost')")
+    cloud.store.execute("INSERT INTO storage_bytes (data) VALUES ('lost')")
     await cloud.restart()
     assert rows(cloud) == 1
 
@@ -58,3 +59,14 @@ def test_name_of_a_deleted_row_is_never_given_again(tmp_path: Path) -> None:
     assert second != first
     with blobs.open(second) as data:
         assert data.read() == b"second"
+
+
+def test_memory_for_recent_rows_is_bounded(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, MemoryStore())
+    names = [blobs.keep(blobs.take(bytes(LARGEST_ROW))).blob for _ in range(400)]
+    names += [blobs.keep(blobs.take(b"")).blob for _ in range(40_000)]
+    tracemalloc.start()
+    for name in names:
+        assert blobs.row(name) is not None
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()

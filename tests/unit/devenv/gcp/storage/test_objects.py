@@ -6,7 +6,14 @@ import hashlib
 import google_crc32c
 import pytest
 
-from tests.unit.devenv.gcp.storage.cloud import OBJECTS, UPLOAD, StorageCloud, path, reason
+from tests.unit.devenv.gcp.storage.cloud import (
+    BUCKET_PATH,
+    OBJECTS,
+    UPLOAD,
+    StorageCloud,
+    path,
+    reason,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -163,3 +170,14 @@ async def test_download_continues_when_object_is_overwritten(cloud: StorageCloud
     async with cloud.client.stream("GET", path("a"), params={"alt": "media"}) as response:
         await cloud.put("a", b"new")
         assert await response.aread() == data
+
+
+async def test_changes_of_earlier_generations_keep_the_live_object(cloud: StorageCloud) -> None:
+    await cloud.client.patch(BUCKET_PATH, json={"versioning": {"enabled": True}})
+    first, second = [(await cloud.put("a", data)).json()["generation"] for data in (b"1", b"2")]
+    earlier = f"{path('a')}?generation={first}"
+    await cloud.client.patch(earlier, json={"metadata": {"k": "v"}})
+    assert (await cloud.get("a")).json()["generation"] == second
+    await cloud.client.delete(earlier)
+    assert (await cloud.get("a")).json()["generation"] == second
+    assert (await cloud.put("a", b"3", ifGenerationMatch=0)).status_code == 412
