@@ -118,7 +118,9 @@ def calls_table(calls: Iterable[dict[str, Any]]) -> Text:
             call["method"],
             call["status"],
             f"{call['milliseconds']:.1f} ms",
-            call["permission"] and f"{call['permission']} {call['decision']}",
+            ""
+            if call["decision"] == "open"
+            else f"{call['permission']} {call['decision']}".strip(),
             call["fault"] and f"fault {call['fault']}",
             call["resource"],
         )

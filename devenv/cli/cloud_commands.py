@@ -15,7 +15,9 @@ def journal(  # noqa: PLR0913, PLR0917 - options
     resource: Annotated[str, typer.Option(help="Its full name; * for any text.")] = "",
     caller: Annotated[str, typer.Option(help="An address; 'web@*'.")] = "",
     status: Annotated[str, typer.Option(help="For example 503 or NOT_FOUND.")] = "",
-    decision: Annotated[str, typer.Option(help="allowed, denied or unknown.")] = "",
+    decision: Annotated[
+        str, typer.Option(help="allowed, denied, open, refused, unauthenticated, fault or unknown.")
+    ] = "",
     lines: Annotated[int, typer.Option("-n", "--lines", help="How many calls.", min=1)] = 40,
     json: Json = False,
 ) -> int:

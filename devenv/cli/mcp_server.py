@@ -154,7 +154,9 @@ class StackTools:
         resource: str = "",
         caller: str = "",
         status: str = "",
-        decision: Literal["", "allowed", "denied", "unknown"] = "",
+        decision: Literal[
+            "", "allowed", "denied", "open", "refused", "unauthenticated", "fault", "unknown"
+        ] = "",
         limit: int = 50,
     ) -> Any:
         """Return the newest calls to the emulated cloud: caller, permission, decision, status.

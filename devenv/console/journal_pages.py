@@ -9,6 +9,7 @@ from starlette.routing import Route
 from devenv.console.cloud import CloudClient
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
+from devenv.gcp.journal import DECISIONS
 
 _PAGE = 100
 _FIELDS = ("caller", "method", "resource", "status", "decision", "fault", "trace")
@@ -39,6 +40,7 @@ class JournalPages:
             place="journal",
             calls=found,
             wanted=wanted,
+            decisions=("", *DECISIONS),
             before=before,
             older=found[-1]["id"] if len(found) == _PAGE else 0,
         )

@@ -42,19 +42,22 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from devenv.gcp.clock import rfc3339
 from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionDenied
 from devenv.gcp.faults import Fault, Faults
-from devenv.gcp.journal import FILTERS, MOST, Journal, is_trace
+from devenv.gcp.journal import FILTERS, MOST, OPERATOR, Journal, is_trace
 from devenv.gcp.rpc.rest import failure, read_body
 from devenv.gcp.stack_clock import StackClock, duration, moment
 from devenv.local_only import refusal
 
 TOKEN_FILE = "control-token"  # noqa: S105 - a file's name
 _LARGEST = 64 * 1024
-_OPEN = "/_devenv/health"
+_PREFIX = "/_devenv/"
+_OPEN = f"{_PREFIX}health"
+_LONGEST_NAME = 100
+_VERBS = {"GET": "get", "POST": "insert", "DELETE": "delete"}  # of methods in the journal
 _FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 _CLOCK_TURN = TypeAdapter(dict[str, str])
 _SETTABLE = {field.name for field in fields(Fault)} - {"id", "struck"}
@@ -117,15 +120,26 @@ class ControlApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        try:
-            self._admit(request)
+        if request.url.path == _OPEN:
             await self._app(scope, receive, send)
-        except CloudError as error:
-            await failure(error)(scope, receive, send)
+            return
+        name = request.url.path.removeprefix(_PREFIX).partition("/")[0][:_LONGEST_NAME]
+        method = f"devenv.{name}.{_VERBS.get(request.method, request.method)}"
+        with self._journal.entry(method, request.url.path[:500]) as entry:
+
+            async def answer(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    entry.status = str(message["status"])
+                await send(message)
+
+            try:
+                self._admit(request)
+                entry.caller = OPERATOR
+                await self._app(scope, receive, answer)
+            except CloudError as error:
+                await failure(error)(scope, receive, answer)
 
     def _admit(self, request: Request) -> None:
-        if request.url.path == _OPEN:
-            return
         if reason := refusal(request.headers, self._access.hosts):
             raise PermissionDenied(f"The control API is for this machine. {reason}")
         given = request.headers.get("authorization", "").removeprefix("Bearer ")

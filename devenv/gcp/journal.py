@@ -1,8 +1,8 @@
 """The journal: one line of the log and one queryable row for each call to the emulated cloud.
 
 A row says who called which method on which resource, the permission that was asked for and the
-decision, the answer, its duration, and the fault that struck. Calls of the console that only read
-are left out. Rows are written in groups to a
+decision, or why none was asked, the answer, its duration, and the fault that struck. Calls of the
+console that only read are left out. Rows are written in groups to a
 SQLite file of their own, and lines with them, so that a call does not wait for either: the last
 moment (0.1 s) before a `kill -9` may be missing. The newest 100,000 rows are kept.
 """
@@ -27,6 +27,9 @@ KEPT = 100_000
 MOST = 1000  # rows in one answer
 _LONGEST = 8192  # characters of a text; a name that a client made up may have millions
 UNKNOWN = "unknown"  # the decision on a method that is not emulated
+OPEN = "open"  # that on a call which needs no permission
+# Without a permission, why none was asked: no valid token, a fault, or a request that is refused before.
+DECISIONS = ("allowed", "denied", OPEN, "refused", "unauthenticated", "fault", UNKNOWN)
 OPERATOR = "console"  # the caller with the token of the control API: the developer
 _READING = re.compile(r".*\.(?:get|list|Get|List)(?:[A-Z]\w*)?")
 _TRACE = re.compile(r"(?!0{32})[0-9a-fA-F]{32}")
@@ -42,7 +45,7 @@ log = logging.getLogger("devenv.gcp.requests")
 
 @dataclass(slots=True)
 class JournalEntry:
-    """A call. `at` is in Unix seconds; `decision` is allowed, denied, unknown or empty.
+    """A call. `at` is in Unix seconds; `decision` is one of DECISIONS.
 
     `permission` is the one that decided, and `target` the full name of what it was asked for; `used`
     are all that were allowed, with blanks. `trace` is the id of the trace that the call belongs to:
@@ -131,6 +134,19 @@ def as_uuid(trace: str) -> str:
     return "-".join((trace[:8], trace[8:12], trace[12:16], trace[16:20], trace[20:]))
 
 
+def _without_permission(entry: JournalEntry) -> str:
+    """Return the decision on a call at whose end no permission had been asked."""
+    status = entry.status
+    has_failed = status[:1] in ("4", "5") or (
+        status.isupper() and status not in ("OK", "CANCELLED")
+    )
+    if entry.fault and (has_failed or not status):
+        return "fault"
+    if status in ("401", "UNAUTHENTICATED"):
+        return "unauthenticated"
+    return "refused" if has_failed else OPEN
+
+
 class _Recording:
     """The time of a call, which is added to the journal at its end."""
 
@@ -147,6 +163,8 @@ class _Recording:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind in (asyncio.CancelledError, GeneratorExit):
             self._entry.status = "CANCELLED"
+        if not self._entry.decision:
+            self._entry.decision = _without_permission(self._entry)
         _entry.reset(self._token)
         self._entry.milliseconds = round((perf_counter() - self._start) * 1000, 1)
         self._add(self._entry)

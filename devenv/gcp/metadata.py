@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 from devenv.gcp.config import LOOPBACK, CloudConfig
 from devenv.gcp.errors import CloudError, Unavailable
 from devenv.gcp.faults import AnswerLost, Faults
-from devenv.gcp.journal import Journal
+from devenv.gcp.journal import Journal, JournalEntry
 from devenv.gcp.rpc.rest import broken_off
 
 HOSTS = frozenset(
@@ -105,21 +105,12 @@ class MetadataServer:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        self._check_host(request)
         path = unquote(request.url.path)
-        if path in ("", "/"):
-            return Response("computeMetadata/\n", media_type=_TEXT)
-        _check(request)
-        if path != _BASE and not path.startswith(f"{_BASE}/"):
-            raise MetadataRefusal(404, "Not Found")
-        names = [name for name in path.removeprefix(_BASE).split("/") if name]
-        email = await self._email(request)
-        action = names[-1] if names[-1:] in (["token"], ["identity"]) else "get"
+        last = path.rstrip("/").rpartition("/")[2]
+        action = last if last in ("token", "identity") else "get"
         with self._journal.entry(f"metadata.{action}", path[:500]) as entry:
-            entry.caller = email
             try:
-                async with self._faults.strike(entry):
-                    response = await self._value(request, names, email)
+                response = await self._checked_answer(request, path, entry)
             except CloudError as error:
                 entry.status = str(error.http)
                 raise
@@ -128,6 +119,18 @@ class MetadataServer:
                 raise
             entry.status = str(response.status_code)
             return response
+
+    async def _checked_answer(self, request: Request, path: str, entry: JournalEntry) -> Response:
+        self._check_host(request)
+        if path in ("", "/"):
+            return Response("computeMetadata/\n", media_type=_TEXT)
+        _check(request)
+        if path != _BASE and not path.startswith(f"{_BASE}/"):
+            raise MetadataRefusal(404, "Not Found")
+        names = [name for name in path.removeprefix(_BASE).split("/") if name]
+        entry.caller = email = await self._email(request)
+        async with self._faults.strike(entry):
+            return await self._value(request, names, email)
 
     async def _value(self, request: Request, names: list[str], email: str) -> Response:
         match names:

@@ -100,7 +100,14 @@ class CloudServer:
             faults=self._faults,
             who=self._identity.who,
         )
-        self._open_doors(SiteCheck(router, emulated=self._hosts.emulated, names=self._names()))
+        self._open_doors(
+            SiteCheck(
+                router,
+                journal=self._journal,
+                emulated=self._hosts.emulated,
+                names=self._names(),
+            )
+        )
 
     async def stop(self) -> None:
         """Stop accepting connections, finish the answers in progress, stop the services."""

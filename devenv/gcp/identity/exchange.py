@@ -119,6 +119,7 @@ def _downscope(identity: Identity, form: _Form) -> dict[str, Any]:
     grant = identity.grant(form.get("subject_token", ""))
     if grant is None:
         raise BadExchange("invalid_grant", "The subject_token is not a live access token.")
+    note_caller(grant.caller.email)
     if grant.caller.boundary:
         raise BadExchange("invalid_grant", "A downscoped token cannot be downscoped again.")
     return {
@@ -138,9 +139,10 @@ def _redeem(identity: Identity, form: _Form) -> dict[str, Any]:
     claims = identity.assertion(form.get("assertion", ""))
     if claims is None or claims.get("aud") not in (TOKEN_URI, _OLD_TOKEN_URI):
         raise BadExchange("invalid_grant", "Invalid JWT Signature.")
-    if claims.get("sub", claims["iss"]) != claims["iss"]:
-        raise BadExchange("unauthorized_client", "Domain-wide delegation is not emulated.")
     email = str(claims["iss"])
+    note_caller(email)
+    if claims.get("sub", email) != email:
+        raise BadExchange("unauthorized_client", "Domain-wide delegation is not emulated.")
     if audience := claims.get("target_audience"):
         return {"id_token": identity.id_token(email, str(audience))}
     scopes = tuple(str(claims.get("scope", "")).split())

@@ -14,7 +14,7 @@ from devenv.gcp.errors import CloudError
 from devenv.gcp.fault_matchers import DELIVER
 from devenv.gcp.faults import AnswerLost, Faults
 from devenv.gcp.intercept.router import Hosts
-from devenv.gcp.journal import Journal, trace_of
+from devenv.gcp.journal import OPEN, Journal, trace_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,5 +54,5 @@ class OutgoingRequests:
                 if isinstance(error, AnswerLost):
                     raise DeliveryFailed(str(error)) from error
                 return DeliveryAnswer(error.http, {}, error.message.encode())
-            entry.status = str(answer.status)
+            entry.status, entry.decision = str(answer.status), entry.decision or OPEN
             return answer

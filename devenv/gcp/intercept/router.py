@@ -85,9 +85,15 @@ class SiteCheck:
     """
 
     def __init__(
-        self, app: ASGIApp, *, emulated: Callable[[str], bool], names: Iterable[str]
+        self,
+        app: ASGIApp,
+        *,
+        journal: Journal,
+        emulated: Callable[[str], bool],
+        names: Iterable[str],
     ) -> None:
         self._app = app
+        self._journal = journal
         self._emulated = emulated
         self._names = tuple(names)
         self._refusal = lru_cache(maxsize=256)(self._find_refusal)
@@ -96,8 +102,14 @@ class SiteCheck:
         sent = dict(scope["headers"])  # of several with one name the last
         reason = self._refusal(sent.get(b"host"), sent.get(b"origin"))
         if reason and scope["path"] != _HEALTH:
+            self._record(_host_name(sent.get(b"host")), scope)
             return failure(PermissionDenied(reason))(scope, receive, send)
         return self._app(scope, receive, send)
+
+    def _record(self, host: str, scope: Scope) -> None:
+        path = scope["path"]
+        with self._journal.entry(f"{scope['method']} {path[:200]}", f"{host}{path}"[:500]) as entry:
+            entry.status = str(PermissionDenied.http)
 
     def _find_refusal(self, host: bytes | None, page: bytes | None) -> str:
         """Return why a request does not get through, empty if it does; `page` is its Origin.

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from google.protobuf import json_format
@@ -87,6 +87,11 @@ class Calls:
                 entry.status = Internal.status
                 log.exception("%s broke", method)
                 raise Internal("Internal error encountered.") from error
+
+    def refuse(self, rpc: Rpc, headers: Mapping[str, str], error: CloudError) -> None:
+        """Record a call whose request cannot be read. Raises Unauthenticated, which comes first."""
+        with suppress(type(error)), self._entry(rpc.method, headers):
+            raise error
 
     def miss(self, method: str) -> None:
         """Record a call of a method that is not emulated."""

@@ -214,15 +214,23 @@ class _UnaryCall(_Call):
                     raise Internal(_NOT_ONE)
                 self._request = message
         except CloudError as error:
-            self._break_off(error)
+            self._decline(error)
         else:
             self._stream.take(len(payload))
 
     def end(self) -> None:
         if self._request is None or self._messages.is_broken_off:
-            self._break_off(Internal(_NOT_ONE))
+            self._decline(Internal(_NOT_ONE))
         else:
             self._run(self._answer(self._request))
+
+    def _decline(self, error: CloudError) -> None:
+        """Answer a request that cannot be read."""
+        try:
+            self._calls.refuse(self._rpc, _metadata(self._stream), error)
+        except CloudError as first:
+            error = first
+        self._break_off(error)
 
     async def _answer(self, request: bytes) -> None:
         read = partial(self._rpc.request.FromString, request)

@@ -337,11 +337,17 @@ class RestApp:
     async def _answer(self, request: Request) -> Response:
         host = request.headers.get("host", "")
         route, path = self._find(request.method, request.url.path, host)
-        query = _query(request)
-        content = await read_body(request, limit=_LARGEST) if route.binding.body else b""
+        content, query, headers = b"", [], _headers(request)
+        try:
+            query = _query(request)
+            if route.binding.body:
+                content = await read_body(request, limit=_LARGEST)
+        except InvalidArgument as error:
+            self._calls.refuse(route.rpc, headers, error)
+            raise
         message = await self._calls.run(
             route.rpc,
-            _headers(request),
+            headers,
             lambda: _build_request(route.rpc, route.binding, path=path, query=query, body=content),
         )
         numbers = any(k in ("$alt", "alt") and "enum-encoding=int" in v for k, v in query)

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from devenv.gcp.caller import ApiCaller, Guard
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.forward.connection import RawHeaders
+from devenv.gcp.journal import note_decision
 from devenv.gcp.run_services.pages import ErrorPage, not_authenticated, not_authorized, not_verified
 from devenv.gcp.run_services.routing import ServedHost
 
@@ -38,7 +39,9 @@ class Invoker:
     def admit(self, served: ServedHost, path: str, headers: RawHeaders) -> RawHeaders:
         """Return the headers as the container sees them. Raises InvocationRefused."""
         is_public = served.is_open or self._guard.allows(ApiCaller(), PERMISSION, served.service)
-        if not is_public:
+        if is_public:
+            note_decision(PERMISSION, served.service, allowed=True)
+        else:
             self._check(served, path, headers)
         return [
             (name, _without_signature(value) if name.lower() in self._stripped else value)

@@ -49,7 +49,10 @@ def web(journal: MemoryJournal) -> Web:
 
 @pytest.fixture
 def guarded() -> Web:
-    return Web(SiteCheck(Named("through"), emulated=Hosts(()).emulated, names=("gcp",)))
+    emulated = Hosts(()).emulated
+    return Web(
+        SiteCheck(Named("through"), journal=MemoryJournal(), emulated=emulated, names=("gcp",))
+    )
 
 
 @pytest.mark.parametrize(
