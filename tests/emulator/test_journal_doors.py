@@ -289,10 +289,6 @@ CASES: dict[str, tuple[Act, list[str]]] = {
         call("GET", XML, account=""),
         [f"{GET_OBJECT} - {XML} {GET_OBJECT} denied 403"],
     ),
-    "XML API, host of bucket": (
-        call("GET", "bucket.storage.googleapis.com/o"),
-        [f"{GET_OBJECT} app bucket.storage.googleapis.com/o {READ} 200"],
-    ),
     "signed URL": (signed_get, [f"{GET_OBJECT} app {XML} {READ} 200"]),
     "batch": (
         call("POST", "storage.googleapis.com/batch/storage/v1", content=BATCH, headers=PARTS),
@@ -312,10 +308,6 @@ CASES: dict[str, tuple[Act, list[str]]] = {
     "STS": (
         downscope,
         ["sts.token app sts.googleapis.com/v1/token - open 200"],
-    ),
-    "STS, bad": (
-        call("POST", "sts.googleapis.com/v1/token", account="", content=b"x"),
-        ["sts.token - sts.googleapis.com/v1/token - refused 400"],
     ),
     "certificates": (call("GET", CERTS, account=""), [f"oauth2.certs - {CERTS} - open 200"]),
     "ingress, unknown": (call("GET", INGRESS), [f"run.invoke app {INGRESS} - refused 404"]),
