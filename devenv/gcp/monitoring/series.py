@@ -17,10 +17,11 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, NotFound, Unimplemented
 from devenv.gcp.messages import moment, page
 from devenv.gcp.monitoring.access import SeriesAccess
+from devenv.gcp.monitoring.aggregation import SeriesAggregation
 from devenv.gcp.monitoring.custom_metrics import CustomMetrics
 from devenv.gcp.monitoring.filters import parse_filter
 from devenv.gcp.monitoring.otlp import count_points, series_of
-from devenv.gcp.monitoring.series_store import SeriesStore
+from devenv.gcp.monitoring.series_store import Point, SeriesStore, TimeSeries
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.store import Store
 
@@ -74,23 +75,28 @@ class SeriesMethods:
 
     async def list(self, request: Any, call: ApiCall) -> Any:
         self._access.allow(request.name, call, "timeSeries.list")
-        for field in ("aggregation", "secondary_aggregation", "order_by"):
+        for field in ("secondary_aggregation", "order_by"):
             if getattr(request, field) != getattr(type(request)(), field):
                 raise Unimplemented(f"{field} of lists of time series is not emulated.")
+        aggregation = SeriesAggregation(request.aggregation)
         metric, passes = parse_filter("filter", request.filter)
         since, until = _interval(request.interval)
-        found: dict[str, tuple[Any, list[bytes]]] = {}
+        found: dict[str, Any] = {}
         for header in filter(passes, self._series.headers(metric)):
-            points = self._series.points(header, since=since, until=until)
+            # A change is counted from the point before the interval.
+            points = self._series.points(header, since=0 if aggregation else since, until=until)
             if points:
-                found[header.SerializeToString(deterministic=True).hex()] = (header, points)
+                header.points.extend(map(Point.FromString, points))
+                found[_key(header)] = header
+        if aggregation:
+            made = aggregation.apply(list(found.values()), since=since, until=until)
+            found = {_key(each): each for each in made}
         keys, token = page(found, size=request.page_size, token=request.page_token, most=_MOST_PAGE)
         answer = Listed(next_page_token=token)
-        for header, points in (found[key] for key in keys):
-            series = answer.time_series.add()
-            series.CopyFrom(header)
-            for point in [] if request.view == _HEADERS else points:
-                series.points.add().MergeFromString(point)
+        for series in (found[key] for key in keys):
+            if request.view == _HEADERS:
+                series.ClearField("points")
+            answer.time_series.append(series)
         return answer
 
     async def list_types(self, request: Any, call: ApiCall) -> Any:
@@ -155,6 +161,13 @@ def _check_size(resources: Sequence[Any]) -> None:
             f"The request has {count} {what} or more; at most {_MOST_OF_REQUEST} are possible. "
             "Export smaller batches."
         )
+
+
+def _key(series: Any) -> str:
+    """Return what tells a series from others."""
+    header = TimeSeries(metric=series.metric, resource=series.resource, unit=series.unit)
+    header.metric_kind, header.value_type = series.metric_kind, series.value_type
+    return str(header.SerializeToString(deterministic=True).hex())
 
 
 def _interval(interval: Any) -> tuple[int, int]:

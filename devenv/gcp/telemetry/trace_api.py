@@ -27,6 +27,7 @@ trace_v2 = client_types("google.cloud.trace_v2")
 
 Traces: Any = trace_v1.Traces.pb()
 Trace: Any = trace_v1.Trace.pb()
+Span: Any = trace_v2.Span.pb()
 Listed: Any = trace_v1.ListTracesResponse.pb()
 _Matches: TypeAlias = Callable[[list[SpanRecord]], bool]
 _V1, _V2 = (f"google.devtools.cloudtrace.{version}.TraceService" for version in ("v1", "v2"))
@@ -65,6 +66,10 @@ class CloudTraceApi:
                 *(_V2, "BatchWriteSpans", trace_v2.BatchWriteSpansRequest, empty_pb2.Empty),
                 self.write,
                 ("POST", "/v2/{name=projects/*}/traces:batchWrite", "*"),
+            ),
+            (
+                *(_V2, "CreateSpan", trace_v2.Span, Span, self.create),
+                ("POST", "/v2/{name=projects/*/traces/*/spans/*}", "*"),
             ),
         ):
             yield Rpc(f"{service}/{name}", request.pb(), response, handle, (HttpRule(*rule),))
@@ -112,18 +117,24 @@ class CloudTraceApi:
     async def write(self, request: Any, call: ApiCall) -> Any:
         """Keep spans of v2, all or none. Raises CloudError."""
         self._allow(request.name.removeprefix("projects/"), call, "patch")
-        records = []
-        for span in request.spans:
-            found = _SPAN_NAME.fullmatch(span.name)
-            if not found:
-                raise InvalidArgument(
-                    f"span.name is {span.name[:200]!r}; it must be "
-                    "projects/PROJECT/traces/TRACE_ID/spans/SPAN_ID with hexadecimal ids."
-                )
-            self._check_project(found[1])
-            records.append(_from_v2(found[2], found[3], span, call))
-        self._keep(records)
+        self._keep([self._given(span, call) for span in request.spans])
         return empty_pb2.Empty()
+
+    async def create(self, span: Any, call: ApiCall) -> Any:
+        """Keep one span of v2, and return it. Raises CloudError."""
+        self._allow(span.name.removeprefix("projects/").partition("/")[0], call, "patch")
+        self._keep([self._given(span, call)])
+        return span
+
+    def _given(self, span: Any, call: ApiCall) -> SpanRecord:
+        found = _SPAN_NAME.fullmatch(span.name)
+        if not found:
+            raise InvalidArgument(
+                f"span.name is {span.name[:200]!r}; it must be "
+                "projects/PROJECT/traces/TRACE_ID/spans/SPAN_ID with hexadecimal ids."
+            )
+        self._check_project(found[1])
+        return _from_v2(found[2], found[3], span, call)
 
     def _keep(self, records: Sequence[SpanRecord]) -> None:
         if len(records) > _MOST_SPANS:

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core import exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import Request
 from google.cloud import storage
 from google.cloud.storage import transfer_manager
+from google.oauth2 import service_account
 
 from tests.bench.cases.guest import GUEST, credentials
+from tests.waiting import until
 
 type Case = Callable[[Any, Any], object]
 _READER = "roles/storage.objectViewer"
@@ -216,6 +222,58 @@ def account_is_told_what_it_may_do(_client: Any, bucket: Any) -> None:
     assert _of_guest(bucket).test_iam_permissions(asked) == ["storage.objects.get"]
 
 
+def signed_url_reads_an_object(client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("hello")
+    assert requests.get(_signed(client, bucket, 60), timeout=10).text == "hello"
+
+
+def forged_signed_url_is_refused(client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("hello")
+    url = _signed(client, bucket, 60)
+    forged = url[:-8] + ("00000000" if url[-8:] != "00000000" else "11111111")
+    assert requests.get(url, timeout=10).status_code == 200
+    assert requests.get(forged, timeout=10).status_code == 403
+    assert requests.delete(url, timeout=10).status_code == 403
+
+
+def expired_signed_url_is_refused(client: Any, bucket: Any) -> None:
+    bucket.blob("a").upload_from_string("hello")
+    url = _signed(client, bucket, 1)
+    assert requests.get(url, timeout=10).status_code == 200
+    until(lambda: requests.get(url, timeout=10).status_code == 400, seconds=10)
+
+
+def deleted_object_is_restored(client: Any, bucket: Any) -> None:
+    bucket.soft_delete_policy.retention_duration_seconds = 7 * 86_400
+    bucket.patch()
+    bucket.blob("a").upload_from_string("x")
+    bucket.blob("a").delete()
+    [gone] = client.list_blobs(bucket, soft_deleted=True)
+    bucket.restore_blob("a", generation=gone.generation)
+    assert bucket.blob("a").download_as_text() == "x"
+
+
+def rules_of_lifecycle_are_kept(client: Any, bucket: Any) -> None:
+    bucket.add_lifecycle_delete_rule(age=1, matches_prefix=["tmp/"])
+    bucket.patch()
+    [rule] = client.get_bucket(bucket.name).lifecycle_rules
+    assert rule == {
+        "action": {"type": "Delete"},
+        "condition": {"age": 1, "matchesPrefix": ["tmp/"]},
+    }
+
+
+def list_of_access_admits_everybody(client: Any, bucket: Any) -> None:
+    bucket.iam_configuration.uniform_bucket_level_access_enabled = False
+    bucket.patch()
+    blob = bucket.blob("a")
+    blob.upload_from_string("x")
+    url = f"{client._connection.API_BASE_URL}/storage/v1/b/{bucket.name}/o/a?alt=media"
+    assert requests.get(url, timeout=10).status_code == 401
+    blob.make_public()
+    assert requests.get(url, timeout=10).text == "x"
+
+
 CASES: tuple[Case, ...] = (
     *(
         text_is_read_back,
@@ -234,7 +292,9 @@ CASES: tuple[Case, ...] = (
     *(gzip_is_decompressed_for_others, batch_deletes_several, missing_object_is_404),
     *(full_bucket_is_not_deleted, wrong_token_is_refused, account_without_role_is_refused),
     *(role_on_a_bucket_admits_reading_alone, condition_limits_a_role_to_a_prefix),
-    *(taken_back_role_ends_at_once, account_is_told_what_it_may_do),
+    *(taken_back_role_ends_at_once, account_is_told_what_it_may_do, signed_url_reads_an_object),
+    *(forged_signed_url_is_refused, expired_signed_url_is_refused, deleted_object_is_restored),
+    *(rules_of_lifecycle_are_kept, list_of_access_admits_everybody),
 )
 
 
@@ -242,6 +302,33 @@ def attempt(case: Case) -> None:
     """Try one case in a bucket of its own."""
     client = storage.Client(project="test-project")
     case(client, client.create_bucket(f"case-{uuid.uuid4().hex[:12]}"))
+
+
+def _signed(client: Any, bucket: Any, seconds: int) -> str:
+    """Return a signed URL of the object `a`; where nobody has a key, one of a key that we make."""
+    base = client._connection.API_BASE_URL
+    signer: dict[str, Any] = {}
+    if isinstance(client._credentials, AnonymousCredentials):
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        text = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        info = {
+            "client_email": "app@test-project.iam.gserviceaccount.com",
+            "token_uri": "https://oauth2.googleapis.com/token",
+            "private_key": text.decode(),
+        }
+        signer["credentials"] = service_account.Credentials.from_service_account_info(info)  # type: ignore[no-untyped-call]
+    else:
+        client._credentials.refresh(Request())
+        signer["service_account_email"] = client._credentials.service_account_email
+        signer["access_token"] = client._credentials.token
+    url: str = bucket.blob("a").generate_signed_url(
+        version="v4", expiration=seconds, api_access_endpoint=base, **signer
+    )
+    return url
 
 
 def _of_guest(bucket: Any) -> Any:

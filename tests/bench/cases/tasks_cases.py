@@ -200,6 +200,34 @@ def token_of_another_account_is_refused(bench: Bench) -> None:
     _refused(exceptions.PermissionDenied, bench.create, oidc_token=token)
 
 
+def trace_is_passed_on(bench: Bench) -> None:
+    parent = f"00-{'c' * 32}-{'d' * 16}-01"
+    bench.create(headers={"traceparent": parent})
+    (headers,) = bench.delivered()
+    assert headers["traceparent"] == parent
+
+
+def task_is_given_up_after_its_attempts(bench: Bench) -> None:
+    limit = {"max_attempts": 2, "min_backoff": {"nanos": 100_000_000}}
+    queue = {"name": bench.queue, "retry_config": limit}
+    bench.client.update_queue(request={"queue": queue})
+    bench.target.statuses = [500] * 5
+    bench.create()
+    bench.delivered(2)
+    time.sleep(1)
+    assert len(bench.delivered(2)) == 2
+    assert not list(bench.client.list_tasks(request={"parent": bench.queue}))
+
+
+def queue_overrides_its_tasks(bench: Bench) -> None:
+    header = {"header": {"key": "X-Kind", "value": "queue"}}
+    target = {"header_overrides": [header]}
+    bench.client.update_queue(request={"queue": {"name": bench.queue, "http_target": target}})
+    bench.create(headers={"X-Kind": "task"})
+    (headers,) = bench.delivered()
+    assert headers["x-kind"] == "queue"
+
+
 type Case = Callable[[Bench], object]
 
 CASES: tuple[Case, ...] = (
@@ -209,6 +237,7 @@ CASES: tuple[Case, ...] = (
     *(task_is_run_at_once, tasks_are_listed_in_pages, missing_queue_is_not_found),
     *(queue_is_changed, rest_answers_like_grpc, account_without_role_is_refused),
     *(role_on_a_queue_admits_creation_alone, token_of_another_account_is_refused),
+    *(trace_is_passed_on, task_is_given_up_after_its_attempts, queue_overrides_its_tasks),
 )
 
 

@@ -53,7 +53,7 @@ func TestProjectsByVersion1(t *testing.T) {
 	asked := []string{"resourcemanager.projects.get"}
 	tested := get(service.Projects.TestIamPermissions(project, &oldmanager.TestIamPermissionsRequest{Permissions: asked}).Do())(t)
 	equal(t, tested.Permissions, asked)
-	refused(t, failed(service.Projects.Get("somebody-elses").Do()), codes.PermissionDenied, "")
+	refused(t, failed(service.Projects.Get("somebody-elses").Do()), codes.PermissionDenied, ", forbidden")
 }
 
 func TestServiceUsage(t *testing.T) {

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/oauth"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -160,7 +161,11 @@ func TestTraceApis(t *testing.T) {
 		StartTime:   timestamppb.New(now.Add(-time.Second)), EndTime: timestamppb.New(now),
 	}
 	ok(t, batch.BatchWriteSpans(ctx, &tracev2.BatchWriteSpansRequest{Name: parent, Spans: []*tracev2.Span{second}}))
-	equal(t, len(get(client.GetTrace(ctx, &tracepb.GetTraceRequest{ProjectId: project, TraceId: id}))(t).Spans), 2)
+	third := proto.CloneOf(second)
+	third.SpanId = "000000000000000b"
+	third.Name = parent + "/traces/" + id + "/spans/" + third.SpanId
+	equal(t, get(batch.CreateSpan(ctx, third))(t), third)
+	equal(t, len(get(client.GetTrace(ctx, &tracepb.GetTraceRequest{ProjectId: project, TraceId: id}))(t).Spans), 3)
 	refused(t, client.PatchTraces(ctx, &tracepb.PatchTracesRequest{ProjectId: project, Traces: &tracepb.Traces{Traces: []*tracepb.Trace{sent}}}),
 		codes.PermissionDenied, "cloudtrace.traces.patch")
 }

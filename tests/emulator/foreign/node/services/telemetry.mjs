@@ -153,6 +153,8 @@ export async function cloudTrace() {
     ...times,
   };
   await second.batchWrite({ name: parent, requestBody: { spans: [span] } });
+  const { data: created } = await second.spans.createSpan({ name: span.name, requestBody: span });
+  assert.equal(created.displayName.value, 'v2');
   await refused(
     second.batchWrite({ name: parent, requestBody: { spans: [{ ...span, name: 'x' }] } }),
     400,

@@ -356,7 +356,10 @@ def test_list_filters_series_by_labels(signals: Signals) -> None:
         ({"filter": 'metric.type = "a" AND resource.type = "b'}, 400, "not a valid filter"),
         ({"interval.startTime": "9999-02-01T00:00:00Z"}, 400, "must not be after"),
         ({"orderBy": "x"}, 501, "order_by"),
-        ({"aggregation.perSeriesAligner": "ALIGN_SUM"}, 501, "aggregation"),
+        ({"secondaryAggregation.perSeriesAligner": "ALIGN_SUM"}, 501, "secondary_aggregation"),
+        ({"aggregation.perSeriesAligner": "ALIGN_SUM"}, 400, "at least 60 seconds"),
+        ({"aggregation.perSeriesAligner": "ALIGN_INTERPOLATE"}, 501, "ALIGN_INTERPOLATE"),
+        ({"aggregation.crossSeriesReducer": "REDUCE_SUM"}, 400, "needs a perSeriesAligner"),
         (
             {"filter": 'metric.type="a" metric.label.b = monitoring.regex.full_match("(")'},
             *(400, "Invalid regular expression"),

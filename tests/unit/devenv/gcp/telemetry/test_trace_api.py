@@ -18,6 +18,7 @@ from tests.unit.devenv.gcp.web import Web
 
 NOW = 1_800_000_000.0
 TRACES = "/v1/projects/p/traces"
+CREATE = f"/v2/projects/p/traces/{'a' * 32}/spans/{7:016x}"
 WRITE = "/v2/projects/p/traces:batchWrite"
 FIRST, SECOND = "a" * 32, "b" * 32
 TIMES = {"startTime": "2027-01-15T08:00:00Z", "endTime": "2027-01-15T08:00:01Z"}
@@ -154,11 +155,12 @@ def test_list_is_limited_by_filter_and_interval(web: Web, query: str, found: lis
     [
         ("PATCH", TRACES, {"traces": [{"traceId": FIRST, "spans": [SPAN_V1]}]}),
         ("POST", WRITE, {"spans": [SPAN_V2]}),
+        ("POST", CREATE, SPAN_V2),
     ],
-    ids=["v1", "v2"],
+    ids=["v1", "v2", "one"],
 )
 def test_written_spans_can_be_read(web: Web, verb: str, path: str, body: Any) -> None:
-    assert web.request(verb, path, json=body).json() == {}
+    assert web.request(verb, path, json=body).json() == (SPAN_V2 if path == CREATE else {})
     assert web.get(f"{TRACES}/{FIRST}").json()["spans"] == [SPAN_V1]
 
 
