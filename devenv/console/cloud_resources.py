@@ -106,7 +106,10 @@ NETWORKS = ResourcePage(
     path="/networks",
     title="Networks",
     place="networks",
-    lead="VPC networks of Compute Engine, with their subnetworks, addresses, rules, routes and private connections.",
+    lead=(
+        "VPC networks of Compute Engine, with their subnetworks, addresses, rules, routes and private "
+        "connections. They are settings: nothing is sent through a network, and no rule stops a request."
+    ),
     kinds=(
         ResourceKind(
             name="networks",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from devenv.gcp.compute.records import VPC_PEERING, ComputeRecords
+from devenv.gcp.compute.records import INTERNAL_IPV6, IPV6_PREFIX, VPC_PEERING, ComputeRecords
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.rpc.json_methods import Json
 
@@ -20,6 +20,8 @@ _NETWORK: KnownFields = {
     "name": str,
     "description": str,
     "autoCreateSubnetworks": bool,
+    "enableUlaInternalIpv6": bool,
+    "internalIpv6Range": str,
     "mtu": int,
     "routingConfig": {"routingMode": str},
 }
@@ -31,6 +33,7 @@ _SUBNETWORK: KnownFields = {
     "privateIpGoogleAccess": bool,
     "purpose": str,
     "stackType": str,
+    "ipv6AccessType": str,
 }
 _ADDRESS: KnownFields = {
     "name": str,
@@ -78,13 +81,31 @@ def new_network(body: Json) -> Json:
             "A network without resource.autoCreateSubnetworks is a legacy one, which is not emulated."
         )
     _check_network(given)
+    if text := given.get("internalIpv6Range"):
+        if not given.get("enableUlaInternalIpv6"):
+            raise invalid("resource.internalIpv6Range", text, "Set enableUlaInternalIpv6, too.")
+        given["internalIpv6Range"] = _internal_range(text)
     return given
+
+
+def _internal_range(text: str) -> str:
+    """Return the checked range of a network's internal IPv6 addresses."""
+    try:
+        found = ipaddress.IPv6Network(text)
+    except ValueError:
+        found = None
+    if found is None or found.prefixlen != IPV6_PREFIX or not found.subnet_of(INTERNAL_IPV6):
+        hint = f"It must be a /{IPV6_PREFIX} range within {INTERNAL_IPV6}."
+        raise invalid("resource.internalIpv6Range", text, hint)
+    return str(found)
 
 
 def changed_network(before: Json, body: Json) -> Json:
     """Return a network with the settings that a patch names."""
     given = checked(body, _NETWORK)
-    changeable = ("description", "mtu", "routingConfig")
+    changeable = ("description", "enableUlaInternalIpv6", "mtu", "routingConfig")
+    if before.get("enableUlaInternalIpv6") and given.get("enableUlaInternalIpv6") is False:
+        raise invalid("resource.enableUlaInternalIpv6", False, "It cannot be disabled.")
     for name in given:
         if name not in changeable and given[name] != before.get(name):
             raise invalid(f"resource.{name}", given[name], "The field cannot be changed.")
@@ -107,9 +128,8 @@ def new_subnetwork(body: Json, records: ComputeRecords) -> Json:
     given = checked(body, _SUBNETWORK)
     check_name(given)
     _require(given, "network", "ipCidrRange")
-    for name, only in (("purpose", "PRIVATE"), ("stackType", "IPV4_ONLY")):
-        if given.get(name, only) != only:
-            raise Unimplemented(f"resource.{name} must be {only}.")
+    if given.get("purpose", "PRIVATE") != "PRIVATE":
+        raise Unimplemented("resource.purpose must be PRIVATE.")
     try:
         found = ipaddress.IPv4Network(given["ipCidrRange"])
     except ValueError:
@@ -118,7 +138,24 @@ def new_subnetwork(body: Json, records: ComputeRecords) -> Json:
         hint = "It must be a private IPv4 range such as 10.0.0.0/24."
         raise invalid("resource.ipCidrRange", given["ipCidrRange"], hint)
     network = records.referenced(given["network"], "resource.network")
+    _check_stack(given, network)
     return {**given, "network": network["selfLink"]}
+
+
+def _check_stack(given: Json, network: Json) -> None:
+    """Raise CloudError for IPv6 that a subnetwork cannot have."""
+    stack, access = given.get("stackType", "IPV4_ONLY"), given.get("ipv6AccessType", "")
+    if stack not in ("IPV4_ONLY", "IPV4_IPV6"):
+        raise Unimplemented("resource.stackType must be IPV4_ONLY or IPV4_IPV6.")
+    if (stack == "IPV4_IPV6") != (access in ("INTERNAL", "EXTERNAL")):
+        hint = "A subnetwork with the stack type IPV4_IPV6 has INTERNAL or EXTERNAL, another none."
+        raise invalid("resource.ipv6AccessType", access, hint)
+    if stack == "IPV4_IPV6" and network["autoCreateSubnetworks"]:
+        hint = "A network in auto mode has no subnetworks with IPv6."
+        raise invalid("resource.stackType", stack, hint)
+    if access == "INTERNAL" and not network.get("enableUlaInternalIpv6"):
+        hint = "The network has no internal IPv6 range: enable enableUlaInternalIpv6."
+        raise invalid("resource.ipv6AccessType", access, hint)
 
 
 def new_address(body: Json, records: ComputeRecords, *, is_global: bool) -> Json:

@@ -52,6 +52,10 @@ _AUTOMATIC = {
 }
 _ELSEWHERE = 220
 _AUTOMATIC_RANGE = ipaddress.ip_network("10.128.0.0/9")
+# https://docs.cloud.google.com/vpc/docs/subnets#ipv6-ranges
+INTERNAL_IPV6, IPV6_PREFIX = ipaddress.IPv6Network("fd20::/20"), 48
+# https://www.rfc-editor.org/rfc/rfc3849: addresses that lead nowhere.
+_EXTERNAL_IPV6, _SUBNETWORK_IPV6 = ipaddress.IPv6Network("2001:db8::/32"), 64
 _SEEDED, _SEEDED_RULES = "seeded", "rules"
 # https://cloud.google.com/firewall/docs/firewalls#more_rules_default_vpc
 _DEFAULT_RULES = (
@@ -150,6 +154,7 @@ class ComputeRecords:
         """Keep a new network, in auto mode with the subnetwork of the region."""
         place = f"global/networks/{fields['name']}"
         fields = {"mtu": DEFAULT_MTU, "routingConfig": {"routingMode": "REGIONAL"}, **fields}
+        self.complete_network(fields)
         made = self.create(place, "network", fields)
         self._add_default_route(made)
         if fields["autoCreateSubnetworks"]:
@@ -157,6 +162,29 @@ class ComputeRecords:
             subnetwork = {"name": fields["name"], "ipCidrRange": f"10.{second}.0.0/20"}
             self.add_subnetwork({**subnetwork, "network": self.link(place)})
         return made
+
+    def complete_network(self, fields: Json) -> None:
+        """Give a network with internal IPv6 addresses their range, if it has none."""
+        if fields.get("enableUlaInternalIpv6") and not fields.get("internalIpv6Range"):
+            taken = [each.get("internalIpv6Range") for each in self.below("global/networks/")]
+            ranges = INTERNAL_IPV6.subnets(new_prefix=IPV6_PREFIX)
+            fields["internalIpv6Range"] = next(
+                str(each) for each in ranges if str(each) not in taken
+            )
+
+    def _prefix_of(self, fields: Json) -> Json:
+        """Return the IPv6 range of a new subnetwork, by the name of its field."""
+        access = fields.get("ipv6AccessType")
+        if not access:
+            return {}
+        name = "internalIpv6Prefix" if access == "INTERNAL" else "externalIpv6Prefix"
+        network = self.referenced(fields["network"], "resource.network")
+        space = (
+            ipaddress.IPv6Network(network["internalIpv6Range"]) if access == "INTERNAL" else None
+        )
+        taken = {each.get(name) for each in self.below(f"regions/{self.region}/subnetworks/")}
+        ranges = (space or _EXTERNAL_IPV6).subnets(new_prefix=_SUBNETWORK_IPV6)
+        return {name: next(str(each) for each in ranges if str(each) not in taken)}
 
     def add_subnetwork(self, fields: Json) -> Json:
         """Keep a new subnetwork. Raises AlreadyExists, and InvalidArgument for a range that is taken."""
@@ -174,6 +202,7 @@ class ComputeRecords:
             "stackType": "IPV4_ONLY",
             "privateIpGoogleAccess": False,
             **fields,
+            **self._prefix_of(fields),
             "gatewayAddress": str(wanted[1]),
         }
         return self.create(place, "subnetwork", fields)
@@ -244,19 +273,24 @@ class ComputeRecords:
     def _local_routes(self) -> Iterator[Json]:
         """Yield the route to each subnetwork, which is there as long as that is."""
         for each in self.below(f"regions/{self.region}/subnetworks/"):
-            digest = _digest(each["selfLink"])
-            yield {
-                "kind": "compute#route",
-                "id": str(int(digest, 16)),
-                "creationTimestamp": each["creationTimestamp"],
-                "name": f"default-route-{digest}",
-                "description": f"Default local route to the subnetwork {each['ipCidrRange']}.",
-                "network": each["network"],
-                "destRange": each["ipCidrRange"],
-                "priority": 0,
-                "nextHopNetwork": each["network"],
-                "selfLink": self.link(f"{_ROUTE}{digest}"),
-            }
+            ranges = (
+                each.get(name)
+                for name in ("ipCidrRange", "internalIpv6Prefix", "externalIpv6Prefix")
+            )
+            for index, wanted in enumerate(filter(None, ranges)):
+                digest = _digest(each["selfLink"] + "/6" * index)
+                yield {
+                    "kind": "compute#route",
+                    "id": str(int(digest, 16)),
+                    "creationTimestamp": each["creationTimestamp"],
+                    "name": f"default-route-{digest}",
+                    "description": f"Default local route to the subnetwork {wanted}.",
+                    "network": each["network"],
+                    "destRange": wanted,
+                    "priority": 0,
+                    "nextHopNetwork": each["network"],
+                    "selfLink": self.link(f"{_ROUTE}{digest}"),
+                }
 
     def free_range(self, link: str, prefix: int) -> str:
         """Return the first address of a range that nothing in a network has. Raises FailedPrecondition."""

@@ -79,6 +79,9 @@ def _completed(rule: Json) -> Json:
     _complete_direction(rule)
     for name in ("sourceRanges", "destinationRanges"):
         rule[name] = [_range(f"resource.{name}", each) for each in rule.get(name, [])]
+        if len({":" in each for each in rule[name]}) > 1:
+            hint = "A rule has ranges of IPv4 or of IPv6, not of both."
+            raise invalid(f"resource.{name}", rule[name], hint)
         if len(rule[name]) > _MOST_RANGES:
             raise InvalidArgument(f"resource.{name} has more than {_MOST_RANGES} ranges.")
     for name in (*_TAGS, *_ACCOUNTS):
@@ -133,6 +136,8 @@ def new_route(body: Json, records: ComputeRecords) -> Json:
     network = records.referenced(given["network"], "resource.network")
     made = {"priority": _PRIORITY, **given, "network": network["selfLink"]}
     made["destRange"] = _range("resource.destRange", given["destRange"])
+    if ":" in made["destRange"]:
+        raise Unimplemented("resource.destRange is one of IPv6; routes of one's own are of IPv4.")
     _check_priority(made)
     _check_texts("resource.tags", made.get("tags", []))
     if ("nextHopGateway" in given) == ("nextHopIp" in given):
@@ -163,13 +168,11 @@ def _check_next_hop(route: Json, records: ComputeRecords) -> None:
 
 
 def _range(where: str, text: Any) -> str:
-    """Return a range with its prefix. Raises Unimplemented for one of IPv6."""
+    """Return a range with its prefix. Raises InvalidArgument."""
     try:
         found = ipaddress.ip_network(text if isinstance(text, str) else "")
     except ValueError:
         raise invalid(where, text, "It must be a range such as 10.0.0.0/24.") from None
-    if found.version == 6:
-        raise Unimplemented(f"{where} has the IPv6 range {found}; only IPv4 is emulated.")
     return str(found)
 
 

@@ -241,6 +241,7 @@ class ComputeService(CloudService):
         place = self._place(request.name)
         self._allow(call, "update", place)
         record = changed_network(self._records.existing(place), body_of(request))
+        self._records.complete_network(record)
         return self._changed("patch", place, record, call)
 
     def change_firewall(self, kind: str, *, whole: bool) -> Handler:

@@ -139,7 +139,14 @@ def test_gcloud_makes_a_pool_with_a_provider(gcloud: Gcloud) -> None:
 
 def test_gcloud_gives_google_services_a_range_of_a_network(gcloud: Gcloud) -> None:
     network, name = f"gcloud-{os.urandom(4).hex()}", f"range-{os.urandom(4).hex()}"
-    gcloud("compute", "networks", "create", network, "--subnet-mode=custom")
+    six = "--enable-ula-internal-ipv6"
+    gcloud("compute", "networks", "create", network, "--subnet-mode=custom", six)
+    stack = "--stack-type=IPV4_IPV6", "--ipv6-access-type=INTERNAL"
+    subnets = ("compute", "networks", "subnets")
+    where = ("--region=us-west1", f"--network={network}", "--range=10.9.0.0/24")
+    prefix = gcloud(
+        *subnets, "create", network, *where, *stack, "--format=value(internalIpv6Prefix)"
+    )
     gcloud(
         *("compute", "addresses", "create", name, "--global", "--purpose=VPC_PEERING"),
         *("--prefix-length=24", f"--network={network}"),
@@ -152,12 +159,13 @@ def test_gcloud_gives_google_services_a_range_of_a_network(gcloud: Gcloud) -> No
     )
 
     assert name in shown
+    assert prefix.strip().endswith("::/64")
 
 
 def test_gcloud_makes_firewall_rules_and_routes(gcloud: Gcloud) -> None:
     name = f"gcloud-{os.urandom(4).hex()}"
     rules, routes = ("compute", "firewall-rules"), ("compute", "routes")
-    gcloud(*rules, "create", name, "--allow=tcp:80,icmp", "--source-ranges=10.0.0.0/8")
+    gcloud(*rules, "create", name, "--allow=tcp:80,icmp", "--source-ranges=::/0")
     gcloud(*rules, "update", name, "--priority=7", "--source-tags=web")
     rule = gcloud(*rules, "describe", name, "--format=value(priority,direction,sourceTags)")
     names = gcloud(*rules, "list", "--format=value(name)").split()

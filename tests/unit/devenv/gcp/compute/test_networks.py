@@ -169,7 +169,6 @@ async def test_other_ranges_of_a_connection_need_an_update(bench: NetworksBench)
         ("global/networks", {"name": "legacy"}, 501, "legacy"),
         ("global/networks", {"name": "default", "autoCreateSubnetworks": True}, 409, "already"),
         ("global/networks", {"name": "n", "autoCreateSubnetworks": "yes"}, 400, "wrong type"),
-        ("global/networks", {"name": "n", "enableUlaInternalIpv6": True}, 501, "not emulated"),
         ("regions/us-west1/subnetworks", {"name": "s"}, 400, "'resource.network' not specified"),
         (
             "regions/us-west1/subnetworks",

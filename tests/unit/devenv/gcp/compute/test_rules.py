@@ -8,6 +8,8 @@ from tests.unit.devenv.gcp.compute.test_networks import NetworksBench, bench
 
 __all__ = ["bench"]
 pytestmark = pytest.mark.anyio
+CUSTOM = {"autoCreateSubnetworks": False}
+NETWORK = "global/networks/inside"
 RULE: dict[str, Any] = {
     "name": "web",
     "network": "global/networks/inside",
@@ -89,15 +91,26 @@ async def test_route_is_beside_those_of_the_network_and_its_subnetworks(
         ("firewalls", {"priority": 65536}, 400, "from 0 to 65535"),
         ("firewalls", {"sourceServiceAccounts": ["a@b"]}, 400, "both tags and service accounts"),
         ("firewalls", {"sourceRanges": ["x"]}, 400, "a range such as 10.0.0.0/24"),
-        ("firewalls", {"sourceRanges": ["::/0"]}, 501, "sourceRanges has the IPv6 range ::/0"),
+        ("firewalls", {"sourceRanges": ["::/0", "10.0.0.0/8"]}, 400, "not of both"),
         ("firewalls", {"network": "global/networks/none"}, 404, "networks/none' was not found"),
         ("firewalls", {"params": {}}, 501, "resource.params is not emulated"),
-        ("routes", {"destRange": "2001:db8::/32"}, 501, "destRange has the IPv6 range"),
+        ("routes", {"destRange": "2001:db8::/32"}, 501, "destRange is one of IPv6"),
         ("routes", {"nextHopIp": "10.9.0.1"}, 400, "No subnetwork"),
         ("routes", {"nextHopGateway": "global/gateways/x"}, 400, "exactly one next hop"),
         ("routes", {"nextHopIlb": "x"}, 501, "resource.nextHopIlb is not emulated"),
-        ("networks", {"enableUlaInternalIpv6": True}, 501, "enableUlaInternalIpv6 is not emulated"),
-        ("networks", {"internalIpv6Range": "fd20::/48"}, 501, "internalIpv6Range is not emulated"),
+        (
+            "networks",
+            {**CUSTOM, "internalIpv6Range": "fd20::/48"},
+            400,
+            "enableUlaInternalIpv6, too",
+        ),
+        (
+            *(
+                "networks",
+                {**CUSTOM, "enableUlaInternalIpv6": True, "internalIpv6Range": "fd20::/64"},
+            ),
+            *(400, "/48 range within fd20::/20"),
+        ),
     ],
 )
 async def test_invalid_rule_is_refused_by_its_field(
@@ -110,16 +123,53 @@ async def test_invalid_rule_is_refused_by_its_field(
     assert (answer.status_code, text in answer.json()["error"]["message"]) == (status, True)
 
 
-@pytest.mark.parametrize("field", ["ipv6AccessType", "internalIpv6Prefix", "externalIpv6Prefix"])
-async def test_ipv6_of_a_subnetwork_is_refused_by_name(bench: NetworksBench, field: str) -> None:
-    body = {"name": "six", "network": "global/networks/default", "ipCidrRange": "10.9.0.0/24"}
-    answer = await bench.ask("POST", "regions/us-west1/subnetworks", body | {field: "x"})
-    both = await bench.ask(
-        "POST", "regions/us-west1/subnetworks", body | {"stackType": "IPV4_IPV6"}
-    )
+async def test_subnetworks_have_ranges_of_ipv6(bench: NetworksBench) -> None:
+    network = {"name": "six", **CUSTOM}
+    await bench.done("POST", "global/networks", network)
+    await bench.done("PATCH", "global/networks/six", {"enableUlaInternalIpv6": True})
+    made = (await bench.ask("GET", "global/networks/six")).json()
+    subnetwork = {"network": "global/networks/six", "stackType": "IPV4_IPV6"}
+    shown = {}
+    for name, access, second in (("in", "INTERNAL", 1), ("out", "EXTERNAL", 2)):
+        body = {"name": name, "ipv6AccessType": access, "ipCidrRange": f"10.9.{second}.0/24"}
+        await bench.done("POST", "regions/us-west1/subnetworks", subnetwork | body)
+        shown[name] = (await bench.ask("GET", f"regions/us-west1/subnetworks/{name}")).json()
+    routes = (await bench.ask("GET", "global/routes")).json()["items"]
+    rule = {**RULE, "network": "global/networks/six", "sourceRanges": ["::/0"]}
+    await bench.done("POST", "global/firewalls", rule)
 
-    assert (answer.status_code, f"resource.{field}" in answer.text) == (501, True)
-    assert "resource.stackType must be IPV4_ONLY" in both.text
+    assert made["internalIpv6Range"] == "fd20::/48"
+    assert shown["in"]["internalIpv6Prefix"] == "fd20::/64"
+    assert shown["out"]["externalIpv6Prefix"] == "2001:db8::/64"
+    ranges = {each["destRange"] for each in routes if each["network"].endswith("/six")}
+    assert ranges == {"0.0.0.0/0", "10.9.1.0/24", "10.9.2.0/24", "fd20::/64", "2001:db8::/64"}
+    assert len({each["name"] for each in routes}) == len(routes)
+    assert (await bench.ask("GET", "global/firewalls/web")).json()["sourceRanges"] == ["::/0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "text"),
+    [
+        ({"internalIpv6Prefix": "x"}, 501, "resource.internalIpv6Prefix"),
+        ({"externalIpv6Prefix": "x"}, 501, "resource.externalIpv6Prefix"),
+        ({"stackType": "IPV6_ONLY"}, 501, "IPV4_ONLY or IPV4_IPV6"),
+        ({"stackType": "IPV4_IPV6"}, 400, "resource.ipv6AccessType"),
+        ({"ipv6AccessType": "INTERNAL"}, 400, "resource.ipv6AccessType"),
+        ({"stackType": "IPV4_IPV6", "ipv6AccessType": "EXTERNAL"}, 400, "auto mode"),
+        (
+            {"stackType": "IPV4_IPV6", "ipv6AccessType": "INTERNAL", "network": NETWORK},
+            *(400, "enable enableUlaInternalIpv6"),
+        ),
+    ],
+)
+async def test_invalid_ipv6_of_a_subnetwork_is_refused(
+    bench: NetworksBench, change: dict[str, Any], status: int, text: str
+) -> None:
+    await bench.make_network()
+    body = {"name": "six", "network": "global/networks/default", "ipCidrRange": "10.9.0.0/24"}
+    answer = await bench.ask("POST", "regions/us-west1/subnetworks", body | change)
+
+    assert (answer.status_code, text in answer.text) == (status, True)
 
 
 async def test_rules_and_routes_ask_for_their_permissions(bench: NetworksBench) -> None:
