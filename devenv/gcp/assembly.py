@@ -184,6 +184,7 @@ class CloudServices:
         parts, storage = self._parts, self._storage()
         if isinstance(storage, StorageService):
             self._sql.use_storage(storage)
+            self._pubsub.use_storage(storage)
         return (
             *self._make_networking(),
             self._budgets,
@@ -254,20 +255,19 @@ class CloudServices:
 
     def _make_sinks(self, storage: CloudService) -> LogSinksService:
         parts = self._parts
-        exports = SinkExports(
-            store=parts.store,
-            clock=parts.clock,
-            guard=parts.guard,
-            topics=self._pubsub,
-            objects=storage if isinstance(storage, StorageService) else None,
-            buckets=self._logging.buckets,
-        )
         return LogSinksService(
             config=parts.config,
             store=parts.store,
             clock=parts.clock,
             guard=parts.guard,
-            exports=exports,
+            exports=SinkExports(
+                store=parts.store,
+                clock=parts.clock,
+                guard=parts.guard,
+                topics=self._pubsub,
+                objects=storage if isinstance(storage, StorageService) else None,
+                buckets=self._logging.buckets,
+            ),
         )
 
     def _make_sql(self) -> CloudSqlService:

@@ -14,6 +14,7 @@ from google.api.metric_pb2 import MetricDescriptor
 from devenv.gcp.client_types import client_types
 from devenv.gcp.errors import InvalidArgument, Unimplemented
 from devenv.gcp.messages import seconds
+from devenv.gcp.monitoring.filters import value_of
 from devenv.gcp.monitoring.series_store import TimeSeries
 
 _Aggregation: Any = client_types("google.cloud.monitoring_v3").Aggregation
@@ -117,7 +118,7 @@ class SeriesAggregation:
         combine, kind = _COMBINATIONS[self._reducer]
         groups: dict[tuple[str, ...], list[Any]] = {}
         for each in series:
-            groups.setdefault(tuple(_field(each, name) for name in self._fields), []).append(each)
+            groups.setdefault(tuple(value_of(each, name) for name in self._fields), []).append(each)
         reduced = []
         for names, members in sorted(groups.items()):
             made = self._like(members[0], members[0].value_type if kind is None else kind)
@@ -155,16 +156,6 @@ def _change(point: Any, before: Any, field: str) -> float:
     is_reset = point.interval.start_time.ToNanoseconds() >= before.interval.end_time.ToNanoseconds()
     grown = value - float(getattr(before.value, field))
     return value if is_reset or grown < 0 else grown
-
-
-def _field(series: Any, name: str) -> str:
-    first, _, rest = name.partition(".")
-    if first not in ("metric", "resource"):
-        return ""
-    holder = getattr(series, first)
-    if rest == "type":
-        return str(holder.type)
-    return str(dict(holder.labels).get(rest.partition(".")[2], ""))
 
 
 def _keep_grouped(series: Any, fields: Mapping[str, str]) -> None:

@@ -125,7 +125,7 @@ class _SeriesFilter:
             passes = _sign_test("=" if sign == "!=" else sign, wanted)
             if selector == "metric.type" and sign == "=":
                 self.metric_types.append(wanted)
-        return lambda series: passes(_value(series, selector)) != (sign == "!=")
+        return lambda series: passes(value_of(series, selector)) != (sign == "!=")
 
     def _function(self, name: str) -> _ValueTest:
         self._take("(")
@@ -154,7 +154,7 @@ def _text(token: str) -> str:
     return re.sub(r"\\(.)", r"\1", token[1:-1])
 
 
-def _value(series: Any, selector: str) -> str:
+def value_of(series: Any, selector: str) -> str:
     """Return what a selector selects of a series, empty if the series does not have it."""
     if selector == "project":
         return str(dict(series.resource.labels).get("project_id", ""))

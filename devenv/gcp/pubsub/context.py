@@ -31,6 +31,7 @@ class PubSubContext:
     minter: Minter
     clock: Clock
     broker: Broker
+    agent: ApiCaller
 
     def topic(self, name: str) -> LiveTopic:
         """Return the topic of a full name. Raises NotFound."""
@@ -48,6 +49,10 @@ class PubSubContext:
     def allow(self, caller: ApiCaller, permission: str, resource: str) -> None:
         """Raise PermissionDenied unless the caller has `pubsub.<permission>` on the resource."""
         self.guard.require(caller, f"pubsub.{permission}", resource)
+
+    def check_agent(self, permission: str, resource: str) -> None:
+        """Raise PermissionDenied unless the account of Pub/Sub itself has a permission."""
+        self.guard.require(self.agent, permission, resource)
 
 
 def _existing(known: dict[str, _Live], name: str) -> _Live:

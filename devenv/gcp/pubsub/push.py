@@ -16,6 +16,7 @@ from devenv.gcp.delivery import DeliveryFailed, DeliveryRequest, Ready, Send, cl
 from devenv.gcp.errors import CloudError
 from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.broker import Broker, ack_id_of
+from devenv.gcp.pubsub.loops import SubscriptionLoops
 from devenv.gcp.pubsub.rules import MOST_BYTES
 from devenv.gcp.pubsub.state import LiveSubscription
 
@@ -25,7 +26,7 @@ _MOST_AT_ONCE = 20
 _AGENT = "CloudPubSub-Google"
 
 
-class PushDelivery:
+class PushDelivery(SubscriptionLoops):
     """One task for each push subscription, and one for each of its requests in flight.
 
     The first request waits until the endpoint is `ready`: the stack starts its services after this
@@ -33,41 +34,23 @@ class PushDelivery:
     """
 
     def __init__(self, broker: Broker, minter: Minter, send: Send, ready: Ready) -> None:
-        self._broker = broker
+        super().__init__(broker)
         self._minter = minter
         self._send = send
         self._ready = ready
-        self._loops: dict[LiveSubscription, asyncio.Task[None]] = {}
         self._requests: set[asyncio.Task[None]] = set()
-        self._started = False
-
-    def start(self) -> None:
-        self._started = True
-        for live in self._broker.saved.subscriptions.values():
-            self.follow(live)
 
     async def stop(self) -> None:
-        """Break off: what was not answered is sent again after the next start."""
-        self._started = False
-        tasks = [*self._loops.values(), *self._requests]
-        for task in tasks:
+        requests = list(self._requests)
+        for task in requests:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._loops.clear()
+        await super().stop()
+        await asyncio.gather(*requests, return_exceptions=True)
 
-    def follow(self, live: LiveSubscription) -> None:
-        """Begin or end pushing, as the subscription's state says."""
-        wanted = bool(live.state.push_config.push_endpoint) and not live.state.detached
-        if not self._started or not wanted:
-            self.forget(live)
-        elif live not in self._loops:
-            self._loops[live] = asyncio.create_task(self._push(live))
+    def _is_wanted(self, live: LiveSubscription) -> bool:
+        return bool(live.state.push_config.push_endpoint)
 
-    def forget(self, live: LiveSubscription) -> None:
-        if loop := self._loops.pop(live, None):
-            loop.cancel()
-
-    async def _push(self, live: LiveSubscription) -> None:
+    async def _run(self, live: LiveSubscription) -> None:
         room = asyncio.Semaphore(_MOST_AT_ONCE)
         await self._ready(live.state.push_config.push_endpoint)
         while True:

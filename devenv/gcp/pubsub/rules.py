@@ -11,6 +11,7 @@ from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import clean_url
 from devenv.gcp.errors import InvalidArgument, wrong_project
 from devenv.gcp.messages import every, refuse_unemulated, seconds
+from devenv.gcp.pubsub.file_settings import FILE_FIELDS, complete_files
 from devenv.gcp.pubsub.filters import parse_filter
 
 types = client_types("google.pubsub_v1")
@@ -44,6 +45,7 @@ _SUBSCRIPTION_FIELDS = every(
     *("message_retention_duration", "enable_message_ordering", "expiration_policy", "filter"),
     *("enable_exactly_once_delivery", "topic_message_retention_duration", "state"),
     push_config=_PUSH_FIELDS,
+    cloud_storage_config=FILE_FIELDS,
     dead_letter_policy=every("dead_letter_topic", "max_delivery_attempts"),
     retry_policy=every("minimum_backoff", "maximum_backoff"),
 )
@@ -123,15 +125,27 @@ def complete_subscription(subscription: Any) -> None:
     if subscription.expiration_policy.HasField("ttl") and seconds(ttl) < DAY:
         raise InvalidArgument("expiration_policy.ttl must be at least 1 day.")
     parse_filter(subscription.filter)
-    _check_push(subscription.push_config)
-    if subscription.enable_exactly_once_delivery and subscription.push_config.push_endpoint:
-        raise InvalidArgument("Exactly-once delivery is not available to push subscriptions.")
+    _complete_delivery(subscription)
     if subscription.HasField("retry_policy"):
         _complete_retry(subscription.retry_policy)
     if subscription.HasField("dead_letter_policy"):
         _complete_dead_letter(subscription.dead_letter_policy)
     subscription.state = Subscription.ACTIVE
     subscription.ClearField("topic_message_retention_duration")
+
+
+def _complete_delivery(subscription: Any) -> None:
+    """Check where the messages of a subscription go, if they are not pulled."""
+    _check_push(subscription.push_config)
+    is_pushed = bool(subscription.push_config.push_endpoint)
+    if subscription.enable_exactly_once_delivery and is_pushed:
+        raise InvalidArgument("Exactly-once delivery is not available to push subscriptions.")
+    if subscription.HasField("cloud_storage_config"):
+        complete_files(subscription.cloud_storage_config)
+        if is_pushed or subscription.enable_exactly_once_delivery:
+            raise InvalidArgument(
+                "cloud_storage_config excludes push_config and exactly-once delivery."
+            )
 
 
 def _check_push(push: Any) -> None:

@@ -18,6 +18,7 @@ from devenv.gcp.messages import set_moment
 from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.context import PubSubContext
+from devenv.gcp.pubsub.files import FileDelivery, MessageFiles
 from devenv.gcp.pubsub.push import PushDelivery
 from devenv.gcp.pubsub.rules import (
     PubsubMessage,
@@ -71,6 +72,7 @@ class PubSubService(CloudService):
         self._agent = ApiCaller(f"service-{config.number}@gcp-sa-pubsub.iam.gserviceaccount.com")
         self.broker = Broker(PubSubStore(store), clock, self._may_forward)
         self._push = PushDelivery(self.broker, minter, send, ready)
+        self._files = FileDelivery(self.broker, clock, self._agent)
         context = PubSubContext(
             config=config,
             names=self._names,
@@ -78,12 +80,17 @@ class PubSubService(CloudService):
             minter=minter,
             clock=clock,
             broker=self.broker,
+            agent=self._agent,
         )
         self._schemas = PubSubSchemas(self._names, guard, store, clock, self._detach_schema)
         self._topics = TopicMethods(context, self._schemas)
-        self._subscriptions = SubscriptionMethods(context, self._push)
+        self._subscriptions = SubscriptionMethods(context, self._push, self._files)
         self._context = context
         self._declared_names = DeclaredNames(store.table("pubsub_declared"))
+
+    def use_storage(self, files: MessageFiles) -> None:
+        """Let subscriptions write to a Cloud Storage."""
+        self._files.files = files
 
     def rpcs(self) -> Iterator[Rpc | StreamRpc]:
         yield from self._topics.rpcs()
@@ -131,9 +138,11 @@ class PubSubService(CloudService):
                 await self._schemas.prepare(live.state)
         self.broker.start()
         self._push.start()
+        self._files.start()
 
     async def stop(self) -> None:
         await self._push.stop()
+        await self._files.stop()
         self.broker.stop()
 
     def has(self, topic: str) -> bool:

@@ -17,6 +17,7 @@ from devenv.gcp.messages import moment
 from devenv.gcp.pubsub.backlog import BacklogEntry
 from devenv.gcp.pubsub.broker import ack_id_of, is_ack_id
 from devenv.gcp.pubsub.context import PubSubContext, changed, method, page_of, require_new
+from devenv.gcp.pubsub.files import FileDelivery
 from devenv.gcp.pubsub.push import PushDelivery
 from devenv.gcp.pubsub.rules import (
     MOST_BYTES,
@@ -46,11 +47,12 @@ _SNAPSHOT = "/v1/{snapshot=projects/*/snapshots/*}"
 class SubscriptionMethods:
     """The unary methods of subscriptions."""
 
-    def __init__(self, context: PubSubContext, push: PushDelivery) -> None:
+    def __init__(self, context: PubSubContext, push: PushDelivery, files: FileDelivery) -> None:
         self._context = context
         self._names = context.names
         self._broker = context.broker
         self._push = push
+        self._files = files
 
     def rpcs(self) -> Iterator[Rpc]:
         empty, snapshots = empty_pb2.Empty, "/v1/{project=projects/*}/snapshots"
@@ -101,6 +103,7 @@ class SubscriptionMethods:
         self._broker.saved.put_subscription(live)
         self._broker.wake(live)
         self._push.follow(live)
+        self._files.follow(live)
         return self._shown(live)
 
     async def get(self, request: Any, call: ApiCall) -> Any:
@@ -131,6 +134,7 @@ class SubscriptionMethods:
         """Delete a subscription with its messages and its policy."""
         self._broker.forget(live)
         self._push.forget(live)
+        self._files.forget(live)
         self._context.guard.forget(live.name)
 
     async def detach(self, request: Any, call: ApiCall) -> Any:
@@ -139,6 +143,7 @@ class SubscriptionMethods:
         self._context.allow(call.caller, "topics.detachSubscription", resource)
         self._broker.detach(live)
         self._push.follow(live)
+        self._files.follow(live)
         return types.DetachSubscriptionResponse.pb()()
 
     async def modify_push(self, request: Any, call: ApiCall) -> Any:
@@ -263,9 +268,9 @@ class SubscriptionMethods:
         return live
 
     def pullable(self, text: str, call: ApiCall) -> LiveSubscription:
-        """Return a subscription that may be consumed by pulling: messages are not pushed."""
+        """Return a subscription that may be consumed by pulling: messages go nowhere else."""
         live = self.consumable(text, call)
-        if live.state.push_config.push_endpoint:
+        if live.state.push_config.push_endpoint or live.state.cloud_storage_config.bucket:
             raise FailedPrecondition("This method is not supported for this subscription type.")
         return live
 
@@ -279,8 +284,11 @@ class SubscriptionMethods:
         policy = subscription.dead_letter_policy
         if policy.dead_letter_topic:
             policy.dead_letter_topic = self._names.topic(policy.dead_letter_topic)
-        email = subscription.push_config.oidc_token.service_account_email
-        if email:
+        storage = subscription.cloud_storage_config
+        if storage.bucket and not storage.service_account_email:
+            self._context.check_agent("storage.buckets.get", f"projects/_/buckets/{storage.bucket}")
+        push = subscription.push_config.oidc_token
+        for email in filter(None, (push.service_account_email, storage.service_account_email)):
             if not self._context.minter.knows(email):
                 raise InvalidArgument(f"Service account {email[:200]} does not exist.")
             resource = f"projects/{self._context.config.project}/serviceAccounts/{email}"

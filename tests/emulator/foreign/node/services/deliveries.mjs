@@ -5,11 +5,12 @@ import { createServer } from 'node:http';
 
 import { v1 } from '@google-cloud/pubsub';
 import { CloudSchedulerClient } from '@google-cloud/scheduler';
+import { Storage } from '@google-cloud/storage';
 import { CloudTasksClient } from '@google-cloud/tasks';
 import { OAuth2Client } from 'google-auth-library';
 import tasksApi from 'googleapis/build/src/apis/cloudtasks/index.js';
 
-import { app, bytes, last, parent, place, rest, unique, until } from '../support.mjs';
+import { app, bytes, last, number, parent, place, refused, rest, unique, until } from '../support.mjs';
 
 const audience = 'https://worker.example';
 // A trace goes on where it is told to: the services pass it as it is.
@@ -126,3 +127,28 @@ export const pushes = () =>
     },
     [500],
   );
+
+// A subscription writes its messages to Cloud Storage, once there are enough of them.
+export async function files() {
+  const [publisher, subscriber] = [new v1.PublisherClient(), new v1.SubscriberClient()];
+  const topic = `${parent}/topics/${unique('filed')}`;
+  const name = `${parent}/subscriptions/${unique('filed')}`;
+  const [bucket] = await new Storage().createBucket(unique('filed'));
+  await publisher.createTopic({ name: topic });
+  const cloudStorageConfig = { bucket: bucket.name, filenamePrefix: 'in/', maxBytes: 1000 };
+  const subscription = { name, topic, cloudStorageConfig };
+  await refused(subscriber.createSubscription(subscription), 7, /storage.buckets.get/);
+  const members = [`serviceAccount:service-${number}@gcp-sa-pubsub.iam.gserviceaccount.com`];
+  const [policy] = await bucket.iam.getPolicy({ requestedPolicyVersion: 3 });
+  policy.bindings.push({ role: 'roles/storage.objectCreator', members });
+  policy.bindings.push({ role: 'roles/storage.legacyBucketReader', members });
+  await bucket.iam.setPolicy(policy);
+  const [made] = await subscriber.createSubscription(subscription);
+  assert.equal(made.cloudStorageConfig.state, 'ACTIVE');
+  await publisher.publish({ topic, messages: [{ data: bytes('x'.repeat(1000)) }] });
+  const file = await until(async () => (await bucket.getFiles({ prefix: 'in/' }))[0][0]);
+  assert.equal((await file.download()).toString(), `${'x'.repeat(1000)}\n`);
+  await refused(subscriber.pull({ subscription: name, maxMessages: 1 }), 9, /not supported/);
+  await subscriber.deleteSubscription({ subscription: name });
+  await publisher.deleteTopic({ topic });
+}
