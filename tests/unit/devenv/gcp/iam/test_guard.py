@@ -12,7 +12,7 @@ from devenv.gcp.config import CloudConfig, IamBinding, IamMode, ServiceConfig
 from devenv.gcp.errors import PermissionDenied
 from devenv.gcp.iam.guard import Iam
 from devenv.gcp.iam.policies import Policies, Policy
-from devenv.gcp.journal import Journal
+from devenv.gcp.journal import OPEN, Journal
 from tests.unit.devenv.gcp.fakes import MemoryStore
 
 PLACE = "projects/p/locations/us-west1"
@@ -208,7 +208,7 @@ def test_decision_on_a_service_agent_is_not_noted_on_the_call(
         with journal.entry("storage.objects.insert") as entry, pytest.raises(PermissionDenied):
             iam().require(agent, "pubsub.topics.publish", "projects/p/topics/t")
         journal.close()
-        assert (entry.decision, entry.used) == ("", "")
+        assert (entry.decision, entry.used) == (OPEN, "")
 
     asyncio.run(upload())
     assert f'member = "{agent.email}"' in caplog.text
