@@ -38,6 +38,7 @@ class JobPages:
             Route("/jobs/{job}", self.job),
             Route("/jobs/{job}/run", act(self.run), methods=post),
             Route(one, self.execution),
+            Route(f"{one}/state", self.execution),
             Route(f"{one}/stream", self.stream),
             Route(f"{one}/cancel", act(self.cancel), methods=post),
             Route(f"{one}/rerun", act(self.rerun), methods=post),
@@ -64,7 +65,9 @@ class JobPages:
         name = self._execution(request)
         execution = self._cloud.api(RUN, f"/v2/{name}")
         tasks = self._cloud.api(RUN, f"/v2/{name}/tasks", pageSize=_PAGE).get("tasks", [])
-        lines = [line for path in self._logs(request) for line in _read(path)]
+        is_state = request.url.path.endswith("/state")  # asked for often: without the log
+        logs = [] if is_state else self._logs(request)
+        lines = [line for path in logs for line in _read(path)]
         return self._shell.page(
             request,
             "execution.html",

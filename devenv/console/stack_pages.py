@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from devenv.console.local import NODE_HEIGHT, NODE_WIDTH, StackView, graph_of
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell
 from devenv.stack.logfile import Follower, LogLevel, read, size
-from devenv.stack.loglines import LogFilter, plain_lines
+from devenv.stack.loglines import LogFilter, plain_lines, time_of
 
 OWN_NAME = "console"
 _LINES = 300
+_MOST_SENT = 3000  # lines of one event: as many as a page keeps
 _PAUSE = 0.5
 _DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
@@ -60,8 +62,9 @@ class LogView:
     def lines(self, raw: Iterable[str]) -> Iterator[ShownLine]:
         for line in raw:
             if self._filter.passes(line):
-                level = self._filter.level.value
-                yield from (ShownLine(level, text) for text in plain_lines(line))
+                level, at = self._filter.level.value, time_of(line)
+                clock = time.strftime("%H:%M:%S  ", time.localtime(at)) if at else ""
+                yield from (ShownLine(level, clock + text) for text in plain_lines(line))
 
 
 class StackPages:
@@ -76,6 +79,7 @@ class StackPages:
         return [
             Route("/", self.overview),
             Route("/services/{name}", self.service),
+            Route("/services/{name}/state", self.service),
             Route("/services/{name}/stream", self.stream),
             Route("/services/{name}/{command}", act(self.command), methods=["POST"]),
         ]
@@ -103,7 +107,9 @@ class StackPages:
         except ConsoleProblem as error:
             view, problem = LogView(LogLevel.DEBUG, None), error.message
         shown = request.url.remove_query_params(["grep", "level"]) if problem else request.url
-        lines = deque(view.lines(read(self._log(row.name))), maxlen=_LINES)
+        is_state = request.url.path.endswith("/state")  # asked for often: without the log
+        written_lines = () if is_state else read(self._log(row.name))
+        lines = deque(view.lines(written_lines), maxlen=_LINES)
         return self._shell.page(
             request,
             "service.html",
@@ -148,6 +154,6 @@ async def events(request: Request, more: Callable[[], Iterator[ShownLine]]) -> A
     """Yield new lines as events, until the browser goes away."""
     yield "retry: 1000\n\n"
     while not await request.is_disconnected():
-        if lines := list(more()):
+        if lines := deque(more(), maxlen=_MOST_SENT):
             yield f"data: {json.dumps([[line.level, line.text] for line in lines])}\n\n"
         await asyncio.sleep(_PAUSE)

@@ -113,7 +113,9 @@ class StoragePages:
         file = form.get("file")
         if not isinstance(file, UploadFile) or not file.filename:
             raise ConsoleProblem("file: choose a file to upload.")
-        name = f"{form.get('prefix', '')}{file.filename}"
+        # Browsers write " in the name of a file as %22, and leave other characters as they are.
+        own = str(form.get("name", "")).strip() or file.filename.replace("%22", '"')
+        name = f"{form.get('prefix', '')}{own}"
         kind = file.content_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         bucket = quote(request.path_params["bucket"], safe="")
         path = f"/upload/storage/v1/b/{bucket}/o"

@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from devenv.console.gate import HEADERS
 from devenv.console.local import StackView
 from devenv.console.problems import ConsoleProblem
 from devenv.console.shell import Shell, moment_of
-from devenv.stack.loglines import log_entry, plain_lines
+from devenv.stack.loglines import plain_lines, time_of
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOG_TAIL = 4_000_000  # bytes of each log that are looked through
@@ -156,7 +155,7 @@ class TracePages:
         for path in sorted(self._logs.glob("*.log")):
             for line in _tail(path):
                 if any(name in line for name in names):
-                    yield TraceLine(path.stem, _time_of(line), " ".join(plain_lines(line))[:1000])
+                    yield TraceLine(path.stem, time_of(line), " ".join(plain_lines(line))[:1000])
 
 
 def _normal(text: str) -> str:
@@ -266,11 +265,3 @@ def _tail(path: Path) -> Iterator[str]:
         file.seek(max(path.stat().st_size - _LOG_TAIL, 0))
         for line in file:
             yield line.decode("utf-8", "replace").rstrip("\n")
-
-
-def _time_of(line: str) -> float:
-    entry = log_entry(line) or {}
-    try:
-        return datetime.fromisoformat(entry.get("time", "")).timestamp()
-    except ValueError:
-        return 0.0

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 
 from devenv.stack.logfile import LogLevel
 
@@ -24,6 +25,15 @@ def log_entry(line: str) -> dict[str, str] | None:
 def other_fields(entry: dict[str, str]) -> str:
     """Return the fields of a structured line that are neither its message nor its severity."""
     return " ".join(f"{k}={v}" for k, v in entry.items() if k not in _OWN_FIELDS)
+
+
+def time_of(line: str) -> float:
+    """Return the Unix seconds of a structured line, 0 for a line without a time."""
+    entry = log_entry(line) or {}
+    try:
+        return datetime.fromisoformat(entry.get("time", "")).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def plain_lines(line: str) -> list[str]:

@@ -175,6 +175,12 @@ def test_object_is_uploaded_shown_downloaded_and_deleted(visitor: ConsoleClient)
     bucket, content = "/storage/validibot-local", "<b>Grüße</b>".encode()
     files = {"file": ("a b.txt", content, "text/html")}
     visitor.post(f"{bucket}/upload", {"prefix": "new/dir/"}, files=files)
+    for sent, name, expected in (("x%22y.txt", "", "x&#34;y.txt"), ("z", "deep/n.txt", "deep/")):
+        visitor.post(
+            f"{bucket}/upload", {"prefix": "odd/", "name": name}, files={"file": (sent, b"")}
+        )
+        assert expected in visitor.get(f"{bucket}?prefix=odd/").text
+    assert "(empty)" in visitor.get(f"{bucket}/object?name=odd/deep/n.txt").text
 
     assert "new/" in visitor.get(bucket).text
     assert "uniformBucketLevelAccess" in visitor.get(bucket).text
