@@ -64,6 +64,7 @@ def test_run_ends_once_whatever_fails(stack: Stack, result: str, fault: tuple[st
         stack.api.post(f"{path}/cancel/").raise_for_status()
     run = until(lambda: reconciled(stack, launched["id"]), every=1.0)
 
+    assert run
     assert run["result"] == result
     ends = [each for each in stack.events(launched["id"]) if each in ENDS]
     assert len(ends) == 1
