@@ -32,6 +32,11 @@ _LONGEST_SUBJECT = 127  # bytes
 _LONGEST_LIFE = 24 * 3600  # seconds of a token
 _SKEW = 60
 _MOST_ATTRIBUTES = 50
+_MOST_SEARCHED = 200_000  # characters in which an expression may look for matches
+_MOST_ROUNDS = 10_000  # of all comprehensions of an expression, by its evaluator
+_COMPREHENSION = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(")
+# Texts of tokens are no patterns: the time is their length multiplied by that of the text.
+_FOREIGN_PATTERN = re.compile(r"\bmatches\s*\((?!\s*[rR]?[\"'])")
 
 
 class FederationProblem(Exception):
@@ -180,12 +185,28 @@ def _mapped(name: str, expression: str, claims: Mapping[str, Any]) -> Any:
 
 
 def _evaluated(expression: str, values: Mapping[str, Any]) -> Any:
-    """Return the value of an expression, None if it has none."""
+    """Return the value of an expression, None if it has none or would take too long."""
+    if "matches" in expression and _searched(expression, values) > _MOST_SEARCHED:
+        return None
     try:
         result = _compiled(expression).eval(_environment().Activation(dict(values)))
     except RuntimeError:  # a budget of the evaluator is used up
         return None
     return None if result.type() == cel.Type.ERROR else result.plain_value()
+
+
+def _searched(expression: str, values: Mapping[str, Any]) -> int:
+    """Return in how many characters an expression may look for matches, at most."""
+    rounds, longest, waiting = expression.count(",") + 1, len(expression), [*values.values()]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping | list):
+            rounds = max(rounds, len(value))
+            waiting += value.values() if isinstance(value, Mapping) else value
+        else:
+            longest = max(longest, len(str(value)))
+    loops = min(len(_COMPREHENSION.findall(expression)), 4)
+    return int(min(rounds**loops, _MOST_ROUNDS) * longest)
 
 
 def check_mapping(value: Any) -> dict[str, str]:
@@ -214,6 +235,8 @@ def check_condition(value: Any) -> str:
 def _check_expression(name: str, expression: Any) -> None:
     if not isinstance(expression, str) or len(expression) > _LONGEST or "\0" in expression:
         raise InvalidArgument(f"{name} must be an expression of at most {_LONGEST} characters.")
+    if _FOREIGN_PATTERN.search(expression):
+        raise InvalidArgument(f"{name}: the pattern of matches must be a text in quotes.")
     try:
         _compiled(expression)
     except RuntimeError as error:

@@ -317,3 +317,51 @@ def test_wrong_request_for_a_pool_is_refused(
     cloud: FederatedCloud, verb: str, path: str, status: int
 ) -> None:
     assert cloud.iam.request(verb, path).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("(" * 1000 + "assertion.sub" + ")" * 1000, "recursion limit"),
+        ("[" * 1000 + "]" * 1000, "recursion limit"),
+        ("assertion" + ".a" * 1000, "recursion depth"),
+        ("assertion.sub" + "+'a'" * 500, "recursion depth"),
+        ("'a'" * 2000, "at most 2048 characters"),
+        ("string(assertion.sub.matches(assertion.sub))", "must be a text in quotes"),
+        ("string(matches(assertion.sub, assertion.sub))", "must be a text in quotes"),
+    ],
+)
+def test_expression_that_may_take_long_is_refused(
+    cloud: FederatedCloud, expression: str, text: str
+) -> None:
+    cloud.iam.post(POOLS, params={"workloadIdentityPoolId": "ci-pool"}, json={})
+    refused = cloud.create_provider(attributeMapping={"google.subject": expression})
+
+    assert refused.status_code == 400
+    assert text in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "admitted"),
+    [
+        ("assertion.teams.exists(team, team.matches('^d(e|v)+s$'))", True),
+        ("assertion.text.matches('(a+)+b')", False),
+        ("assertion.text.matches('(a|a|aa)*b')", False),
+        ("assertion.text.matches('(a?){1000}a{1000}b')", False),
+        ("assertion.list.exists(x, assertion.text.matches('(a?){1000}b'))", False),
+        ("assertion.list.map(x, assertion.text).exists(y, y.matches('(a?){1000}b'))", False),
+        (
+            "assertion.list.exists(x, assertion.list.exists(y, assertion.list.exists(z, false)))",
+            False,
+        ),
+    ],
+)
+def test_condition_that_may_take_long_admits_nobody(
+    cloud: FederatedCloud, condition: str, *, admitted: bool
+) -> None:
+    cloud.prepare(attributeCondition=condition)
+    bomb = {} if admitted else {"text": "a" * 20_000, "list": [1] * 5000}
+
+    answer = cloud.exchange(job_token(**bomb))
+
+    assert answer.status_code == (200 if admitted else 400), answer.text
