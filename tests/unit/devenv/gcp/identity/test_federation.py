@@ -360,7 +360,7 @@ def test_condition_that_may_take_long_admits_nobody(
     cloud: FederatedCloud, condition: str, *, admitted: bool
 ) -> None:
     cloud.prepare(attributeCondition=condition)
-    bomb = {} if admitted else {"text": "a" * 20_000, "list": [1] * 5000}
+    bomb: dict[str, Any] = {} if admitted else {"text": "a" * 20_000, "list": [1] * 5000}
 
     answer = cloud.exchange(job_token(**bomb))
 
