@@ -356,7 +356,7 @@ def test_expression_that_may_take_long_is_refused(
         ),
     ],
 )
-def test_condition_that_may_take_long_admits_nobody(
+def test_condition_that_may_take_long_rejects_token(
     cloud: FederatedCloud, condition: str, *, admitted: bool
 ) -> None:
     cloud.prepare(attributeCondition=condition)
