@@ -26,7 +26,8 @@ IN_BUCKETS = IN_DEFAULT | IN_REQUIRED
 # No bucket keeps it, but a sink has to carry it.
 TO_EXPORT = 4
 
-Listener: TypeAlias = Callable[[list[Any]], object]
+# It is told new entries, each with the buckets that keep it.
+Listener: TypeAlias = Callable[[list[tuple[Any, int]]], object]
 Route: TypeAlias = Callable[[EntryView], int]
 _Position: TypeAlias = tuple[int, str, int]
 
@@ -101,7 +102,7 @@ class LogStore:
                 if self._connection.execute(sql, row).rowcount:
                     added = True
                     if kept & IN_BUCKETS:
-                        shown.append(entry)
+                        shown.append((entry, kept))
                     self._count += 1
                     self._bytes += len(value)
             self.prune(now)

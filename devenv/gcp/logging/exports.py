@@ -139,7 +139,7 @@ class SinkExports:
         name = self.buckets.name(destination.removeprefix(LOG_BUCKETS))
         return BITS.get(name.bucket) if name.location == "global" else None
 
-    def _carry_all(self, _added: list[Any]) -> None:
+    def _carry_all(self, _added: list[tuple[Any, int]]) -> None:
         for followed in self._leading_to(TOPICS):
             topic = followed.sink.destination.removeprefix(TOPICS)
             for entries, position in self._waiting(followed):

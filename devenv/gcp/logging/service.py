@@ -60,7 +60,7 @@ class LoggingService(CloudService):
         self.buckets = LogBuckets(config, store, clock, self._entries)
         self._bucket_methods = LogBucketMethods(config, self.buckets, clock, guard)
         self._settings = LogSettingsMethods(config, guard)
-        self._tail = TailMethod(self._entries, clock, self._readable)
+        self._tail = TailMethod(clock, self._source)
         self.output = OutputLines(config, self._entries, clock)
 
     def rpcs(self) -> Iterator[Rpc | StreamRpc]:

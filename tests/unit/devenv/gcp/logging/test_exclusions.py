@@ -64,7 +64,7 @@ async def test_excluded_entries_are_not_kept_and_still_exported(bench: SinkBench
 
     assert await shown(bench) == ["fine"]
     assert await bench.texts_of("global/buckets/_Default/views/_AllLogs") == ["fine"]
-    assert [each.text_payload for each in told] == ["fine"]
+    assert [each.text_payload for each, _ in told] == ["fine"]
     assert bench.published() == ["fine", "noise", "more noise"]
     (lines,) = bench.objects.found.values()
     assert [each["textPayload"] for each in lines] == ["fine", "noise", "more noise"]

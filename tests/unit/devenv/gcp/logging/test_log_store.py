@@ -52,7 +52,7 @@ async def test_same_log_time_and_insert_id_is_kept_once() -> None:
         store.add([entry(text, insert_id="same")], now=NOW)
 
     assert await texts(store) == ["first"]
-    assert [each.text_payload for each in told] == ["first"]
+    assert [each.text_payload for each, _ in told] == ["first"]
 
 
 @pytest.mark.parametrize("descending", [False, True])
