@@ -15,7 +15,7 @@ from uuid import UUID
 import typer
 from typer.exceptions import TyperException
 
-from devenv.cli import cloud_commands
+from devenv.cli import cloud_commands, names
 from devenv.cli.module import Json, make_output, project_folder, run_module
 from devenv.stack.logfile import LogLevel
 
@@ -92,40 +92,26 @@ def options(
     """Start and look at the whole stack on this machine, with an emulated Google Cloud."""
 
 
-def _service_names(incomplete: str) -> list[str]:
-    """Return the services that have a log here, for completion."""
-    names = sorted(path.stem for path in project_folder().glob(".devenv/logs/*.log"))
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _profile_names(incomplete: str) -> list[str]:
-    """Return the profiles of devenv.toml that are chosen by name, for completion."""
-    from devenv.config import load  # noqa: PLC0415 - as above
-    from devenv.gcp.tables import ConfigError  # noqa: PLC0415 - as above
-
-    try:
-        names = load(project_folder()).modes
-    except ConfigError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _snapshots(incomplete: str) -> list[str]:
-    """Return the snapshots of this folder, for completion."""
-    names = sorted(path.parent.name for path in project_folder().glob(".devenv/snapshots/*/*.json"))
-    return [name for name in names if name.startswith(incomplete)]
-
-
-SnapshotName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=_snapshots)]
+SnapshotName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=names.snapshots)]
 OfService = Annotated[
     str,
-    typer.Option("--service", "--role", help="By default that of `run` in devenv.toml."),
+    typer.Option(
+        "--service",
+        "--role",
+        help="By default that of `run` in devenv.toml.",
+        autocompletion=names.services,
+    ),
 ]
 AsAccount = Annotated[
     str,
-    typer.Option("--as", metavar="ACCOUNT", help="Identity of this account of the emulated cloud."),
+    typer.Option(
+        "--as",
+        metavar="ACCOUNT",
+        help="Identity of this account of the emulated cloud.",
+        autocompletion=names.accounts,
+    ),
 ]
-Service = Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=_service_names)]
+Service = Annotated[str, typer.Argument(metavar="SERVICE", autocompletion=names.services)]
 
 
 @cli.command()
@@ -141,7 +127,7 @@ def up(
     mode: Annotated[
         str,
         typer.Option(
-            "--mode", "--profile", help="A profile of devenv.toml.", autocompletion=_profile_names
+            "--mode", "--profile", help="A profile of devenv.toml.", autocompletion=names.profiles
         ),
     ] = "",
     runtime: Annotated[
@@ -203,7 +189,7 @@ def restart(service: Service, json: Json = False) -> int:
 def logs(  # noqa: PLR0913, PLR0917 - each is an option of the command
     services: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SERVICE]...", autocompletion=_service_names, show_default="all"),
+        typer.Argument(metavar="[SERVICE]...", autocompletion=names.services, show_default="all"),
     ] = None,
     lines: Annotated[
         int | None,
@@ -270,7 +256,9 @@ def psql(context: typer.Context) -> int:
 
 @cli.command(name="open")
 def open_page(
-    page: Annotated[str, typer.Argument(metavar="web|console|mail|SERVICE")] = "web",
+    page: Annotated[
+        str, typer.Argument(metavar="web|console|mail|SERVICE", autocompletion=names.services)
+    ] = "web",
     json: Json = False,
 ) -> int:
     """Open the page of a service in the browser, and print its URL."""
@@ -282,7 +270,9 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     to: Annotated[
         str,
-        typer.Option(metavar="SNAPSHOT", help="Begin with its data.", autocompletion=_snapshots),
+        typer.Option(
+            metavar="SNAPSHOT", help="Begin with its data.", autocompletion=names.snapshots
+        ),
     ] = "",
     json: Json = False,
 ) -> int:
