@@ -243,9 +243,9 @@ class Identity:
 
     def _is_live(self, caller: ApiCaller) -> bool:
         """Return whether an account, or the pool of a principal, still gives access."""
-        if caller.email.startswith(PRINCIPAL):
-            return self.pools.is_live(caller.email)
-        return self.is_enabled(caller.email)
+        if account := self.accounts.get(caller.email):
+            return not account.disabled
+        return caller.email.startswith(PRINCIPAL) and self.pools.is_live(caller.email)
 
     def id_token(self, email: str, audience: str, *, full: bool = True) -> str:
         return self._id_tokens.mint(self._enabled(email), audience, full=full)

@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
@@ -251,14 +251,18 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.url, self.headers = b"", []
-        self.expect_100_continue = False
         self._is_in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         if self.transport.is_closing():
             return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
+        sent = dict(self.headers)
+        self.expect_100_continue = sent.get(b"expect", b"").lower() == b"100-continue"
         scope: Any = {
             "type": "http",
             "asgi": _ASGI,
@@ -280,7 +284,7 @@ class _Connection(HttpToolsProtocol):
         if before and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
-        elif self._is_short():
+        elif self._is_short(sent):
             self._waiting = self.cycle
         else:
             self._run(self.cycle)
@@ -307,9 +311,8 @@ class _Connection(HttpToolsProtocol):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def _is_short(self) -> bool:
-        """Return whether the body of this request, if there is one, will be here in a moment."""
-        sent = dict(self.headers)
+    def _is_short(self, sent: Mapping[bytes, bytes]) -> bool:
+        """Return whether the body of a request, if there is one, will be here in a moment."""
         return (
             b"transfer-encoding" not in sent
             and int(sent.get(b"content-length", 0)) <= _SHORT
