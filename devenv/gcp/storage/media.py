@@ -41,7 +41,6 @@ from devenv.gcp.storage.uploads import UploadProgress, Uploads, parse_content_ra
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _FIRST_PIECE = 32 * 1024  # of a file that is sent: the client may begin
-_PIECE = 128 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = zlib.MAX_WBITS | 16
 
@@ -88,7 +87,7 @@ class Download(Response):
         self._file.seek(start)
         size = _FIRST_PIECE
         while start < end and (data := self._file.read(min(size, end - start))):
-            start, size = start + len(data), _PIECE
+            start, size = start + len(data), CHUNK
             yield data
 
 

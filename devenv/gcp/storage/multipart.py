@@ -91,8 +91,11 @@ class StreamedBody:
 
     async def _begin(self) -> bytes:
         """Go on behind the first boundary, and return the end of its line, which all lines have."""
-        await self._up_to(self._boundary)
-        line_end = b"\r\n" if (await self._up_to(b"\n")).endswith(b"\r") else b"\n"
+        line = await self._up_to(b"\n")
+        if self._boundary not in line:  # a preamble, which is ignored
+            await self._up_to(self._boundary)
+            line = await self._up_to(b"\n")
+        line_end = b"\r\n" if line.endswith(b"\r") else b"\n"
         self._buffer = line_end + self._buffer  # a part without headers begins with an empty line
         self._delimiter = line_end + self._boundary
         return line_end
@@ -121,8 +124,8 @@ class RelatedBody(StreamedBody):
     async def metadata(self) -> dict[str, Any]:
         """Return the JSON part and read the head of the media part."""
         line_end = await self._begin()
-        await self._up_to(line_end * 2)
-        resource = json_object(await self._up_to(self._delimiter))
+        _, _, text = (await self._up_to(self._delimiter)).partition(line_end * 2)
+        resource = json_object(text)
         head = await self._up_to(line_end * 2)
         self.content_type = _content_type(head)
         return resource
