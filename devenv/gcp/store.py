@@ -115,14 +115,13 @@ class Store:
         # Only a checkpoint waits for the disk, and everybody with it: one for each 16 MB.
         self.connection.execute("PRAGMA wal_autocheckpoint = 4000")
         self._collected: list[Statement] | None = None  # of the logged transaction that goes on
-        self._waiting: list[Statement] = []  # in the log, and not in the database
+        self._waiting: Sequence[Statement] = ()  # in the log, and not in the database
         self._log = None if path == ":memory:" else WriteLog(Path(f"{path}-log"))
         self.connection.executescript(_SCHEMA)
         (self._number,) = self.connection.execute("SELECT number FROM write_log").fetchone()
-        for number, statements in self._log.after(self._number) if self._log else ():
-            self._number = number
-            self._waiting.extend(statements)
-        self.apply()
+        if self._log and (waiting := self._log.read(self._number + 1)):
+            self._number, self._waiting = self._number + 1, waiting
+            self.apply()
 
     def table(self, name: str) -> Table:
         """Return the table `name`, made if it is new."""
@@ -155,6 +154,9 @@ class Store:
             self._collected.append((sql, values))
 
     def begin(self, *, is_logged: bool) -> None:
+        # SQLite knows nothing of a transaction that is logged, and would not refuse one inside it.
+        if self._collected is not None or self.connection.in_transaction:
+            raise RuntimeError("A transaction cannot begin inside another one.")
         if self._waiting:
             self.apply()
         if is_logged:
@@ -167,7 +169,6 @@ class Store:
         if self.connection.in_transaction:
             self.connection.execute("COMMIT")
         elif collected and not self._keep(collected):
-            self.apply()
             self._run_all(collected)
 
     def roll_back(self) -> None:
@@ -180,12 +181,11 @@ class Store:
         if not self._waiting:
             return
         self._run_all([*self._waiting, ("UPDATE write_log SET number = ?", (self._number,))])
-        self._waiting.clear()
-        if self._log:
-            self._log.clear()
+        self._waiting = ()
 
     def close(self) -> None:
-        self.apply()
+        """Close the files. The log keeps for the next start what SQLite does not take."""
+        self._apply_soon()
         if self._log:
             self._log.close()
         self.connection.close()
@@ -196,14 +196,15 @@ class Store:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return False
-        if self._log is None or not self._log.add(self._number + 1, statements):
+        if self._log is None or not self._log.write(self._number + 1, statements):
             return False
         self._number += 1
-        self._waiting.extend(statements)
+        self._waiting = statements
         loop.call_soon(self._apply_soon)
         return True
 
     def _apply_soon(self) -> None:
+        """Give SQLite what waits, where nobody asks for the state."""
         try:
             self.apply()
         except sqlite3.Error as error:  # whoever asks for the state next gets it

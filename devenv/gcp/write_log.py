@@ -1,6 +1,6 @@
-"""A log of statements that SQLite has not committed yet; it survives `kill -9`.
+"""The transaction that SQLite has not committed yet, in a file that survives `kill -9`.
 
-A commit writes each page that it changed, while the caller waits. A record here is one copy of a few
+A commit writes each page that it changed, while the caller waits. The record here is one copy of a few
 hundred bytes into a file that is mapped into memory: the system has it, whatever becomes of the
 process. Records are numbered; the database knows the number of the last one that it has, so each is
 applied exactly once.
@@ -10,10 +10,10 @@ import marshal
 import mmap
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 
@@ -22,7 +22,7 @@ _HEAD = Struct("<QII")  # number, length and checksum of a record
 
 
 class WriteLog:
-    """The file. It never grows: its records are written over once the database has them."""
+    """The file. It holds one record, which the next one overwrites."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, made if it is new. Raises OSError, for example on a full disk."""
@@ -33,33 +33,23 @@ class WriteLog:
             file.write(bytes(max(0, _SIZE - size)))
             file.flush()
             self._map = mmap.mmap(file.fileno(), _SIZE)
-        self._end = 0
 
-    def add(self, number: int, statements: Sequence[Statement]) -> bool:
+    def write(self, number: int, statements: Sequence[Statement]) -> bool:
         """Keep the statements of one transaction; return False if they have no room."""
         data = marshal.dumps(list(statements))
-        begin = self._end + _HEAD.size
-        if begin + len(data) > _SIZE:
+        if _HEAD.size + len(data) > _SIZE:
             return False
-        self._map[begin : begin + len(data)] = data
-        _HEAD.pack_into(self._map, self._end, number, len(data), _checksum(number, data))
-        self._end = begin + len(data)
+        self._map[_HEAD.size : _HEAD.size + len(data)] = data
+        _HEAD.pack_into(self._map, 0, number, len(data), _checksum(number, data))
         return True
 
-    def after(self, number: int) -> Iterator[tuple[int, Sequence[Statement]]]:
-        """Yield the whole records that follow record `number`, with their numbers."""
-        at = 0
-        while at + _HEAD.size <= _SIZE:
-            found, length, checksum = _HEAD.unpack_from(self._map, at)
-            data = self._map[at + _HEAD.size : at + _HEAD.size + length]
-            if found != number + 1 or len(data) != length or _checksum(found, data) != checksum:
-                return
-            yield found, marshal.loads(data)  # noqa: S302 - the file is our own
-            number, at = found, at + _HEAD.size + length
-
-    def clear(self) -> None:
-        """Begin at the start again; the database has all records."""
-        self._end = 0
+    def read(self, number: int) -> Sequence[Statement]:
+        """Return the statements of record `number`; none unless the file holds all of it."""
+        found, length, checksum = _HEAD.unpack_from(self._map)
+        data = self._map[_HEAD.size : _HEAD.size + length]
+        if found != number or len(data) != length or _checksum(found, data) != checksum:
+            return ()
+        return cast("Sequence[Statement]", marshal.loads(data))  # noqa: S302 - the file is our own
 
     def close(self) -> None:
         self._map.close()

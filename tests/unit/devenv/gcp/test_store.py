@@ -138,14 +138,42 @@ async def test_writes_wait_in_the_log_while_sqlite_refuses_them(
         assert table.get("a") == b"a"
 
 
+async def test_close_leaves_in_the_log_what_sqlite_refuses(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "state.sqlite3")) as store:
+        table = store.table("things")
+        store.connection.execute("PRAGMA query_only = ON")
+        put_logged(store, table, "a")
+    assert keys_in(tmp_path / "state.sqlite3") == ["a"]
+
+
+@pytest.mark.parametrize("outer", [False, True])
+@pytest.mark.parametrize("inner", [False, True])
+async def test_transaction_inside_another_is_refused(
+    tmp_path: Path, outer: bool, inner: bool
+) -> None:
+    with closing(Store(tmp_path / "state.sqlite3")) as store:
+        table = store.table("things")
+
+        def nest() -> None:
+            with store.transaction(is_logged=outer):
+                table.put("a", b"")
+                with store.transaction(is_logged=inner):
+                    table.put("b", b"")
+
+        with pytest.raises(RuntimeError, match="inside another"):
+            nest()
+        put_logged(store, table, "c")
+    assert keys_in(tmp_path / "state.sqlite3") == ["c"]
+
+
 @pytest.mark.parametrize("at", [0, 9, 20, 60])
-def test_damaged_record_ends_the_log(tmp_path: Path, at: int) -> None:
+def test_damaged_record_is_not_read(tmp_path: Path, at: int) -> None:
     path = tmp_path / "log"
     with closing(WriteLog(path)) as log:
-        assert log.add(1, [("first", (1, b"\x00" * 50))])
-        log.add(2, [("second", ())])
+        assert log.write(1, [("first", (1, b"\x00" * 50))])
+        assert log.read(1)
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
     with closing(WriteLog(path)) as log:
-        assert list(log.after(0)) == []
+        assert not log.read(1)
