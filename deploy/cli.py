@@ -22,7 +22,7 @@ from deploy.resources.secret import Secret
 from deploy.rotation import rotate, rotation_ends
 from deploy.sign_up import NAME as SIGN_UP, sign_up_check
 from deploy.simulate import RunProfile, simulation_lines
-from deploy.stage import read_stage
+from deploy.stage_file import read_stage
 from deploy.status import status_lines
 
 app = typer.Typer(
@@ -270,7 +270,9 @@ def rotate_secret(
     typer.echo(f"The rotation of {secret.variable} ends {rotation_ends(secret)}.")
     if yes or typer.confirm("Rotate it?", default=False):
         rotate(layout, secret, value, tell=lambda line: typer.echo(f"    $ {line}"))
-        typer.echo(f"{secret.address} is rotated; its older versions are disabled.")
+        typer.echo(
+            f"{secret.address} is rotated; its older versions are disabled, and destroyed in a week."
+        )
 
 
 def _failed(checks: Iterable[verify.StageCheck]) -> list[str]:

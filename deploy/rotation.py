@@ -32,15 +32,15 @@ def rotation_ends(secret: Secret) -> str:
 
 
 def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], None]) -> None:
-    """Give a secret a new value, roll both services to it, and disable the older versions.
+    """Give a secret a new value, roll both services to it, and retire the older versions.
 
     Instances read a secret when they start, so each service gets a revision with the same settings.
     If the command is interrupted, the old version still works; repeat it. Raises DeployError.
     """
     services = list(zip(layout.product.services, layout.product.traffic, strict=True))
-    for pair in services:
-        for resource in pair:
-            _check_in_line(resource)
+    # Without its `kept_days` the older versions of the secret would be destroyed at once.
+    for resource in (secret, *(each for pair in services for each in pair)):
+        _check_in_line(resource)
     with explained(secret.address):
         older = secret.versions()
         tell(command("secrets", "versions", "add", secret.name, data_file="-"))
@@ -51,10 +51,10 @@ def rotate(layout: Layout, secret: Secret, value: str, *, tell: Callable[[str], 
         for resource in pair:
             _renew(resource, tell)
     with explained(secret.address):
-        for version in older:
+        for version in (*older, *secret.retired()):
             number = version.rpartition("/")[2]
-            tell(command("secrets", "versions", "disable", number, secret=secret.name))
-            secret.disable(version)
+            tell(command("secrets", "versions", "destroy", number, secret=secret.name))
+            secret.retire(version)
 
 
 def _renew(resource: Resource, tell: Callable[[str], None]) -> None:

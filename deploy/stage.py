@@ -5,21 +5,13 @@ share a project. A wrong key or value is refused with file, line, key and what i
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-
-from deploy.errors import DeployError
-from deploy.resource import shown_variable
-
-STAGES = Path(__file__).parent / "stages"
-_NAME = re.compile(r"[a-z][a-z0-9]{1,7}")
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 BucketName = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?$")]
+BillingAccount = Annotated[str, Field(pattern=r"^[0-9A-F]{6}(-[0-9A-F]{6}){2}$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 OrganisationNumber = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
 # https://cloud.google.com/run/quotas
@@ -132,7 +124,7 @@ class Alerts(StagePart):
 class Budget(StagePart):
     """Table `[budget]`: the billing account, and the amount of a month with its currency."""
 
-    account: Annotated[str, Field(pattern=r"^[0-9A-F]{6}(-[0-9A-F]{6}){2}$")]
+    account: BillingAccount
     amount: Annotated[str, Field(pattern=r"^[1-9][0-9]*[A-Z]{3}$")]
 
 
@@ -213,6 +205,7 @@ class Stage(StagePart):
     operator puts into Secret Manager. With `custom_validators` organisations may register images; those
     that must not reach the internet send all traffic into `custom_subnetwork`, and `custom_secrets` are
     names of secrets that those of an organisation, given by its number, may read.
+    `former_budget_accounts` are billing accounts that had the budget before; `apply` deletes it there.
     Without `map_domain` something else than Cloud Run leads `domain` to the service.
     """
 
@@ -229,6 +222,7 @@ class Stage(StagePart):
     database: DatabaseSize | None = None
     alerts: Alerts = Alerts()
     budget: Budget | None = None
+    former_budget_accounts: list[BillingAccount] = []
     modal: ModalApp | None = None
     custom_validators: bool = False
     custom_subnetwork: Annotated[str, Field(pattern=r"^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
@@ -274,6 +268,14 @@ class Stage(StagePart):
         return self
 
     @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        if self.budget and self.budget.account in self.former_budget_accounts:
+            raise ValueError(
+                f"`former_budget_accounts` has {self.budget.account}, which has the budget: remove it there"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_custom(self) -> Self:
         own = self.custom_secrets.items()
         if same := {f"CUSTOM_{n}_{name}" for n, each in own for name in each} & {*self.secrets}:
@@ -295,102 +297,6 @@ class Stage(StagePart):
     def named(self, name: str) -> str:
         """Return the name of a resource of this stage: `<stage>-<name>`."""
         return f"{self.name}-{name}"
-
-
-def read_stage(given: str, *, image_tag: str = "") -> Stage:
-    """Return a stage by name or by path; `image_tag` replaces that of the file.
-
-    Raises DeployError.
-    """
-    path = Path(given) if given.endswith(".toml") else STAGES / f"{given}.toml"
-    if not _NAME.fullmatch(path.stem):
-        raise DeployError(
-            f"{path.stem!r:.40} cannot be the name of a stage: use 2 to 8 lowercase letters and digits, "
-            "beginning with a letter."
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except FileNotFoundError:
-        known = ", ".join(sorted(each.stem for each in STAGES.glob("*.toml")))
-        raise DeployError(
-            f"There is no stage file {path}. Known stages are {known}: copy one of their files."
-        ) from None
-    except (OSError, RecursionError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DeployError(f"{path}: {error}. Mend the file, then run `plan`.") from None
-    if image_tag:
-        data["image_tag"] = image_tag
-    try:
-        if "name" in data:
-            raise DeployError(
-                f"{path}:{_line(text, ('name',))}: unknown key `name`. The stage has the name of its file: "
-                "remove the key, or rename the file."
-            )
-        return Stage.model_validate({"name": path.stem, **data})
-    except ValidationError as error:
-        # A misspelt key is missing, too; its name says more.
-        problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        line = _line(text, problem["loc"])
-        raise DeployError(f"{path}:{line}: {_sentence(problem)}") from None
-
-
-def _sentence(problem: ErrorDetails) -> str:
-    # pydantic marks what is wrong with a key by a last part of its own.
-    dotted = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(
-            name for name in _table(problem["loc"][:-1]).model_fields if name != "name"
-        )
-        return f"unknown key `{dotted}`. Allowed keys here are {known}."
-    if problem["type"] == "value_error":
-        where = f"in `[{dotted}]` " if dotted else ""
-        return f"{where}{problem['msg'].removeprefix('Value error, ')}."
-    if problem["type"] == "missing":
-        return f"the key `{dotted}` is missing. Add it; docs/production.md describes it."
-    if problem["type"] == "string_pattern_mismatch":
-        demand = f"must match {problem['ctx']['pattern']}"
-    else:
-        demand = problem["msg"].replace("Input should", "must", 1)
-    return f"`{dotted}` is {_shown(problem)}, which {demand}."
-
-
-def _shown(problem: ErrorDetails) -> str:
-    """Return a wrong value for people; what may be a secret is not shown."""
-    value, (table, *keys) = problem["input"], problem["loc"]
-    if table == "secrets" and not isinstance(value, str):
-        return f"a {type(value).__name__}"  # with values in place of names, perhaps
-    text = shown_variable(str(keys[0]) if table == "env" and keys else "", str(value))
-    return f"{value!r:.60}" if text == str(value) else text
-
-
-def _table(path: tuple[int | str, ...]) -> type[BaseModel]:
-    """Return the model of the table at a path of keys."""
-    table: type[BaseModel] = Stage
-    for key in path:
-        hint = table.model_fields[str(key)].annotation
-        kinds = (each for each in (hint, *get_args(hint)) if isinstance(each, type))
-        table = next((each for each in kinds if issubclass(each, BaseModel)), table)
-    return table
-
-
-def _line(text: str, path: tuple[int | str, ...]) -> int:
-    """Return the line of a key, or else that of the table that should have it; 1 at worst.
-
-    tomllib has no positions, and a stage file has only plain keys below plain tables.
-    """
-    keys = [str(part) for part in path if isinstance(part, str)]
-    table: list[str] = []
-    best, best_depth = 1, 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[([\w.-]+)\]", line):
-            table, here = header[1].split("."), header[1].split(".")
-        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
-            here = [*table, *key[1].split(".")]
-        else:
-            continue
-        if here == keys[: len(here)] and len(here) > best_depth:
-            best, best_depth = number, len(here)
-    return best
 
 
 def variables_of(values: Mapping[str, Any]) -> dict[str, str]:

@@ -87,7 +87,11 @@ class Layout:
         networks: tuple[str, ...] = ("compute",) if self.stage.custom_subnetwork else ()
         if instance and instance.network:
             networks = _NETWORK_APIS
-        return (*APIS, *networks, *(_BUDGET_APIS if self.stage.budget else ()))
+        return (
+            *APIS,
+            *networks,
+            *(_BUDGET_APIS if self.stage.budget or self.stage.former_budget_accounts else ()),
+        )
 
     def strays(self) -> Iterator[Resource]:
         """Yield resources that were made for this stage and that it no longer wants."""
@@ -110,3 +114,5 @@ class Layout:
             for found in kind.existing(self.cloud, self.stage.name):
                 if found.address not in wanted:
                     yield found
+        for account in self.stage.former_budget_accounts:
+            yield ProjectBudget(cloud=self.cloud, name=self.stage.name, account=account, amount="")

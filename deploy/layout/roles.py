@@ -15,7 +15,7 @@ _INSTANCE = "sqladmin.googleapis.com/Instance"
 _USERS = ("web", "worker")  # the accounts of the product
 # The worker makes the jobs of custom validators, starts them and follows their executions.
 _JOBS = (
-    *("run.jobs.create", "run.jobs.get", "run.jobs.update"),
+    *("run.jobs.create", "run.jobs.get", "run.jobs.update", "run.jobs.list", "run.jobs.delete"),
     *("run.jobs.run", "run.jobs.runWithOverrides"),
     *("run.executions.get", "run.executions.list", "run.executions.cancel", "run.operations.get"),
 )

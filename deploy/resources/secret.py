@@ -1,5 +1,6 @@
 """Secrets in Secret Manager; their values are generated or read from the operator, never printed."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -13,6 +14,9 @@ from deploy.google import GoogleCloud
 from deploy.resource import Resource, Settings, command, pairs
 
 _ENABLED = secretmanager_v1.SecretVersion.State.ENABLED
+_DISABLED = secretmanager_v1.SecretVersion.State.DISABLED
+# A version that is replaced can be restored for so long, then it is destroyed and costs nothing.
+_KEPT_DAYS = 7
 _HAS_VALUE = "has a value"
 _NO_VALUE = "has no value"
 _OTHER_VALUE = "of another database"
@@ -45,7 +49,7 @@ class Secret(Resource):
                 yield cls(cloud=cloud, stage=stage, name=found.name.rpartition("/")[2])
 
     def desired(self) -> Settings:
-        return {"value": _HAS_VALUE, "labels": dict(self.labels)}
+        return {"value": _HAS_VALUE, "labels": dict(self.labels), "kept_days": _KEPT_DAYS}
 
     def read(self) -> Settings | None:
         try:
@@ -55,7 +59,9 @@ class Secret(Resource):
         value = _HAS_VALUE if self.versions() else _NO_VALUE
         if self.fits and value == _HAS_VALUE and not self.fits(self.value()):
             value = _OTHER_VALUE
-        return {"value": value, "labels": dict(found.labels)}
+        kept = found.version_destroy_ttl
+        days = kept.total_seconds() / 86_400 if kept else 0
+        return {"value": value, "labels": dict(found.labels), "kept_days": days}
 
     def create(self) -> None:
         self.create_empty()
@@ -66,13 +72,22 @@ class Secret(Resource):
         self.cloud.secrets.create_secret(
             parent=f"projects/{self.cloud.project}",
             secret_id=self.name,
-            secret=secretmanager_v1.Secret(replication={"automatic": {}}, labels=dict(self.labels)),
+            secret=secretmanager_v1.Secret(
+                replication={"automatic": {}},
+                labels=dict(self.labels),
+                version_destroy_ttl=dt.timedelta(days=_KEPT_DAYS),
+            ),
         )
 
     def update(self, current: Settings) -> None:
-        if current["labels"] != self.labels:
-            secret = secretmanager_v1.Secret(name=self._full, labels=dict(self.labels))
-            request = {"secret": secret, "update_mask": {"paths": ["labels"]}}
+        if not _settings_agree(current, self.desired()):
+            secret = secretmanager_v1.Secret(
+                name=self._full,
+                labels=dict(self.labels),
+                version_destroy_ttl=dt.timedelta(days=_KEPT_DAYS),
+            )
+            paths = ["labels", "version_destroy_ttl"]
+            request = {"secret": secret, "update_mask": {"paths": paths}}
             self.cloud.secrets.update_secret(request=request)
         if current["value"] != _HAS_VALUE:
             self._give_value()
@@ -86,9 +101,11 @@ class Secret(Resource):
         value = command("secrets", "versions", "add", self.name, data_file="-")
         made = [] if current.get("value") == _HAS_VALUE else [value]
         if action == "create":
-            made.insert(0, command("secrets", "create", self.name, labels=pairs(self.labels)))
-        elif current["labels"] != self.labels:
-            made.append(command("secrets", "update", self.name, update_labels=pairs(self.labels)))
+            flags = {"labels": pairs(self.labels), "version_destroy_ttl": f"{_KEPT_DAYS}d"}
+            made.insert(0, command("secrets", "create", self.name, **flags))
+        elif not _settings_agree(current, self.desired()):
+            flags = {"update_labels": pairs(self.labels), "version_destroy_ttl": f"{_KEPT_DAYS}d"}
+            made.append(command("secrets", "update", self.name, **flags))
         return made
 
     def versions(self) -> list[str]:
@@ -133,9 +150,18 @@ class Secret(Resource):
         made = self.cloud.secrets.add_secret_version(parent=self._full, payload=payload)
         return made.name.rpartition("/")[2]
 
-    def disable(self, version: str) -> None:
-        """Disable a version, given by its full name."""
-        self.cloud.secrets.disable_secret_version(name=version)
+    def retired(self) -> list[str]:
+        """Return the full names of the disabled versions that nothing is going to destroy."""
+        found = self.cloud.secrets.list_secret_versions(parent=self._full)
+        return [
+            version.name
+            for version in found
+            if version.state == _DISABLED and not version.scheduled_destroy_time
+        ]
+
+    def retire(self, version: str) -> None:
+        """Disable a version, given by its full name; a week later Secret Manager destroys it."""
+        self.cloud.secrets.destroy_secret_version(name=version)
 
     def _give_value(self) -> None:
         if self.generate is None:
@@ -151,3 +177,7 @@ class Secret(Resource):
     @property
     def _full(self) -> str:
         return f"projects/{self.cloud.project}/secrets/{self.name}"
+
+
+def _settings_agree(current: Settings, wanted: Settings) -> bool:
+    return {**current, "value": ""} == {**wanted, "value": ""}

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from deploy.cli import app
 from deploy.rotation import ENDS
-from deploy.stage import STAGES
+from deploy.stage_file import STAGES
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = ("cloudbuild.yaml", ".github/workflows/deploy.yml")

@@ -6,6 +6,7 @@ A task deletes in batches and may be delivered again after any interruption: fil
 prefix of their owner, also when its row has gone already.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
@@ -23,8 +24,10 @@ from validibot.core.models import RowId
 from validibot.dispatch import TryLater
 from validibot.dispatch.files import delete_files
 from validibot.notifications.models import Notification
+from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.lifecycle import cancel_run
 from validibot.runs.models import Attempt, ExportFile, Run
+from validibot.runs.registration import remove_lost_jobs
 from validibot.runs.states import RunStatus
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -33,6 +36,8 @@ from validibot.workflows.images import images_of
 from validibot.workflows.models import OrganisationAiEndpoint, Workflow
 
 BATCH = 200
+
+logger = logging.getLogger(__name__)
 _UNFINISHED = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
@@ -110,6 +115,11 @@ def delete_organisation(organisation_id: int) -> None:
         Organisation.objects.filter(pk=organisation_id).delete()
     for kind in ("runs", "submissions"):
         delete_files(f"{settings.DATA_ROOT}/{kind}/{organisation_id}/")
+    try:
+        remove_lost_jobs()
+    except StateUnavailable as error:
+        # The purge removes them; a right that the worker lacks must not repeat this task for ever.
+        logger.warning("jobs of organisation %s are removed later: %s", organisation_id, error)
 
 
 @task

@@ -36,6 +36,7 @@ from validibot.core.storage import (
 from validibot.dispatch import TryLater
 from validibot.dispatch.files import delete_files
 from validibot.notifications.sending import purge_notifications
+from validibot.runs.backends.base import StateUnavailable
 from validibot.runs.deletion import delete_runs
 from validibot.runs.export_files import remove_exports, stale_exports
 from validibot.runs.models import (
@@ -47,6 +48,7 @@ from validibot.runs.models import (
     Run,
     RunEvent,
 )
+from validibot.runs.registration import remove_lost_jobs
 from validibot.runs.states import RUN, terminal
 from validibot.submissions import content
 from validibot.submissions.models import Submission
@@ -95,6 +97,11 @@ def purge() -> dict[str, int]:
     return removed
 
 
+def _lost_jobs(before: dt.datetime) -> int:
+    """Remove jobs at the provider whose custom validators are gone."""
+    return remove_lost_jobs()
+
+
 def _in_batches(kind: str, remove: Callable[[dt.datetime], int], before: dt.datetime) -> int:
     """Remove one kind in at most `MAX_BATCHES`; return the number. An outage ends it early."""
     total = 0
@@ -104,7 +111,7 @@ def _in_batches(kind: str, remove: Callable[[dt.datetime], int], before: dt.date
             total += count
             if count < BATCH:
                 break
-    except (TryLater, StorageError) as error:
+    except (TryLater, StorageError, StateUnavailable) as error:
         logger.warning("%s are purged later: %s", kind, error)
     return total
 
@@ -323,6 +330,7 @@ _OF_WORKFLOWS: Mapping[str, Callable[[dt.datetime], int]] = {
     "stale_exports": _stale_exports,  # after the submitted files that are in them
     "runs_of_workflows": _runs_of_workflows,
     "trials": purge_trials,
+    "jobs": _lost_jobs,
 }
 _KINDS: Mapping[str, Callable[[dt.datetime], int]] = {
     "idempotency_keys": _idempotency_keys,

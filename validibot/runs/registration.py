@@ -10,6 +10,7 @@ from django.tasks import task
 from validibot.runs.backends import get_backend
 from validibot.runs.backends.base import JobDefinition, JobRefused
 from validibot.runs.grants import refusals
+from validibot.workflows.custom_validators import is_custom_job
 from validibot.workflows.models import JobState, Validator
 from validibot.workflows.validator_secrets import SecretSource, missing_secrets
 
@@ -54,8 +55,12 @@ def prepare_validator(validator_id: int) -> None:
             backend.prepare(_job_of(validator, references))
         except JobRefused as refused:
             state, problem = JobState.REFUSED, str(refused)
+    if not Validator.objects.filter(pk=validator_id).exists():
+        # It was deleted meanwhile, perhaps before its job was made.
+        backend.remove_job(validator.job)
+        return
     with transaction.atomic():
-        Validator.objects.select_for_update(of=("self",)).get(pk=validator_id)
+        Validator.objects.select_for_update(of=("self",)).filter(pk=validator_id).first()
         now_missing = missing_secrets(validator, backend.secret_source)
         if (_references(validator), now_missing) == (references, missing):
             pending.update(job_state=state, job_error=problem[:2000])
@@ -64,6 +69,22 @@ def prepare_validator(validator_id: int) -> None:
         # that knew the newer.
         Validator.objects.filter(pk=validator_id).update(job_state=JobState.PENDING)
         transaction.on_commit(partial(_enqueue, validator_id), robust=True)
+
+
+def remove_lost_jobs() -> int:
+    """Delete the jobs of custom validators that there are no more; return how many.
+
+    Raises StateUnavailable. A job that is just being made is not lost: its validator was there first.
+    """
+    if not settings.CUSTOM_VALIDATORS:
+        return 0
+    backend = get_backend()
+    there = sorted(filter(is_custom_job, backend.job_names()))
+    kept = set(Validator.objects.filter(job__in=there).values_list("job", flat=True))
+    lost = [job for job in there if job not in kept]
+    for job in lost:
+        backend.remove_job(job)
+    return len(lost)
 
 
 def _references(validator: Validator) -> dict[str, str]:

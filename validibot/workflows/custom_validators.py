@@ -29,6 +29,7 @@ MAX_SECONDS = 3600
 MAX_MEMORY_MB = 4096
 MAX_ENTRIES = 200
 VALIDATION_TYPE = "CUSTOM_VALIDATOR"
+_JOB_PREFIX = "custom-"
 _NAME = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _REPOSITORY = rf"(?:[a-z0-9.-]+(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*"
 _BY_DIGEST = re.compile(rf"{_REPOSITORY}@sha256:[0-9a-f]{{64}}")
@@ -38,6 +39,11 @@ _BY_TAG = re.compile(rf"{_REPOSITORY}:[\w][\w.-]{{0,127}}")
 def author_roles() -> list[Role]:
     """Return the roles that write workflows."""
     return [role for role in Role if "workflow.edit" in PERMISSIONS[role]]
+
+
+def is_custom_job(name: str) -> bool:
+    """Return whether the name of a job is that of a custom validator, which has the number of its row."""
+    return bool(re.fullmatch(rf"{_JOB_PREFIX}[1-9][0-9]*", name))
 
 
 def register(
@@ -80,7 +86,7 @@ def register(
             raise ValidationError({"manifest": found})
         made.save()
         # Not the name in the manifest, which another organisation may have used.
-        made.job = f"custom-{made.pk}"
+        made.job = f"{_JOB_PREFIX}{made.pk}"
         made.save(update_fields=["job"])
         audit.record(organisation, "validator.registered", made, {"image": (None, image)})
         create_samples(made, read)

@@ -52,6 +52,7 @@ BUDGET = """
 account = "01AB23-456789-CDEF01"
 amount = "500AUD"
 """
+PLACE = "projects/validibot-local/locations/us-west1"
 MakeStage = Callable[..., str]
 
 

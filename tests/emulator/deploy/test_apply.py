@@ -4,7 +4,6 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.cloud import run_v2, secretmanager_v1, tasks_v2
@@ -12,40 +11,33 @@ from google.cloud import run_v2, secretmanager_v1, tasks_v2
 from deploy.cli import layout_of
 from deploy.errors import DeployError
 from deploy.google import GoogleCloud
-from deploy.layout import Layout
 from deploy.plan import change_of
 from deploy.resources.monitoring import AlertPolicy
 from deploy.resources.service import serving_revision
-from deploy.verify import checks, results
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
-from tests.emulator.deploy.conftest import ALERTS, BUDGET, DATABASE, TEXT, MakeStage, deploy
+from tests.emulator.deploy.conftest import (
+    ALERTS,
+    BUDGET,
+    DATABASE,
+    PLACE,
+    TEXT,
+    MakeStage,
+    deploy,
+)
+from tests.emulator.deploy.custom_jobs import (
+    NEEDED,
+    custom_backend,
+    problems_of_secrets,
+    refusal_without,
+    use_job,
+)
 from tests.emulator.deploy.drift import NO_DRIFT, Drift
 from tests.emulator.deploy.killer import MANY, Killed, Killer
 from tests.emulator.test_run_services import ask
-from validators.sdk.manifest import NetworkReach
-from validibot.runs.backends.base import JobDefinition, StateUnavailable
-from validibot.runs.backends.cloud_run import CloudRunBackend
 
 # One worker for all: they share a stage.
 pytestmark = pytest.mark.xdist_group("stages")
-PLACE = "projects/validibot-local/locations/us-west1"
-# The grants that the worker needs to make jobs of custom validators, as each of their accounts.
-NEEDED = (
-    "project-role/shared-validator-jobs",
-    *("access/account/shared-validator-custom", "access/account/shared-custom-12"),
-)
-CUSTOM_JOB = JobDefinition(
-    name="custom-7",
-    image="sleeper:1",
-    version="1",
-    timeout_seconds=60,
-    memory_mb=512,
-    labels={},
-    organisation="12",
-    network=NetworkReach.PLATFORM,
-    secrets={"KEY": "projects/validibot-local/secrets/shared-custom-12-api-key/versions/1"},
-)
 
 
 def serving(service: str) -> str:
@@ -200,53 +192,6 @@ def test_stray_resources_are_deleted_after_a_question(applied: str) -> None:
         deploy("destroy", applied, "--yes")
 
 
-def refusal_without(layout: Layout, address: str, backend: CloudRunBackend, act_as: ActAs) -> str:
-    """Return what the worker is told without a role that it needs to make jobs."""
-    role: Any = next(each for each in layout.resources() if each.address == address)
-    none: dict[str, Any] = {"roles": {}} if role.kind == "access" else {"accounts": []}
-    act_as("deployer")
-    replace(role, **none).update({})
-    act_as("shared-worker")
-    with pytest.raises(StateUnavailable) as refused:
-        backend.check_preparation()
-    act_as("deployer")
-    role.update({})
-    return str(refused.value)
-
-
-def custom_backend() -> CloudRunBackend:
-    """Return the backend as the worker of the stage has it."""
-    place = "validibot-local.iam.gserviceaccount.com"
-    options = {"project": "validibot-local", "region": "us-west1", "job_prefix": "shared-"}
-    custom = {
-        "custom_account": f"shared-validator-custom@{place}",
-        "custom_subnetwork": "default",
-        "secret_accounts": {"12": f"shared-custom-12@{place}"},
-    }
-    return CloudRunBackend("default", {"OPTIONS": {**options, **custom}})
-
-
-def use_job(backend: CloudRunBackend) -> None:
-    """Create, change and run a job, look at its execution and cancel it."""
-    backend.prepare(CUSTOM_JOB)
-    backend.prepare(CUSTOM_JOB)
-    with run_v2.JobsClient() as jobs, run_v2.ExecutionsClient() as executions:
-        execution = jobs.run_job(name=f"{PLACE}/jobs/shared-custom-7").metadata.name
-        assert executions.get_execution(name=execution).name == execution
-        executions.cancel_execution(name=execution)
-
-
-def problems_of_secrets(layout: Layout) -> list[str]:
-    """Return what `verify` says of a secret as it is, without a version, and with another one."""
-    secret = layout.data.secret("shared-custom-12-api-key")
-    wanted = [each for each in checks(layout, None) if each.name == "secrets of custom validators"]
-    told = [text for _, text in results(wanted)]
-    secret.disable(*secret.versions())
-    told += [text for _, text in results(wanted)]
-    secret.add("another")
-    return told + [text for _, text in results(wanted)]
-
-
 def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: ActAs) -> None:
     path = Path(applied)
     text = path.read_text()
@@ -292,6 +237,22 @@ def test_deleted_role_is_restored_because_its_name_stays_taken(applied: str) -> 
     assert deploy("plan", applied) == "Nothing to change.\n"
 
 
+def test_budget_of_a_former_account_is_deleted(applied: str) -> None:
+    path = Path(applied)
+    text = path.read_text()
+    path.write_text(text + BUDGET)
+    deploy("apply", applied, "--only", "apis,budget")
+    unnamed = deploy("plan", applied, "--only", "budget")
+    path.write_text(f'former_budget_accounts = ["01AB23-456789-CDEF01"]\n{text}')
+    planned = deploy("plan", applied)
+    deploy("apply", applied, "--yes")
+
+    assert unnamed == "Nothing to change.\n"
+    assert planned.startswith("- budget/shared\n")
+    assert deploy("plan", applied) == "Nothing to change.\n"
+    path.write_text(text)
+
+
 def test_rotated_secret_reaches_both_services(applied: str) -> None:
     secret = layout_of(applied).data.secret("API_KEY_PEPPER")
     before, value = secret.versions(), secret.value()
@@ -304,6 +265,9 @@ def test_rotated_secret_reaches_both_services(applied: str) -> None:
     assert f"--secret={secret.name}\n" in told
     assert [len(before), len(after)] == [1, 1]
     assert before != after
+    versions = secret.cloud.secrets.list_secret_versions(parent=before[0].partition("/versions")[0])
+    # A week later Secret Manager destroys the old one, which is billed until then.
+    assert [bool(each.scheduled_destroy_time) for each in versions] == [False, True]
     assert secret.value() != value
     assert secret.value() not in told
     tagged = [line for line in deploy("status", applied).splitlines() if "previous is" in line]
@@ -326,7 +290,7 @@ def test_rotation_is_repeated_after_being_killed(applied: str, killer: Killer) -
         assert secret.versions()
     told = deploy("secrets", "rotate", applied, "DJANGO_SECRET_KEY", "--yes")
 
-    assert "is rotated; its older versions are disabled" in told
+    assert "is rotated; its older versions are disabled, and destroyed in a week" in told
     assert len(secret.versions()) == 1
     assert deploy("plan", applied) == "Nothing to change.\n"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deploy.by_hand import commands_by_hand
 from deploy.cli import layout_of
-from deploy.stage import STAGES
+from deploy.stage_file import STAGES
 
 
 def test_mapped_domain_leaves_the_records_of_its_dns(tmp_path: Path) -> None:

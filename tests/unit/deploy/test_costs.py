@@ -10,7 +10,8 @@ from deploy.costs import MonthlyLoad, cost_lines, read_prices
 from deploy.errors import DeployError
 from deploy.layout.names import ROOT
 from deploy.simulate import RunProfile
-from deploy.stage import Stage, read_stage
+from deploy.stage import Stage
+from deploy.stage_file import read_stage
 
 
 def quantities(stage: Stage, runs: float = 1000) -> dict[str, float]:

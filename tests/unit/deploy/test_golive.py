@@ -6,7 +6,7 @@ import pytest
 
 from deploy.cli import layout_of
 from deploy.golive import machine_checks
-from deploy.stage import STAGES
+from deploy.stage_file import STAGES
 from deploy.verify import CheckFailed
 
 FILE_CHECKS = 9

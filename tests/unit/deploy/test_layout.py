@@ -12,7 +12,7 @@ from deploy.google import GoogleCloud
 from deploy.plan import change_of
 from deploy.resources.access import RoleBindings
 from deploy.resources.sql_instance import SqlInstance
-from deploy.stage import STAGES
+from deploy.stage_file import STAGES
 
 
 @pytest.fixture

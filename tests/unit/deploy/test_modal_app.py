@@ -14,7 +14,7 @@ from deploy.layout import Layout
 from deploy.layout.names import StageNames
 from deploy.modal_app import publish
 from deploy.resources.access import RoleBindings
-from deploy.stage import STAGES, read_stage
+from deploy.stage_file import STAGES, read_stage
 from tests import stand_in_modal
 from tests.stand_in_modal import server
 

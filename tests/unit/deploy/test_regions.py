@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import stage as stages
+from deploy import stage_file as stages
 from deploy.google import GoogleCloud
 from deploy.layout import Layout
 from deploy.resources.access import RoleBindings

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from deploy.cli import app
 from deploy.layout.names import ROOT
 from deploy.simulate import RunProfile, load_limits, simulation_lines
-from deploy.stage import read_stage
+from deploy.stage_file import read_stage
 
 
 def needs(rate: float) -> dict[str, float]:

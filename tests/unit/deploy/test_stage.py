@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from deploy.errors import DeployError
-from deploy.stage import STAGES, DatabaseSize, read_stage
+from deploy.stage import DatabaseSize
+from deploy.stage_file import STAGES, read_stage
 
 TEXT = (STAGES / "dev.toml").read_text()
+_ACCOUNT = "01AB23-456789-CDEF01"
 _RATES = "\nmax_dispatches_per_second = 1.0\nmax_concurrent_dispatches = 1\n"
 
 
@@ -61,6 +63,9 @@ def test_stage_of_the_repository_is_valid(name: str) -> None:
         ('memory = "2Gi"', 'memory = "16Gi"', "`memory` is '16Gi', and 2 processors need 0.5 to 8 GiB"),
         ("timeout = 300", "timeout = '300'", "`web.timeout` is '300', which must be a valid integer"),
         ("[env]", "[buckets]\nfiles = 'same'\nmedia = 'same'\n[env]", "`files` and `media` are both 'same'"),
+        ("[web]", "former_budget_accounts = ['1-2']\n[web]", "dev.toml:8: `former_budget_accounts.0` is '1-2', which"),
+        ("[web]", f"former_budget_accounts = ['{_ACCOUNT}']\nbudget = {{account = '{_ACCOUNT}', amount = '5AUD'}}\n[web]",
+         f"`former_budget_accounts` has {_ACCOUNT}, which has the budget: remove it there"),
         ("[env]", f"[queues.runs]{_RATES}min_backoff = 9.0\nmax_backoff = 1.0\n[env]", "`min_backoff` is 9 and"),
         ("[env]", f"[queues.runs]{_RATES}max_attempts = 0\n[env]", "`max_attempts` is 0: set it to 1 or more"),
         ("db-custom-1-3840", "db-perf-optimized-N-2", "and the edition is ENTERPRISE: ENTERPRISE has"),

@@ -10,7 +10,15 @@ Two of its answers matter most:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set as AbstractSet,
+)
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
@@ -240,6 +248,17 @@ class ExecutionBackend(ABC):
 
         Nothing is to be done where validators are no jobs. Raises JobRefused and StateUnavailable.
         """
+        return
+
+    def job_names(self) -> Iterable[str]:
+        """Return the names of the jobs that the provider has for this site, if it can tell them.
+
+        Raises StateUnavailable.
+        """
+        return ()
+
+    def remove_job(self, job: str) -> None:
+        """Delete a job; a repetition changes nothing. Raises StateUnavailable."""
         return
 
     def check_job(self, job: str) -> None:

@@ -9,7 +9,7 @@ Cloud Run reads them from Secret Manager when an execution starts.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, ClassVar
@@ -42,6 +42,7 @@ from validibot.runs.backends.base import (
     Phase,
     StateUnavailable,
 )
+from validibot.runs.backends.cloud_run_state import digest_of, state_of, values_of
 from validibot.runs.backends.confined import INPUT_URI, confined_environment
 from validibot.workflows.validator_secrets import SecretSource
 
@@ -63,9 +64,6 @@ _REFUSALS = (
 _ERRORS = (exceptions.GoogleAPICallError, exceptions.RetryError, GoogleAuthError)
 # gRPC's text for credentials that give no token: the call was not sent.
 _NO_TOKEN = "Getting metadata from plugin failed"  # noqa: S105 - no secret
-# Cloud Run has no field for these causes, only the message of the failed task.
-_TIMED_OUT = "The configured timeout was reached"
-_OUT_OF_MEMORY = "The configured memory limit was reached"
 
 
 @cache
@@ -129,7 +127,7 @@ class CloudRunBackend(ExecutionBackend):
         execution = operation.metadata
         return Launch(
             execution=execution.name,
-            image_digest=_digest(execution),
+            image_digest=digest_of(execution),
             secrets=self._secrets_of(execution),
         )
 
@@ -142,7 +140,7 @@ class CloudRunBackend(ExecutionBackend):
                 return ExecutionState(
                     phase=Phase.FAILED, execution=execution, message=error.message
                 )
-        return _state(found)
+        return state_of(found)
 
     def find(self, *, job: str, input_uri: str) -> ExecutionState:
         parent = self._job(job)
@@ -150,8 +148,8 @@ class CloudRunBackend(ExecutionBackend):
             _connect(executions())
             listed = executions().list_executions(parent=parent, timeout=_ANSWER_SECONDS)
             for execution in islice(listed, _SEARCHED_EXECUTIONS):
-                if input_uri in _values(execution, INPUT_URI):
-                    return _state(execution)
+                if input_uri in values_of(execution, INPUT_URI):
+                    return state_of(execution)
         return ExecutionState(phase=Phase.ABSENT)
 
     def cancel(self, execution: str) -> bool:
@@ -202,6 +200,24 @@ class CloudRunBackend(ExecutionBackend):
             if isinstance(cause := error.__cause__, _REFUSALS):
                 raise JobRefused(cause.message) from error
             raise
+
+    def job_names(self) -> Iterator[str]:
+        prefix = self.options.job_prefix
+        if not prefix:
+            return  # jobs of other sites could not be told from ours
+        parent, _sep, _job = self._job("").rpartition("/jobs/")
+        with _translated(parent):
+            _connect(jobs())
+            for job in jobs().list_jobs(parent=parent, timeout=_ANSWER_SECONDS):
+                name = job.name.rpartition("/")[2].removeprefix(prefix)
+                if job.name == self._job(name):
+                    yield name
+
+    def remove_job(self, job: str) -> None:
+        name = self._job(job)
+        with _translated(name), suppress(exceptions.NotFound):
+            _connect(jobs())
+            jobs().delete_job(name=name, timeout=_ANSWER_SECONDS)
 
     def check_job(self, job: str) -> None:
         name = self._job(job)
@@ -351,41 +367,6 @@ def _reference(selector: run_v2.SecretKeySelector, project: str) -> str:
     """Return the counterpart of `_from_secret`: Cloud Run may answer with the long name."""
     secret = selector.secret.rpartition("/")[2]
     return f"projects/{project}/secrets/{secret}/versions/{selector.version}"
-
-
-def _digest(execution: run_v2.Execution) -> str:
-    """Return the digest in the execution's image reference, if it has one."""
-    images = [container.image for container in execution.template.containers]
-    return next((image.partition("@")[2] for image in images if "@" in image), "")
-
-
-def _values(execution: run_v2.Execution, name: str) -> set[str]:
-    variables = (
-        variable for container in execution.template.containers for variable in container.env
-    )
-    return {variable.value for variable in variables if variable.name == name}
-
-
-def _state(execution: run_v2.Execution) -> ExecutionState:
-    completed = next((c for c in execution.conditions if c.type_ == "Completed"), None)
-    condition = completed or run_v2.Condition()
-    return ExecutionState(
-        phase=_phase(condition),
-        execution=execution.name,
-        image_digest=_digest(execution),
-        message=condition.message,
-        out_of_memory=_OUT_OF_MEMORY in condition.message,
-    )
-
-
-def _phase(condition: run_v2.Condition) -> Phase:
-    if condition.state == run_v2.Condition.State.CONDITION_SUCCEEDED:
-        return Phase.SUCCEEDED
-    if condition.state != run_v2.Condition.State.CONDITION_FAILED:
-        return Phase.RUNNING
-    if condition.execution_reason == run_v2.Condition.ExecutionReason.CANCELLED:
-        return Phase.CANCELED
-    return Phase.TIMED_OUT if _TIMED_OUT in condition.message else Phase.FAILED
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from tests.factories import (
 )
 from validibot.accounts.models import AuditEntry, Organisation, Role
 from validibot.runs.backends.base import ImageNeeds, JobDefinition, JobRefused, StateUnavailable
+from validibot.runs.deletion import delete_organisation
 from validibot.runs.grants import refusals
+from validibot.runs.purge import purge
 from validibot.runs.registration import prepare_validator, request_preparation
 from validibot.web.editor.config_schema import SettingKind, settings_of
 from validibot.workflows.catalogue import sync_validators
@@ -211,6 +213,48 @@ class PreparingBackend:
         if self.failure:
             raise self.failure
         self.jobs.append(job)
+
+    def job_names(self) -> Iterator[str]:
+        yield from ["migrate", *(job.name for job in self.jobs)]
+
+    def remove_job(self, job: str) -> None:
+        self.jobs = [each for each in self.jobs if each.name != job]
+
+
+def test_jobs_of_deleted_validators_are_removed(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.CUSTOM_VALIDATORS = True
+    kept, provider = registered(organisation), PreparingBackend()
+    gone = registered(OrganisationFactory.create())
+    monkeypatch.setattr("validibot.runs.registration.get_backend", lambda: provider)
+    for each in (kept, gone):
+        prepare_validator.func(each.pk)
+    assert gone.organisation is not None
+
+    delete_organisation.func(gone.organisation.pk)
+
+    assert [job.name for job in provider.jobs] == [kept.job]
+    assert purge()["jobs"] == 0
+    kept.delete()
+    assert purge()["jobs"] == 1
+
+
+def test_validator_deleted_during_its_preparation_leaves_no_job(
+    organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, provider = registered(organisation), PreparingBackend()
+    monkeypatch.setattr("validibot.runs.registration.get_backend", lambda: provider)
+    prepare = provider.prepare
+
+    def delete_meanwhile(job: JobDefinition) -> None:
+        prepare(job)
+        Validator.objects.filter(pk=made.pk).delete()
+
+    monkeypatch.setattr(provider, "prepare", delete_meanwhile)
+    prepare_validator.func(made.pk)
+
+    assert provider.jobs == []
 
 
 def test_job_is_prepared_once(organisation: Organisation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from validibot.runs.backends.base import (
     StateUnavailable,
 )
 from validibot.runs.backends.cloud_run import CloudRunBackend
+from validibot.runs.backends.cloud_run_state import state_of
 
 exceptions: Any = google_exceptions  # its constructors have no types
 IMAGE = "r-docker.pkg.dev/p/job@sha256:2"
@@ -285,12 +286,12 @@ def test_missing_capability_account_is_an_error(settings: Settings) -> None:
     ],
 )
 def test_condition_decides_phase(found: run_v2.Execution, phase: Phase) -> None:
-    assert cloud_run._state(found).phase is phase
+    assert state_of(found).phase is phase
 
 
 def test_memory_limit_message_means_out_of_memory() -> None:
     message = "Task a-task0 failed with exit code: 0 and message: The configured memory limit was reached."
 
-    state = cloud_run._state(execution(STATES.CONDITION_FAILED, message))
+    state = state_of(execution(STATES.CONDITION_FAILED, message))
 
     assert (state.phase, state.out_of_memory, state.message) == (Phase.FAILED, True, message)
