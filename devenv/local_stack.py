@@ -19,7 +19,6 @@ from devenv.schema import (
     OidcService,
     PostgresService,
     StackConfig,
-    TunnelService,
 )
 from devenv.secrets import CONSOLE_TOKEN, OIDC_CLIENT_SECRET, POSTGRES_PASSWORD, Secrets
 from devenv.stack.problems import StackError
@@ -30,7 +29,7 @@ INVOKER = "roles/run.invoker"
 LOCALHOST = "127.0.0.1"
 _OF_TUNNEL = (
     *("provider", "project", "region", "queue", "bucket"),
-    *("tasks_account", "scheduler_account", "capability_account"),
+    *("tasks_account", "scheduler_account", "storage_account"),
 )
 
 _Named: TypeAlias = dict[str, str | Callable[[], str]]
@@ -219,9 +218,8 @@ class LocalStack:
 
     def tunnel_target(self) -> str:
         """Return the service that the tunnel leads to. Raises StackError."""
-        for service in self.config.services.values():
-            if isinstance(service, TunnelService):
-                return service.target
+        if self.config.tunnel:
+            return self.config.tunnel.target
         raise StackError("This stack has no tunnel.", hint="make up MODE=tunnel")
 
     def bridge_address(self) -> str:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.tables import TABLE, ConfigError, Like, Port
+from devenv.tunnel.config import TunnelPath
 
 _NUMBER = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -143,12 +144,14 @@ class GcpService:
 class TunnelService:
     """The built-in service `tunnel`: the public URL at which Google's own cloud calls `target`.
 
-    `job_env` names the variables that a job gets beside its own, for the dry run.
+    It leads to `paths` only. `job_env` names the variables that a job gets beside its own, for the
+    dry run.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     target: str
+    paths: Annotated[tuple[TunnelPath, ...], Field(min_length=1)]
     job_env: tuple[str, ...] = ()
     label: str = "Tunnel"
 
@@ -300,6 +303,11 @@ class StackConfig:
     def commands(self) -> Mapping[str, CommandService]:
         """Return the services that are not built in."""
         return {n: one for n, one in self.services.items() if isinstance(one, CommandService)}
+
+    @property
+    def tunnel(self) -> TunnelService | None:
+        service = self.services.get("tunnel")
+        return service if isinstance(service, TunnelService) else None
 
     def is_started(self, name: str) -> bool:
         """Return whether the stack starts a service: it is there, and no external server."""

@@ -310,16 +310,23 @@ def delete(name: SnapshotName, json: Json = False) -> int:
 
 @cli.command()
 def trace(
-    run_id: Annotated[UUID | None, typer.Argument(help="The id of a trace, or of a run.")] = None,
-    replay: Annotated[
-        str, typer.Option(metavar="FILE|RUN_ID", help="Post this callback once more instead.")
+    trace_id: Annotated[UUID, typer.Argument(help="The id of a trace.")], json: Json = False
+) -> int:
+    """Print the calls of a trace, in the order of their start."""
+    return run_module("trace", json=json, trace_id=trace_id)
+
+
+@cli.command()
+def replay(
+    what: Annotated[str, typer.Argument(metavar="FILE|KEY", help="A file, or its key.")],
+    service: Annotated[
+        str, typer.Option(help="By default the tunnel's target.", autocompletion=names.services)
     ] = "",
+    account: AsAccount = "",
     json: Json = False,
 ) -> int:
-    """Print the calls of a trace, what happened to a run, or post its callback once more."""
-    if (run_id is None) == (not replay):
-        raise typer.BadParameter("Give the id of a run, or --replay.")
-    return run_module("trace", json=json, run_id=str(run_id), replay=replay)
+    """Post a request again: one that the tunnel has saved, or one in a file."""
+    return run_module("replay", json=json, what=what, service=service, account=account)
 
 
 @cli.command()

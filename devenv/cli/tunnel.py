@@ -31,7 +31,7 @@ def run(context: Context, *, check: bool, dry_run: bool) -> int:
     rows = [
         ("URL", found.url),
         ("Provider", f"{found.provider} (process {found.pid})"),
-        ("Callbacks", str(context.config.state / "callbacks")),
+        ("Requests", str(context.config.state / "requests")),
     ]
     context.output.result({"open": True, **asdict(found)}, table(rows))
     return 0
@@ -40,9 +40,8 @@ def run(context: Context, *, check: bool, dry_run: bool) -> int:
 def _declared(config: Config) -> tuple[StackConfig, TunnelService]:
     """Return the profile with a tunnel, and its table. Raises StackError if there is none."""
     for stack in config.stacks.values():
-        service = stack.services.get("tunnel")
-        if isinstance(service, TunnelService):
-            return stack, service
+        if stack.tunnel:
+            return stack, stack.tunnel
     raise StackError("No profile of devenv.toml has [services.tunnel].", hint="edit devenv.toml")
 
 
@@ -70,12 +69,13 @@ def _check(config: TunnelConfig, context: Context) -> int:
     place = TunnelPlace(
         root=context.config.root,
         state=context.config.state,
+        paths=service.paths,
         worker_port=stack.wanted_ports()[service.target],
         environ=developer(),
     )
     found = checks.before(config, path=developer()["PATH"])
     if here := _open(context):
-        found += checks.through(config, here.url, Echo(place.echo))
+        found += checks.through(config, here.url, Echo(place.echo), service.paths[0].path)
     elif all(check.result != "fail" for check in found if check.name in _TAKEN_FOR_GRANTED):
         found += asyncio.run(trial(config, place))
     return doctor.report(found, context.output)
@@ -89,7 +89,7 @@ def _dry_run(config: TunnelConfig, context: Context) -> int:
     from devenv.tunnel import plan  # noqa: PLC0415 - as above
 
     _, service = _declared(context.config)
-    command, steps = plan.command(config), plan.steps(config, service.job_env)
+    command, steps = plan.command(config), plan.steps(config, service.paths, service.job_env)
     data = {"command": command, "calls": [asdict(step) for step in steps]}
     lines = ["  The tunnel program", "", f"    {shlex.join(command)}", ""]
     lines += ["  The calls to Google", ""]

@@ -55,9 +55,11 @@ class TunnelKeeper:
         self._readers = readers
         self._tunnel: TunnelConfig = config.need_tunnel()
         self._file = published.file_in(config.state)
+        declared = next(one.tunnel for one in config.stacks.values() if one.tunnel)
         place = TunnelPlace(
             root=config.root,
             state=config.state,
+            paths=declared.paths,
             worker_port=worker_port,
             environ=developer(),
         )
@@ -115,10 +117,8 @@ class TunnelKeeper:
 
 
 _MOVED = (
-    "The tunnel's URL has changed from %s to %s. Web and worker start again with the new one. Runs "
-    "in flight: what Google still sends to %s is lost. A run that waits for the queue is enqueued "
-    "again within two minutes; of a validator that has ended the sweep reads the output, without "
-    "its callback. Nothing has to be done, and nothing runs twice."
+    "The tunnel's URL has changed from %s to %s. Services that read it start again with the new one. "
+    "What Google still sends to %s, for tasks and jobs in flight, is lost."
 )
 
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from devenv.stack.problems import Check
 from devenv.tunnel import google
 from devenv.tunnel.config import TunnelConfig
-from devenv.tunnel.doors import CALLBACKS, Echo
+from devenv.tunnel.doors import Echo
 from devenv.tunnel.gate import CLOCK_SKEW_SECONDS
 from devenv.tunnel.google import CallFailed, Google, Need
 from devenv.tunnel.providers import make
@@ -101,7 +101,7 @@ def permission(cloud: Google, need: Need) -> Check:
 _CREATE = "create it (docs/modes/tunnel.md, Set up), or correct [tunnel]"
 
 
-def through(config: TunnelConfig, origin: str, echo: Echo) -> list[Check]:
+def through(config: TunnelConfig, origin: str, echo: Echo, path: str) -> list[Check]:
     """Return what can be said of an open tunnel, from its public end."""
     host, port = urlsplit(origin).hostname or "", urlsplit(origin).port or 443
     checks: list[Check] = []
@@ -110,7 +110,7 @@ def through(config: TunnelConfig, origin: str, echo: Echo) -> list[Check]:
     checks.append(round_trip(origin, echo))
     if any(check.result == "fail" for check in checks):
         return checks
-    return [*checks, *foreign_tokens(config, origin), friend(config, origin, echo)]
+    return [*checks, *foreign_tokens(config, origin, path), friend(config, origin, echo)]
 
 
 def _proxy(origin: str) -> bool:
@@ -169,7 +169,7 @@ def round_trip(origin: str, echo: Echo) -> Check:
     return Check("round trip", "ok", f"our nonce came back in {took:.0f} ms")
 
 
-def foreign_tokens(config: TunnelConfig, origin: str) -> list[Check]:
+def foreign_tokens(config: TunnelConfig, origin: str, path: str) -> list[Check]:
     """Knock with tokens that nobody should accept: none, unsigned, not Google's, expired."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     claims = _claims(config, origin)
@@ -179,7 +179,7 @@ def foreign_tokens(config: TunnelConfig, origin: str) -> list[Check]:
         "a foreign token": _token(claims, key),
         "an expired token": _token(claims | {"exp": int(time.time()) - 60}, key),
     }
-    return [_refused(origin, what, token) for what, token in tokens.items()]
+    return [_refused(origin + path, what, token) for what, token in tokens.items()]
 
 
 def friend(config: TunnelConfig, origin: str, echo: Echo) -> Check:
@@ -203,12 +203,12 @@ def friend(config: TunnelConfig, origin: str, echo: Echo) -> Check:
     return Check("token", "fail", text, "set this machine's clock, then make up MODE=tunnel again")
 
 
-def _refused(origin: str, what: str, token: str) -> Check:
+def _refused(url: str, what: str, token: str) -> Check:
     headers = _bearer(token) if token else {}
     try:
-        answer = requests.post(origin + CALLBACKS, data=b"{}", headers=headers, timeout=_TIMEOUT)
+        answer = requests.post(url, data=b"{}", headers=headers, timeout=_TIMEOUT)
     except requests.RequestException as error:
-        return Check(what, "fail", f"{origin} does not answer: {google.brief(error)}", _PROVIDER)
+        return Check(what, "fail", f"{url} does not answer: {google.brief(error)}", _PROVIDER)
     if answer.status_code == 401:
         return Check(what, "ok", "is refused")
     text = f"is answered {answer.status_code} instead of 401"

@@ -6,13 +6,15 @@ Every value is restricted and refused by name, as most of them end in URLs and o
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from devenv.gcp.tables import TABLE, ConfigError, Like, Port, ProjectId, Region, read_table
 
+PATH = r"/[!-~]*"  # behind an origin it cannot lead to another host
 PROVIDERS = ("cloudflared", "ngrok", "ssh")
+_RENAMED = {"validator_accounts": "job_accounts", "capability_account": "storage_account"}
 
 
 def _text(pattern: str, example: str) -> Like:
@@ -68,10 +70,26 @@ class CloudflaredOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelPath:
+    """A path of the tunnel's target that Google's cloud may call, and the accounts that may do so.
+
+    With `keep`, bodies are saved for `devenv replay`; it names the member of their JSON by whose
+    value they are found.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = TABLE
+
+    path: Annotated[str, _text(PATH, "/tasks")]
+    callers: Literal["tasks_account", "scheduler_account", "job_accounts"]
+    keep: Annotated[str, _text(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "order_id")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelConfig:
     """`url` is the public origin where it is known before; `port` that of the gate, 0 for any.
 
-    Accounts are email addresses; `jobs` are the Cloud Run jobs of the validators.
+    Accounts are email addresses; `jobs` are Cloud Run jobs, which run as `job_accounts`. Services
+    give jobs tokens of `storage_account`, narrowed to a folder.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -83,8 +101,8 @@ class TunnelConfig:
     bucket: Annotated[str, _text(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", "my-bucket")]
     tasks_account: Email
     scheduler_account: Email
-    capability_account: Email
-    validator_accounts: Annotated[tuple[Email, ...], Most]
+    storage_account: Email
+    job_accounts: Annotated[tuple[Email, ...], Most]
     jobs: Annotated[tuple[JobName, ...], Most] = ()
     url: Annotated[
         str,
@@ -100,11 +118,13 @@ class TunnelConfig:
     @property
     def callers(self) -> tuple[str, ...]:
         """Everybody whose ID token is accepted by the gate."""
-        return (self.tasks_account, self.scheduler_account, *self.validator_accounts)
+        return (self.tasks_account, self.scheduler_account, *self.job_accounts)
 
 
 def parse(data: Mapping[str, Any], *, jobs: Collection[str]) -> TunnelConfig:
     """Return the table as a TunnelConfig. Raises ConfigError. `jobs` are those of the project."""
+    for old in data.keys() & _RENAMED:
+        raise ConfigError(f"tunnel.{old} is called {_RENAMED[old]} now.", key=("tunnel", old))
     config = read_table(TunnelConfig, {"jobs": list(jobs)} | dict(data), "tunnel")
     if config.provider == "ssh":
         for name in ("destination", "remote_port"):

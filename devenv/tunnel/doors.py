@@ -10,37 +10,25 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from devenv.tunnel.config import TunnelConfig
-
-TASKS = "/internal/tasks/"
-CALLBACKS = "/internal/callbacks/"
-CAPABILITIES = "/internal/capabilities/"
-SWEEP = "/internal/schedules/reconcile/"
-PURGE = "/internal/schedules/purge/"
-DIGESTS = "/internal/schedules/digests/"
-FIGURES = "/internal/schedules/figures/"
+from devenv.tunnel.config import TunnelConfig, TunnelPath
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A path of the worker. With `kept`, bodies are saved for a replay."""
+    """A path of the target. With `keep`, bodies are saved by this member of their JSON."""
 
-    name: str
     callers: Collection[str]
-    kept: bool = False
+    keep: str = ""
 
 
-def doors(config: TunnelConfig) -> Mapping[str, Door]:
+def doors(config: TunnelConfig, paths: Collection[TunnelPath]) -> Mapping[str, Door]:
     """Return the doors by their exact path."""
-    return {
-        TASKS: Door("tasks", (config.tasks_account,)),
-        CALLBACKS: Door("callbacks", config.validator_accounts, kept=True),
-        CAPABILITIES: Door("capabilities", config.validator_accounts),
-        SWEEP: Door("schedules", (config.scheduler_account,)),
-        PURGE: Door("schedules", (config.scheduler_account,)),
-        DIGESTS: Door("schedules", (config.scheduler_account,)),
-        FIGURES: Door("schedules", (config.scheduler_account,)),
+    accounts = {
+        "tasks_account": (config.tasks_account,),
+        "scheduler_account": (config.scheduler_account,),
+        "job_accounts": config.job_accounts,
     }
+    return {one.path: Door(accounts[one.callers], one.keep) for one in paths}
 
 
 # Headers that are forwarded to the worker; none that a proxy in between may act on.

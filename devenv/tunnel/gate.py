@@ -26,7 +26,7 @@ from devenv.gcp.clock import Clock, SystemClock
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.tunnel import wire
 from devenv.tunnel.doors import ECHO_PATH, Door, Echo, passed
-from devenv.tunnel.saved import Callbacks
+from devenv.tunnel.saved import SavedRequest, SavedRequests
 from devenv.tunnel.wire import Refused, RequestHead
 
 # The same as the worker's: a token that passes here passes there.
@@ -96,11 +96,11 @@ class GateReply(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateContext:
-    """Collaborators of a gate: paths, worker, saved callbacks, echo, verifier, clock."""
+    """Collaborators of a gate: paths, worker, saved requests, echo, verifier, clock."""
 
     doors: Mapping[str, Door]
     worker: ToWorker
-    callbacks: Callbacks
+    saved: SavedRequests
     echo: Echo
     verify: Verify = verify
     clock: Clock = field(default_factory=SystemClock)
@@ -204,8 +204,8 @@ class Gate:
 
     async def _pass(self, door: Door, head: RequestHead, body: bytes, caller: str) -> GateReply:
         fields = passed(head.fields)
-        if door.kept:
-            self._keep(head, body, caller)
+        if door.keep:
+            self._keep(door, head, body, caller)
         request = DeliveryRequest(
             method="POST",
             url=head.target,
@@ -221,13 +221,18 @@ class Gate:
         told = f"Forwarded {caller}: POST {head.target} ({len(body)} bytes): {answer.status}."
         return GateReply(wire.answer(answer.status, answer.body, kind), told)
 
-    def _keep(self, head: RequestHead, body: bytes, caller: str) -> None:
-        """Save a callback for a replay; a full disk must not fail the run."""
-        fields, now = passed(head.fields), self._house.clock.now()
+    def _keep(self, door: Door, head: RequestHead, body: bytes, caller: str) -> None:
+        """Save a request for a replay; a full disk must not fail it."""
+        saved = SavedRequest(
+            path=head.target,
+            caller=caller,
+            body=body.decode("utf-8", "replace"),
+            headers=dict(passed(head.fields)),
+        )
         try:
-            self._house.callbacks.keep(head.target, body, caller=caller, fields=fields, now=now)
+            self._house.saved.keep(saved, member=door.keep, now=self._house.clock.now())
         except OSError as error:
-            log.warning("A callback is not kept and cannot be replayed: %s.", error.strerror)
+            log.warning("A request is not kept and cannot be replayed: %s.", error.strerror)
 
     async def _echo(self, head: RequestHead) -> GateReply:
         """Answer a check with its nonce, and with the result of verifying its token."""

@@ -106,7 +106,7 @@ def needs(config: TunnelConfig) -> list[Need]:
         ),
         _account(
             config,
-            config.capability_account,
+            config.storage_account,
             "iam.serviceAccounts.getAccessToken",
             "roles/iam.serviceAccountTokenCreator",
         ),

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from devenv.tunnel import doors, google
-from devenv.tunnel.config import TunnelConfig
+from devenv.tunnel import google
+from devenv.tunnel.config import TunnelConfig, TunnelPath
 from devenv.tunnel.google import GoogleCall
 from devenv.tunnel.providers import make
 
@@ -14,7 +14,7 @@ _NARROW = GoogleCall(
     "https://sts.googleapis.com/v1/token",
     {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-        "options": "read and create below the attempt's folder",
+        "options": "read and create below the job's folder",
     },
 )
 
@@ -33,12 +33,14 @@ def command(config: TunnelConfig) -> tuple[str, ...]:
     return make(config).command(port=config.port)
 
 
-def steps(config: TunnelConfig, job_env: Sequence[str]) -> list[PlanStep]:
-    """Return every kind of call to Google, in the order in which a run makes them.
+def steps(
+    config: TunnelConfig, paths: Sequence[TunnelPath], job_env: Sequence[str]
+) -> list[PlanStep]:
+    """Return every kind of call to Google, in the order from a task to the end of its job.
 
-    `job_env` names the variables that a job is given beside its own.
+    `paths` are those of the target. `job_env` names the variables that a job is given beside its own.
     """
-    return [*_before(config), *_run(config, job_env)]
+    return [*_before(config), *_work(config, paths, job_env)]
 
 
 def _before(config: TunnelConfig) -> Iterator[PlanStep]:
@@ -50,14 +52,16 @@ def _before(config: TunnelConfig) -> Iterator[PlanStep]:
     yield PlanStep("preflight", "a real token for the gate", token)
 
 
-def _run(config: TunnelConfig, job_env: Sequence[str]) -> Iterator[PlanStep]:
-    yield PlanStep("each run", "store a large submission", _upload(config))
-    yield PlanStep("each run", "put it on the queue (gRPC)", _task(config))
-    copy = f"/<submission>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
-    yield PlanStep("each attempt", "copy the submission", _object(config, "POST", copy))
-    yield PlanStep("each attempt", "store the envelope", _upload(config))
-    yield PlanStep("each half hour", "a token of the capability account", _impersonate(config))
-    yield PlanStep("each attempt", "a token for its folder alone", _NARROW)
+def _work(
+    config: TunnelConfig, paths: Sequence[TunnelPath], job_env: Sequence[str]
+) -> Iterator[PlanStep]:
+    yield PlanStep("each task", "store a file", _upload(config))
+    yield PlanStep("each task", "put it on the queue (gRPC)", _task(config, paths))
+    copy = f"/<file>/rewriteTo/b/{config.bucket}/o/<copy>?ifGenerationMatch=0"
+    yield PlanStep("each job", "copy the file", _object(config, "POST", copy))
+    yield PlanStep("each job", "store its input", _upload(config))
+    yield PlanStep("each half hour", "a token of the storage account", _impersonate(config))
+    yield PlanStep("each job", "a token for its folder alone", _NARROW)
     for job in config.jobs:
         yield from _job(config, job, job_env)
     yield PlanStep("each callback", "what is stored", _object(config, "GET", "?prefix=<folder>"))
@@ -73,7 +77,7 @@ def _impersonate(config: TunnelConfig) -> GoogleCall:
     return GoogleCall(
         "POST",
         "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
-        f"{config.capability_account}:generateAccessToken",
+        f"{config.storage_account}:generateAccessToken",
         {"scope": ["https://www.googleapis.com/auth/devstorage.read_write"], "lifetime": "3600s"},
     )
 
@@ -93,10 +97,11 @@ def _place(config: TunnelConfig) -> str:
     return f"projects/{config.project}/locations/{config.region}"
 
 
-def _task(config: TunnelConfig) -> GoogleCall:
+def _task(config: TunnelConfig, paths: Sequence[TunnelPath]) -> GoogleCall:
+    path = next((one.path for one in paths if one.callers == "tasks_account"), "/")
     origin = config.url or UNKNOWN
     token = {"serviceAccountEmail": config.tasks_account, "audience": origin}
-    request = {"httpMethod": "POST", "url": origin + doors.TASKS, "oidcToken": token}
+    request = {"httpMethod": "POST", "url": origin + path, "oidcToken": token}
     queue = f"{_place(config)}/queues/{config.queue}"
     return GoogleCall(
         "POST",
@@ -109,9 +114,7 @@ def _job(config: TunnelConfig, job: str, job_env: Sequence[str]) -> Iterator[Pla
     url = f"https://run.googleapis.com/v2/{_place(config)}/jobs/{job}"
     env = [{"name": name} for name in job_env]
     overrides = {"overrides": {"containerOverrides": [{"env": env}]}}
-    yield PlanStep(
-        "each attempt", "start the validator (gRPC)", GoogleCall("POST", f"{url}:run", overrides)
-    )
+    yield PlanStep("each job", "start it (gRPC)", GoogleCall("POST", f"{url}:run", overrides))
     one = f"{url}/executions/<id>"
     yield PlanStep("while it runs", "look at the execution (gRPC)", GoogleCall("GET", one))
     yield PlanStep(

@@ -1,30 +1,30 @@
-"""Callbacks that passed the gate, saved in files for inspection and replay."""
+"""Requests that passed the gate, saved in files for inspection and replay."""
 
 import json
 import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from devenv.tunnel.doors import CALLBACKS
+from devenv.tunnel.config import PATH
 
 KEPT = 200
 _LARGEST = 1024 * 1024
 _SECRET = ("authorization",)
-_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-[0-9a-f-]{0,36}\.json")
+_KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
+_NAME = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{6}}-(?:{_KEY.pattern})?\.json")
 
 
 class Unreadable(Exception):
-    """The file is not a saved callback; the message says why."""
+    """The file is not a saved request; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class SavedCallback:
-    """A callback. `caller` is the account of its token, which is never written."""
+class SavedRequest:
+    """A POST request. `caller` is the account of its token, which is never written."""
 
     path: str
     caller: str
@@ -32,39 +32,30 @@ class SavedCallback:
     received: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def run_id(self) -> str:
-        return _run_id(self.body.encode())
 
-
-class Callbacks:
-    """The saved callbacks below a folder that only its owner reads; the oldest are dropped."""
+class SavedRequests:
+    """The saved requests below a folder that only its owner reads; the oldest are dropped."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(
-        self, path: str, body: bytes, *, caller: str, fields: list[tuple[str, str]], now: float
-    ) -> Path:
+    def keep(self, request: SavedRequest, *, member: str, now: float) -> Path:
+        """Save a request, to be found by the value of a member of its JSON. Raises OSError."""
         moment = time.gmtime(now)
-        saved = SavedCallback(
-            path=path,
-            caller=caller,
-            body=body.decode("utf-8", "replace"),
-            received=time.strftime("%Y-%m-%dT%H:%M:%SZ", moment),
-            headers={name: value for name, value in fields if name not in _SECRET},
-        )
+        told = {name: value for name, value in request.headers.items() if name not in _SECRET}
+        received = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
+        saved = replace(request, headers=told, received=received)
         stamp = f"{time.strftime('%Y%m%dT%H%M%S', moment)}.{int(now % 1 * 1e6):06d}"
-        file = self._folder / f"{stamp}-{saved.run_id}.json"
+        file = self._folder / f"{stamp}-{_key(request.body, member)}.json"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write(file, json.dumps(asdict(saved), indent=2) + "\n")
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
         return file
 
-    def latest(self, run_id: str) -> Path | None:
-        """Return the newest file of a run."""
-        found = [file for file in self._files() if file.stem.endswith(f"-{run_id}")]
+    def latest(self, key: str) -> Path | None:
+        """Return the newest file with a key."""
+        found = [file for file in self._files() if file.stem.partition("-")[2] == key]
         return found[-1] if found else None
 
     def _files(self) -> list[Path]:
@@ -78,32 +69,32 @@ class Callbacks:
             out.write(text)
 
 
-def load(file: Path) -> SavedCallback:
-    """Read a saved callback. Raises Unreadable."""
+def load(file: Path) -> SavedRequest:
+    """Read a saved request. Raises Unreadable."""
     try:
         if file.stat().st_size > _LARGEST:
-            raise Unreadable(f"{file} is larger than {_LARGEST} bytes; a callback is small.")
+            raise Unreadable(f"{file} is larger than {_LARGEST} bytes; a saved request is smaller.")
         data: Any = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise Unreadable(f"{file}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{file} is not JSON: {error!s:.200}.") from error
     try:
-        saved = SavedCallback(**data)
+        saved = SavedRequest(**data)
     except TypeError as error:
-        raise Unreadable(f"{file} is not a saved callback: {error!s:.200}.") from error
+        raise Unreadable(f"{file} is not a saved request: {error!s:.200}.") from error
     texts = (saved.path, saved.caller, saved.body, saved.received)
     if not all(isinstance(text, str) for text in texts) or not isinstance(saved.headers, Mapping):
-        raise Unreadable(f"{file} is not a saved callback: path, caller and body must be strings.")
+        raise Unreadable(f"{file} is not a saved request: path, caller and body must be strings.")
     # The path ends a URL to which a fresh token is sent: `@elsewhere.example/` would lead it there.
-    if saved.path != CALLBACKS:
-        raise Unreadable(f"{file} was posted to {saved.path!r:.100}; callbacks go to {CALLBACKS}.")
+    if not re.fullmatch(PATH, saved.path):
+        raise Unreadable(f"{file} has the path {saved.path!r:.100}; it must begin with a slash.")
     return saved
 
 
-def _run_id(body: bytes) -> str:
+def _key(body: str, member: str) -> str:
     try:
-        found = json.loads(body)["run_id"]
-        return str(UUID(found))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = json.loads(body)[member]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+    return found if isinstance(found, str) and _KEY.fullmatch(found) else ""

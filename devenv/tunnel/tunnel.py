@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -14,11 +14,11 @@ from devenv.stack.problems import Check
 from devenv.stack.process import Process, describe_exit
 from devenv.stack.service import Restart
 from devenv.tunnel import checks as tunnel_checks
-from devenv.tunnel.config import TunnelConfig
+from devenv.tunnel.config import TunnelConfig, TunnelPath
 from devenv.tunnel.doors import Echo, doors
 from devenv.tunnel.gate import Gate, GateContext
 from devenv.tunnel.providers import Provider, make
-from devenv.tunnel.saved import Callbacks
+from devenv.tunnel.saved import SavedRequests
 
 OPENS_WITHIN = 40.0
 _STOPS_WITHIN = 5.0
@@ -137,10 +137,11 @@ Opened: TypeAlias = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelPlace:
-    """Folders, the port of the worker, and the environment of the tunnel program."""
+    """Folders, the target's paths and port, and the environment of the tunnel program."""
 
     root: Path
     state: Path
+    paths: Sequence[TunnelPath]
     worker_port: int
     environ: Mapping[str, str]
 
@@ -149,8 +150,8 @@ class TunnelPlace:
         return self.state / "tunnel" / "echo"
 
     @property
-    def callbacks(self) -> Path:
-        return self.state / "callbacks"
+    def saved(self) -> Path:
+        return self.state / "requests"
 
 
 class Station:
@@ -164,9 +165,9 @@ class Station:
         self._worker = WorkerClient(place.worker_port)
         self._gate = Gate(
             GateContext(
-                doors=doors(config),
+                doors=doors(config, place.paths),
                 worker=self._worker,
-                callbacks=Callbacks(place.callbacks),
+                saved=SavedRequests(place.saved),
                 echo=self.echo,
             )
         )
@@ -194,8 +195,11 @@ class Station:
 
     async def prove(self, url: str) -> list[Check]:
         """Look through the open tunnel, more than once where a new name may not be known yet."""
+        path = self._place.paths[0].path
         for _ in range(_TRIES):
-            checks = await asyncio.to_thread(tunnel_checks.through, self._config, url, self.echo)
+            checks = await asyncio.to_thread(
+                tunnel_checks.through, self._config, url, self.echo, path
+            )
             if not any(check.name in _TAKES_A_WHILE and check.result == "fail" for check in checks):
                 break
             await asyncio.sleep(_PAUSE)

@@ -17,8 +17,8 @@ queue = "runs"
 bucket = "my-bucket"
 tasks_account = "tasks@my-project.iam.gserviceaccount.com"
 scheduler_account = "sweep@my-project.iam.gserviceaccount.com"
-capability_account = "files@my-project.iam.gserviceaccount.com"
-validator_accounts = [ "fmu@my-project.iam.gserviceaccount.com" ]
+storage_account = "files@my-project.iam.gserviceaccount.com"
+job_accounts = [ "fmu@my-project.iam.gserviceaccount.com" ]
 jobs = [ "validator-fmu" ]
 """
 NOWHERE = {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere", "https_proxy": "http://127.0.0.1:1"}

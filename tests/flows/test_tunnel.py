@@ -38,8 +38,8 @@ queue = "runs"
 bucket = "validibot-local"
 tasks_account = "tasks@{project}.iam.gserviceaccount.com"
 scheduler_account = "scheduler@{project}.iam.gserviceaccount.com"
-capability_account = "capability@{project}.iam.gserviceaccount.com"
-validator_accounts = [
+storage_account = "capability@{project}.iam.gserviceaccount.com"
+job_accounts = [
   "validator-energyplus@{project}.iam.gserviceaccount.com",
   "validator-fmu@{project}.iam.gserviceaccount.com",
 ]
@@ -167,16 +167,16 @@ def test_only_declared_paths_are_public(laptop: Laptop, path: str, status: int) 
 
 
 def test_saved_callback_is_replayed(laptop: Laptop, run: dict[str, Any]) -> None:
-    done = laptop.devenv("trace", "--replay", run["id"], "--json")
+    done = laptop.devenv("replay", run["id"], "--json")
 
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["status"]) == (0, 200), done.stderr
     assert answer["answer"]["idempotent_replayed"] is True
-    assert Path(answer["source"]).parent == laptop.root / ".devenv" / "callbacks"
+    assert Path(answer["source"]).parent == laptop.root / ".devenv" / "requests"
 
 
 def test_trace_has_events_of_run(laptop: Laptop, run: dict[str, Any]) -> None:
-    done = laptop.devenv("trace", run["id"])
+    done = laptop.devenv("run", "--", "python", "manage.py", "trace_run", run["id"])
 
     stations = re.findall(r"(created|delivered|launched|running|called_back|passed)\b", done.stdout)
     assert done.returncode == 0, done.stderr

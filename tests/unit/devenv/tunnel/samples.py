@@ -2,14 +2,21 @@
 
 from typing import Any
 
-from devenv.tunnel.config import TunnelConfig, parse
+from devenv.tunnel.config import TunnelConfig, TunnelPath, parse
 
 PROJECT = "my-project"
 TASKS = f"tasks@{PROJECT}.iam.gserviceaccount.com"
 SCHEDULER = f"scheduler@{PROJECT}.iam.gserviceaccount.com"
-CAPABILITY = f"capability@{PROJECT}.iam.gserviceaccount.com"
+STORAGE = f"storage@{PROJECT}.iam.gserviceaccount.com"
 VALIDATOR = f"validator@{PROJECT}.iam.gserviceaccount.com"
 URL = "https://dev.example.com"
+PATHS = (
+    TunnelPath(path="/internal/callbacks/", callers="job_accounts", keep="run_id"),
+    TunnelPath(path="/internal/capabilities/", callers="job_accounts"),
+    TunnelPath(path="/internal/tasks/", callers="tasks_account"),
+    TunnelPath(path="/internal/schedules/reconcile/", callers="scheduler_account"),
+)
+CALLBACKS, CAPABILITIES, TASK_PATH, SWEEP = (one.path for one in PATHS)
 
 
 def table(**changes: Any) -> dict[str, Any]:
@@ -21,8 +28,8 @@ def table(**changes: Any) -> dict[str, Any]:
         "bucket": "my-bucket",
         "tasks_account": TASKS,
         "scheduler_account": SCHEDULER,
-        "capability_account": CAPABILITY,
-        "validator_accounts": [VALIDATOR],
+        "storage_account": STORAGE,
+        "job_accounts": [VALIDATOR],
     } | changes
 
 

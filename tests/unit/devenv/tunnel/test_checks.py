@@ -9,9 +9,9 @@ import requests
 import responses
 
 from devenv.tunnel import checks, google, plan
-from devenv.tunnel.doors import CALLBACKS, Echo
+from devenv.tunnel.doors import Echo
 from devenv.tunnel.google import CallFailed, GoogleCall, Need
-from tests.unit.devenv.tunnel.samples import TASKS, URL, config
+from tests.unit.devenv.tunnel.samples import CALLBACKS, PATHS, TASKS, URL, config
 
 NEED = Need("queue runs", GoogleCall("POST", "https://x"), ("a.b.c", "a.b.d"), "gcloud grant")
 
@@ -89,14 +89,16 @@ def test_dry_run_prints_calls_of_checks(
 
     checks.before(config(), path="")
 
-    planned = [step.call for step in plan.steps(config(), job_env=()) if step.when == "preflight"]
+    planned = [
+        step.call for step in plan.steps(config(), PATHS, job_env=()) if step.when == "preflight"
+    ]
     assert planned[0].url == google.CERTIFICATES
     assert planned[1:-1] == cloud.sent
     assert planned[-1] == google.id_token(TASKS, plan.UNKNOWN)
 
 
 def test_dry_run_names_url_of_tasks() -> None:
-    texts = [str(step.call.body) for step in plan.steps(config(url=URL), job_env=())]
+    texts = [str(step.call.body) for step in plan.steps(config(url=URL), PATHS, job_env=())]
 
     assert any(f"{URL}/internal/tasks/" in text for text in texts)
 
@@ -122,7 +124,7 @@ def test_round_trip_detects_silent_tunnel(tmp_path: Path) -> None:
 def test_accepted_foreign_token_fails_check() -> None:
     responses.post(URL + CALLBACKS, json={})
 
-    found = checks.foreign_tokens(config(), URL)
+    found = checks.foreign_tokens(config(), URL, CALLBACKS)
 
     assert {check.result for check in found} == {"fail"}
     assert {check.fix for check in found} == {"stop the tunnel at once: make down"}
@@ -132,7 +134,7 @@ def test_accepted_foreign_token_fails_check() -> None:
 def test_foreign_tokens_are_of_different_kinds() -> None:
     responses.post(URL + CALLBACKS, status=401)
 
-    found = checks.foreign_tokens(config(), URL)
+    found = checks.foreign_tokens(config(), URL, CALLBACKS)
 
     assert {check.result for check in found} == {"ok"}
     shown = [call.request.headers.get("Authorization", "") for call in responses.calls]

@@ -42,10 +42,10 @@ def test_missing_key_is_named_with_example(name: str) -> None:
         ("bucket", "gs://bucket"),
         ("tasks_account", "tasks"),
         ("scheduler_account", f"a@{'x' * 300}.com"),
-        ("validator_accounts", []),
-        ("validator_accounts", ["x"] * 51),
-        ("validator_accounts", "validator@p.iam.gserviceaccount.com"),
-        ("validator_accounts", [7]),
+        ("job_accounts", []),
+        ("job_accounts", ["x"] * 51),
+        ("job_accounts", "validator@p.iam.gserviceaccount.com"),
+        ("job_accounts", [7]),
         ("jobs", ["Job"]),
         ("url", "http://dev.example.com"),
         ("url", "https://dev.example.com/"),
@@ -58,6 +58,17 @@ def test_missing_key_is_named_with_example(name: str) -> None:
 )
 def test_invalid_value_is_named(name: str, value: Any) -> None:
     _refused(table(**{name: value}), rf"tunnel\b.*{name}.* (must|known)")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("validator_accounts", "job_accounts"), ("capability_account", "storage_account")],
+)
+def test_old_key_is_refused_with_its_new_name(old: str, new: str) -> None:
+    data = table()
+    data[old] = data.pop(new)
+
+    _refused(data, f"tunnel.{old} is called {new} now")
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,22 @@ from config import urls_worker
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryFailed, DeliveryRequest
 from devenv.tunnel import gate as gates, wire
-from devenv.tunnel.doors import CALLBACKS, CAPABILITIES, SWEEP, TASKS, Echo, doors
+from devenv.tunnel.doors import Echo, doors
 from devenv.tunnel.gate import Gate, GateCertificatesUnavailable, GateContext, GateTokenRefused
-from devenv.tunnel.saved import Callbacks, load
-from tests.unit.devenv.tunnel.samples import SCHEDULER, TASKS as QUEUE, URL, VALIDATOR, config
+from devenv.tunnel.saved import SavedRequests, load
+from tests.declared import config_in
+from tests.unit.devenv.tunnel.samples import (
+    CALLBACKS,
+    CAPABILITIES,
+    PATHS,
+    SCHEDULER,
+    SWEEP,
+    TASK_PATH,
+    TASKS as QUEUE,
+    URL,
+    VALIDATOR,
+    config,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -55,11 +67,11 @@ class Lane:
     def __init__(self, folder: Path, worker: Worker) -> None:
         self.worker = worker
         self.echo = Echo(folder / "echo")
-        self.folder = folder / "callbacks"
+        self.folder = folder / "requests"
         house = GateContext(
-            doors=doors(config()),
+            doors=doors(config(), PATHS),
             worker=worker,
-            callbacks=Callbacks(self.folder),
+            saved=SavedRequests(self.folder),
             echo=self.echo,
             verify=verify,
             clock=ManualClock(),
@@ -102,7 +114,7 @@ def lane(tmp_path: Path) -> Lane:
 
 @pytest.mark.parametrize(
     ("door", "caller"),
-    [(TASKS, QUEUE), (CALLBACKS, VALIDATOR), (CAPABILITIES, VALIDATOR), (SWEEP, SCHEDULER)],
+    [(TASK_PATH, QUEUE), (CALLBACKS, VALIDATOR), (CAPABILITIES, VALIDATOR), (SWEEP, SCHEDULER)],
 )
 async def test_declared_caller_is_forwarded(lane: Lane, door: str, caller: str) -> None:
     status, answer = await lane.send(request(door, token(caller)))
@@ -114,7 +126,7 @@ async def test_declared_caller_is_forwarded(lane: Lane, door: str, caller: str) 
 
 @pytest.mark.parametrize(
     ("door", "caller"),
-    [(TASKS, VALIDATOR), (CALLBACKS, QUEUE), (SWEEP, QUEUE), (TASKS, "me@example.com")],
+    [(TASK_PATH, VALIDATOR), (CALLBACKS, QUEUE), (SWEEP, QUEUE), (TASK_PATH, "me@example.com")],
 )
 async def test_other_caller_is_refused(lane: Lane, door: str, caller: str) -> None:
     assert await lane.post(door, token(caller)) == 403
@@ -226,13 +238,13 @@ async def test_http_1_0_request_is_forwarded(lane: Lane) -> None:
 async def test_second_request_on_connection_is_not_read(lane: Lane) -> None:
     first = request(CALLBACKS, token(VALIDATOR))
 
-    assert (await lane.send(first + request(TASKS, token(QUEUE))))[0] == 200
+    assert (await lane.send(first + request(TASK_PATH, token(QUEUE))))[0] == 200
     assert [each.url for each in lane.worker.seen] == [CALLBACKS]
 
 
 async def test_proxy_headers_are_not_forwarded(lane: Lane) -> None:
     await lane.post(
-        *(TASKS, token(QUEUE)),
+        *(TASK_PATH, token(QUEUE)),
         X_CloudTasks_TaskName="t-1",
         X_Forwarded_For="1.2.3.4",
         X_Forwarded_Host="evil",
@@ -283,7 +295,8 @@ async def test_callback_is_saved_without_token(lane: Lane) -> None:
 
     (file,) = lane.folder.iterdir()
     saved = load(file)
-    assert (saved.run_id, saved.caller, saved.body) == (RUN, VALIDATOR, BODY.decode())
+    assert file.stem.endswith(RUN)
+    assert (saved.path, saved.caller, saved.body) == (CALLBACKS, VALIDATOR, BODY.decode())
     assert saved.headers == {"content-type": "application/json"}
     assert file.stat().st_mode & 0o077 == 0
     assert VALIDATOR + "|" not in file.read_text()
@@ -303,18 +316,20 @@ async def test_callback_is_forwarded_when_saving_fails(lane: Lane) -> None:
     assert [each.url for each in lane.worker.seen] == [CALLBACKS]
 
 
-@pytest.mark.parametrize(("door", "caller"), [(TASKS, QUEUE), (CAPABILITIES, VALIDATOR)])
+@pytest.mark.parametrize(("door", "caller"), [(TASK_PATH, QUEUE), (CAPABILITIES, VALIDATOR)])
 async def test_only_callbacks_are_saved(lane: Lane, door: str, caller: str) -> None:
     await lane.post(door, token(caller))
 
     assert not lane.folder.exists()
 
 
-def test_gate_has_every_path_of_worker() -> None:
+def test_gate_has_every_path_of_worker(tmp_path: Path) -> None:
     """Except that by which `deploy verify` asks a deployed worker what it lacks."""
     paths = {f"/{pattern.pattern}" for pattern in urls_worker.urlpatterns}
 
-    assert paths - {"/", "/internal/access/"} <= set(doors(config()))
+    tunnel = config_in(tmp_path).stacks[("tunnel",)].tunnel
+    assert tunnel
+    assert paths - {"/", "/internal/access/"} == {one.path for one in tunnel.paths}
 
 
 @pytest.mark.parametrize("status", [200, 400, 409, 500])

@@ -7,10 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from devenv.schema import TunnelService
 from devenv.tunnel import plan
 from tests.declared import config_in
-from tests.unit.devenv.tunnel.samples import config
+from tests.unit.devenv.tunnel.samples import PATHS, config
 from validibot.core.storage.capability import StorageCapability
 from validibot.runs.backends.cloud_run import _overrides
 
@@ -22,15 +21,15 @@ def test_dry_run_has_variables_of_job(tmp_path: Path) -> None:
 
     (container,) = _overrides(request, capability).container_overrides
 
-    tunnel = config_in(tmp_path).stacks[("tunnel",)].services["tunnel"]
-    assert isinstance(tunnel, TunnelService)
+    tunnel = config_in(tmp_path).stacks[("tunnel",)].tunnel
+    assert tunnel
     assert [variable.name for variable in container.env] == list(tunnel.job_env)
 
 
 def test_dry_run_names_every_api_of_a_run() -> None:
     called = {
         (step.call.method, urlsplit(step.call.url).hostname)
-        for step in plan.steps(config(), job_env=())
+        for step in plan.steps(config(), PATHS, job_env=())
         if step.when != "preflight"
     }
 
