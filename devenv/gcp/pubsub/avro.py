@@ -16,7 +16,8 @@ from fastavro.validation import validate
 from devenv.gcp.errors import InvalidArgument
 
 LONGEST_DEFINITION = 300_000  # bytes
-_DEEPEST = 200  # levels of the JSON of a definition
+_DEEPEST = 200  # levels of the JSON of a definition, and of types inside types
+_MOST_TYPES = 20_000  # of a schema in which each name is replaced by its type
 # fastavro raises what the wrong type of a value happens to raise.
 _UNFIT = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError),
@@ -33,7 +34,7 @@ def parse_definition(text: str) -> Any:
         definition = json.loads(text)
         _check_depth(definition)
         schema = parse_schema(definition, named_schemas=named)
-        _bound(schema, named, frozenset())
+        _measure(schema, named, {})
     except (*_UNFIT, fastavro.schema.SchemaParseException) as error:
         raise InvalidArgument(
             f"schema.definition is not a valid Avro schema: {type(error).__name__}: {error}"[:500]
@@ -90,29 +91,47 @@ def _check_depth(definition: Any) -> None:
             waiting += [(each, depth + 1) for each in found]
 
 
-def _bound(schema: Any, named: Mapping[str, Any], above: frozenset[str]) -> None:
-    """Make the work for a value a small multiple of its bytes, or raise ValueError.
+def _measure(
+    schema: Any, named: Mapping[str, Any], known: dict[str, tuple[int, int]]
+) -> tuple[int, int]:
+    """Return how many types a schema has with names replaced by types, and how many levels.
 
-    A type inside itself would overflow the stack. Values without bytes (`null` outside a union) may
-    be a billion in an array of a few bytes. Defaults are taken away: in a message all fields are
-    present. `named` are the types that the schema defines, `above` those around it.
+    Raise ValueError unless the work for a value is a small multiple of its bytes: a type inside itself
+    would overflow the stack, and twenty types that each name the one before twice are a million to
+    fastavro. `named` are the types that the schema defines, `known` the measures of those read so far.
     """
     if isinstance(schema, str):
-        if schema in above:
+        if schema in named and schema not in known:
             raise ValueError(f"the type {schema} contains itself, which is not emulated")
-    elif isinstance(schema, list):
-        for each in schema:
-            _bound(each, named, above)
-    else:
-        inside = above | ({schema["name"]} if "name" in schema else set())
-        fields = schema.get("fields", ())
-        for field in fields:
-            field.pop("default", None)
-        parts = [schema[key] for key in ("items", "values") if key in schema]
-        for part in (*parts, *(field["type"] for field in fields)):
-            if _has_no_bytes(part, named):
-                raise ValueError(f"values of {part} have no bytes, which is not emulated")
-            _bound(part, named, inside)
+        return known.get(schema, (1, 1))
+    parts = schema if isinstance(schema, list) else _parts(schema, named)
+    measures = [_measure(part, named, known) for part in parts]
+    count = 1 + sum(each for each, _ in measures)
+    levels = 1 + max((each for _, each in measures), default=0)
+    if count > _MOST_TYPES:
+        raise ValueError(f"the schema has more than {_MOST_TYPES} types, with names replaced")
+    if levels > _DEEPEST:
+        raise ValueError(f"the schema has more than {_DEEPEST} levels of types")
+    if isinstance(schema, dict) and "name" in schema:
+        known[schema["name"]] = (count, levels)
+    return count, levels
+
+
+def _parts(schema: dict[str, Any], named: Mapping[str, Any]) -> list[Any]:
+    """Return the types of items, values and fields, and take the defaults of fields away.
+
+    A message has all fields. Raise ValueError for values without bytes (`null` outside a union), of
+    which an array of a few bytes may have a billion.
+    """
+    fields = schema.get("fields", ())
+    for field in fields:
+        field.pop("default", None)
+    parts = [schema[key] for key in ("items", "values") if key in schema]
+    parts += [field["type"] for field in fields]
+    for part in parts:
+        if _has_no_bytes(part, named):
+            raise ValueError(f"values of {part} have no bytes, which is not emulated")
+    return parts
 
 
 def _has_no_bytes(schema: Any, named: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import fastavro
@@ -44,6 +45,19 @@ LINKED = {
     "fields": [{"name": "next", "type": ["null", "Linked"]}],
 }
 DEEP = '{"type":"array","items":' * 300 + '"int"' + "}" * 300
+
+
+def records(number: int, *fields: str) -> str:
+    """Return an Avro union of records, each with fields of the type of the one before."""
+    types = ["int", *(f"A{index}" for index in range(number))]
+    return json.dumps(
+        [
+            {"type": "record", "name": name, "fields": [{"name": f, "type": last} for f in fields]}
+            for last, name in pairwise(types)
+        ]
+    )
+
+
 PROTO3 = 'syntax = "proto3";'
 PROTO = f"""{PROTO3}
 package shop; // of orders
@@ -321,6 +335,10 @@ def test_revision_is_rolled_back_and_deleted(pubsub: PubSub) -> None:
         (avro(5), 400, "not a valid Avro schema"),
         (avro(LINKED), 400, "Linked contains itself"),
         ({"type": "AVRO", "definition": DEEP}, 400, "more than 200 levels"),
+        ({"type": "AVRO", "definition": "[" * 100_000}, 400, "maximum recursion depth"),
+        ({"type": "AVRO", "definition": records(201, "a")}, 400, "more than 200 levels of types"),
+        ({"type": "AVRO", "definition": records(30, "a", "b")}, 400, "more than 20000 types"),
+        ({"type": "AVRO", "definition": "9" * 5000}, 400, "Exceeds the limit"),
         ({"type": "AVRO"}, 400, "schema.definition must have"),
         ({"definition": "{}"}, 400, "schema.type must be AVRO"),
         *(
