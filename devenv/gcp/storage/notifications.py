@@ -8,9 +8,9 @@ https://cloud.google.com/storage/docs/pubsub-notifications.
 
 import json
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from devenv.gcp.caller import ApiCaller, Guard
@@ -61,7 +61,8 @@ class Notifications:
         self._table = store.table("storage_notifications")
         self._last_ids = store.table("storage_notification_ids")
         self._unsent = store.table("storage_notifications_unsent")
-        self._noted = 0
+        # Continued over restarts; a clock that is set back would change the order.
+        self._numbers = count(max((_number(key) for key, _ in self._unsent.scan()), default=0) + 1)
         # Each change of an object asks for those of its bucket.
         self._known: dict[str, list[dict[str, Any]]] = {}
         self._clock = clock
@@ -170,9 +171,7 @@ class Notifications:
             "payload": payload,
             "attributes": self._attributes(each, event),
         }
-        # Of one change of one object: in their order, and apart from those of others.
-        self._noted += 1
-        key = f"{time.time_ns():020d}-{self._noted:06d}"
+        key = f"{next(self._numbers):020d}"
         self._unsent.put(key, json.dumps(message).encode())
         return key
 
@@ -242,6 +241,11 @@ def _is_text(value: Any, most: int) -> bool:
         return isinstance(value, str) and len(value.encode()) <= most
     except UnicodeEncodeError:  # half of a pair of surrogates
         return False
+
+
+def _number(key: str) -> int:
+    """Return the number of an unsent message; the keys of older versions have a second one."""
+    return int(key.partition("-")[0])
 
 
 def _key(bucket: str, number: int) -> str:

@@ -108,7 +108,7 @@ async def test_topic_must_exist_and_admit_cloud_storage(cloud: StorageCloud) -> 
     assert (forbidden.status_code, missing.status_code) == (403, 404)
 
 
-async def test_change_before_a_kill_is_published_after_the_start(
+async def test_changes_before_a_kill_are_published_in_order_after_the_start(
     cloud: StorageCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: Any) -> None:
@@ -117,14 +117,19 @@ async def test_change_before_a_kill_is_published_after_the_start(
     await cloud.client.post(CONFIGS, json=CONFIG)
     with monkeypatch.context() as patched:
         patched.setattr(cloud.topics, "publish", die)
-        with pytest.raises(RuntimeError, match="killed"):
-            await cloud.put("a")
+        for name, moment in (("a", 2), ("b", 1)):  # by a machine whose clock is set back
+            patched.setattr("time.time_ns", lambda moment=moment: moment)
+            with pytest.raises(RuntimeError, match="killed"):
+                await cloud.put(name)
     await cloud.restart()
     await cloud.restart()
 
-    ((topic, data, attributes),) = cloud.topics.published
-    assert (topic, json.loads(data)["name"]) == (TOPIC, "a")
-    assert attributes["eventType"] == "OBJECT_FINALIZE"
+    published = cloud.topics.published
+    assert [(topic, json.loads(data)["name"]) for topic, data, _ in published] == [
+        (TOPIC, "a"),
+        (TOPIC, "b"),
+    ]
+    assert {told["eventType"] for _, _, told in published} == {"OBJECT_FINALIZE"}
 
 
 async def test_id_of_a_deleted_configuration_is_not_given_again(cloud: StorageCloud) -> None:
