@@ -1,29 +1,44 @@
 """Regular expressions of callers, matched by RE2: their time is linear, whoever wrote them."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-from cel_expr_python import cel
+import re2
 
 _LONGEST = 4096  # characters
 
 
 def pattern_test(pattern: str) -> Callable[[str], bool]:
     """Return the test whether a text has a match. Raises ValueError for what is no pattern."""
+    search = _compiled(pattern).search
+    return lambda text: search(_bytes(text)) is not None
+
+
+def pattern_capture(pattern: str) -> Callable[[str], str | None]:
+    """Return what gives the captured part of the first match, None without one. Raises ValueError."""
+    expression = _compiled(pattern)
+    if expression.groups != 1:
+        raise ValueError(f"The regular expression {pattern[:100]!r} must have one capture group.")
+
+    def capture(text: str) -> str | None:
+        found = expression.search(_bytes(text))
+        part = found and found[1]
+        return None if part is None else str(part, "utf-8", "replace")
+
+    return capture
+
+
+def _compiled(pattern: str) -> Any:
     if len(pattern) > _LONGEST:
         raise ValueError(f"The regular expression is longer than {_LONGEST} characters.")
-    environment, expression = _matcher()
-
-    def search(text: str) -> Any:
-        return expression.eval(environment.Activation({"text": text, "pattern": pattern}))
-
-    if search("").type() != cel.Type.BOOL:
-        raise ValueError(f"Invalid regular expression {pattern[:100]!r}.")
-    return lambda text: search(text).value() is True
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(_bytes(pattern), options)
+    except re2.error as error:
+        raise ValueError(f"Invalid regular expression {pattern[:100]!r}.") from error
 
 
-@cache
-def _matcher() -> tuple[cel.Env, cel.Expression]:
-    environment = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING})
-    return environment, environment.compile("text.matches(pattern)")
+def _bytes(text: str) -> bytes:
+    """Return what RE2 reads in a third of the time of a text; halves of pairs match nothing."""
+    return text.encode("utf-8", "replace")

@@ -233,12 +233,16 @@ def moment_of(text: str) -> int:
     return nanoseconds(timestamp)
 
 
-def _regex_test(names: list[str], pattern: str) -> EntryTest:
-    """Return the test for a match."""
+def text_pattern(pattern: str) -> Callable[[str], bool]:
+    """Return the test of a text for a match. Raises FilterProblem."""
     try:
-        matches = pattern_test(pattern)
+        return pattern_test(pattern)
     except ValueError as error:
         raise FilterProblem(str(error)) from error
+
+
+def _regex_test(names: list[str], pattern: str) -> EntryTest:
+    matches = text_pattern(pattern)
     return lambda view: any(
         matches(text_of(each)) for each in field_values(view, names) if not isinstance(each, dict)
     )

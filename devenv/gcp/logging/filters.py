@@ -7,11 +7,20 @@ then AND; two comparisons side by side are joined by AND.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias, TypeVar
 
-from devenv.gcp.errors import InvalidArgument, Unimplemented
+from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.logging.entry_view import EntryTest, text_test
 from devenv.gcp.logging.fields import FieldComparison, FilterProblem, field_test, log_id_test
-from devenv.gcp.logging.functions import cast_test, network_test, sample_test, search_test
+from devenv.gcp.logging.functions import (
+    Converted,
+    network_test,
+    sample_test,
+    search_test,
+    source_test,
+    values_of,
+)
 
 _LONGEST = 20_000  # characters, as documented
 _DEEPEST = 50
@@ -23,8 +32,10 @@ _BLANK = re.compile(r"(?:\s|--[^\n]*)*")
 _OPERATORS = frozenset({"=", "!=", ">", "<", ">=", "<=", ":", "=~", "!~"})
 _KEYWORDS = frozenset({"AND", "OR", "NOT"})
 _FIELD_FUNCTIONS = {"sample": sample_test, "ip_in_net": network_test}
-_FUNCTIONS = frozenset({"regexp_extract", "source"})  # not emulated
+_CONVERSIONS = frozenset({"cast", "regexp_extract"})
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)")
+_MakeTest: TypeAlias = Callable[[FieldComparison], EntryTest]
+_Made = TypeVar("_Made")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -46,7 +57,7 @@ class _FilterToken:
 def parse_filter(text: str) -> EntryTest:
     """Return the test that `text` describes; every entry passes an empty one.
 
-    Raises InvalidArgument, which names the place of the first problem, or Unimplemented.
+    Raises InvalidArgument, which names the place of the first problem.
     """
     if len(text) > _LONGEST:
         raise InvalidArgument(f"The filter is longer than {_LONGEST} characters.")
@@ -123,33 +134,70 @@ class _EntryFilterParser:
         if self._peek().text not in _OPERATORS or self._peek().kind != "sign":
             # A value alone is looked for in all fields.
             return text_test(".".join(path))
+        return self._comparison(partial(field_test, path), first.place)
+
+    def _comparison(self, make: _MakeTest, at: int) -> EntryTest:
+        """Read an operator and one value or several in parentheses; `make` returns the test of one."""
+        if self._peek().text not in _OPERATORS or self._peek().kind != "sign":
+            raise self._problem()
         operator = self._take().text
         if self._is("("):
-            return self._alternatives(path, first.place, operator, 0)
-        return self._compare(path, first.place, operator)
+            return self._alternatives(make, at, operator, 0)
+        return self._compare(make, at, operator)
 
     def _function(self) -> EntryTest:
-        name = self._take()
+        name = self._peek()
         known = name.text.lower()
-        if known in _FUNCTIONS:
-            raise Unimplemented(
-                f"Filter: the function {name.text} at position {name.place} is not emulated."
-            )
-        if known not in ("log_id", "search", "cast", *_FIELD_FUNCTIONS):
+        if known in _CONVERSIONS:
+            return self._comparison(self._converted(0).test, name.place)
+        if known not in ("log_id", "search", "source", *_FIELD_FUNCTIONS):
             raise _syntax_error(self._text, name.place)
+        self._take()
         self._expect("(")
         if known == "log_id":
-            wanted = self._value()
-            test = log_id_test(wanted.value)
+            test = log_id_test(self._value().value)
         elif known == "search":
             test = self._search(name)
-        elif known == "cast":
-            return self._cast(name)
+        elif known == "source":
+            resource = self._value().value
+            test = _at(name, lambda: source_test(resource))
         else:
             path, argument = self._field_and_argument()
             test = _at(name, lambda: _FIELD_FUNCTIONS[known](path, argument.value))
         self._expect(")")
         return test
+
+    def _converted(self, depth: int) -> Converted:
+        """Read a field, or what `cast` or `regexp_extract` make of one."""
+        name = self._peek()
+        if name.kind not in ("word", "string") or depth > _DEEPEST:
+            raise self._problem()
+        if name.kind == "string" or self._tokens[self._next + 1].text != "(":
+            path = self._path()
+            return _at(name, lambda: values_of(path))
+        function = self._take().text.lower()
+        if function not in _CONVERSIONS:
+            raise _syntax_error(self._text, name.place)
+        self._expect("(")
+        inner = self._converted(depth + 1)
+        self._expect(",")
+        argument, zone = self._value(), None
+        if function == "cast" and self._is(","):
+            self._take()
+            zone = self._time_zone()
+        self._expect(")")
+        if function == "cast":
+            return _at(name, lambda: inner.cast(argument.value, zone))
+        return _at(name, lambda: inner.extract(argument.value))
+
+    def _time_zone(self) -> str:
+        if self._peek().text.upper() != "TIMEZONE":
+            raise self._problem()
+        self._take()
+        self._expect("(")
+        zone = self._value().value
+        self._expect(")")
+        return zone
 
     def _search(self, name: _FilterToken) -> EntryTest:
         path: list[str] | None = None
@@ -161,15 +209,6 @@ class _EntryFilterParser:
         query = self._take().value
         return _at(name, lambda: search_test(path, query))
 
-    def _cast(self, name: _FilterToken) -> EntryTest:
-        path, kind = self._field_and_argument()
-        self._expect(")")
-        if self._peek().text not in _OPERATORS or self._peek().kind != "sign":
-            raise self._problem()
-        operator, value = self._take().text, self._value()
-        comparison = FieldComparison(operator, value.value, quoted=value.kind == "string")
-        return _at(name, lambda: cast_test(path, kind.value, comparison))
-
     def _field_and_argument(self) -> tuple[list[str], _FilterToken]:
         if self._peek().kind not in ("word", "string"):
             raise self._problem()
@@ -177,7 +216,7 @@ class _EntryFilterParser:
         self._expect(",")
         return path, self._value()
 
-    def _alternatives(self, path: list[str], at: int, operator: str, depth: int) -> EntryTest:
+    def _alternatives(self, make: _MakeTest, at: int, operator: str, depth: int) -> EntryTest:
         """Read the values of `field=(a OR b)`; AND and NOT are possible too."""
         if depth > _DEEPEST:
             raise self._problem()
@@ -188,9 +227,9 @@ class _EntryFilterParser:
             if negated:
                 self._take()
             if self._is("("):
-                test = self._alternatives(path, at, operator, depth + 1)
+                test = self._alternatives(make, at, operator, depth + 1)
             else:
-                test = self._compare(path, at, operator)
+                test = self._compare(make, at, operator)
             joined[-1].append(_inverted(test) if negated else test)
             if self._is("OR"):
                 self._take()
@@ -202,11 +241,11 @@ class _EntryFilterParser:
                 self._take()
             joined.append([])
 
-    def _compare(self, path: list[str], at: int, operator: str) -> EntryTest:
+    def _compare(self, make: _MakeTest, at: int, operator: str) -> EntryTest:
         value = self._value()
         comparison = FieldComparison(operator, value.value, quoted=value.kind == "string")
         try:
-            return field_test(path, comparison)
+            return make(comparison)
         except FilterProblem as problem:
             raise _invalid(problem, at if problem.in_field else value.place) from problem
 
@@ -263,8 +302,8 @@ def _blank_end(text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _at(function: _FilterToken, make: Callable[[], EntryTest]) -> EntryTest:
-    """Return the test that `make` returns. Raises InvalidArgument with the place of a function."""
+def _at(function: _FilterToken, make: Callable[[], _Made]) -> _Made:
+    """Return what `make` returns. Raises InvalidArgument with the place of a function."""
     try:
         return make()
     except FilterProblem as problem:

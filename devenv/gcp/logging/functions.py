@@ -1,15 +1,18 @@
-"""Functions of the query language: SEARCH, sample, ip_in_net and cast.
+"""Functions of the query language: SEARCH, sample, source, ip_in_net, cast and regexp_extract.
 
 See https://cloud.google.com/logging/docs/view/logging-query-language#functions.
 """
 
+import datetime as dt
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from devenv.gcp.logging.entry_view import EntryTest, possible_test, text_of, texts_in
+from devenv.gcp.logging.entry_view import EntryTest, EntryView, possible_test, text_of, texts_in
 from devenv.gcp.logging.fields import (
     FieldComparison,
     FilterProblem,
@@ -18,12 +21,15 @@ from devenv.gcp.logging.fields import (
     moment_of,
     number_of,
     ordered,
+    text_pattern,
 )
+from devenv.gcp.patterns import pattern_capture
 
 # Between the words of a text for SEARCH; parts in backquotes are one phrase.
 _DELIMITERS = re.compile(r"""[\[\]<>(){}|!;,'"*&?+/:=@.\-$%\\_\s]+""")
 _PHRASE = re.compile(r"`([^`]*)`")
 _BUCKETS = 1 << 53
+_SOURCES = ("projects", "folders", "organizations")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
@@ -78,27 +84,76 @@ def network_test(path: list[str], network: str) -> EntryTest:
     return lambda view: any(is_inside(value) for value in field_values(view, names))
 
 
-def cast_test(path: list[str], kind: str, comparison: FieldComparison) -> EntryTest:
-    """Return the test of `cast(field, TYPE) > value`; what cannot be cast is not there.
+def source_test(resource: str) -> EntryTest:
+    """Return the test that an entry is of a project; here are no folders and no organisations.
 
     Raises FilterProblem.
     """
-    if comparison.negative:
-        inner = cast_test(path, kind, comparison.positive())
-        return lambda view: not inner(view)
-    names, convert = known_path(path), _CASTS.get(kind.upper())
-    if convert is None:
-        raise FilterProblem(f"Unknown type {kind[:40]!r}; known are {', '.join(_CASTS)}.")
-    compare = ordered(comparison.operator)
-    wanted = convert(comparison.text)
-    if compare is None or wanted is None:
-        raise FilterProblem(
-            f"{comparison.operator} {comparison.text[:60]!r} is no comparison with a {kind.upper()}."
+    kind, _, name = resource.partition("/")
+    if kind not in _SOURCES or not name:
+        raise FilterProblem(f"{resource[:100]!r} is no resource, such as projects/local-project.")
+    logs = f"{resource}/logs/"
+    return lambda view: view.entry.log_name.startswith(logs)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """Values that a function makes of a field, all of one type; those that it cannot make are not there."""
+
+    read: Callable[[EntryView], Iterator[Any]]
+    kind: str = "STRING"
+
+    def cast(self, kind: str, zone: str | None) -> "Converted":
+        """Return the values in another type; a time zone is for times. Raises FilterProblem."""
+        kind = kind.upper()
+        if kind not in _CASTS:
+            raise FilterProblem(f"Unknown type {kind[:40]!r}; known are {', '.join(_CASTS)}.")
+        convert = _CASTS[kind]
+        if zone is not None:
+            convert = _zoned(kind, zone)
+        return Converted(self._each(convert), kind)
+
+    def extract(self, pattern: str) -> "Converted":
+        """Return the part that a pattern captures in each text. Raises FilterProblem."""
+        try:
+            capture = pattern_capture(pattern)
+        except ValueError as error:
+            raise FilterProblem(str(error)) from error
+        return Converted(self._each(lambda value: capture(text_of(value))))
+
+    def test(self, comparison: FieldComparison) -> EntryTest:
+        """Return the test of one comparison. Raises FilterProblem."""
+        if comparison.negative:
+            inner = self.test(comparison.positive())
+            return lambda view: not inner(view)
+        holds = self._comparison(comparison)
+        return lambda view: any(map(holds, self.read(view)))
+
+    def _comparison(self, wanted: FieldComparison) -> Callable[[Any], bool]:
+        if self.kind == "STRING":
+            if wanted.operator == "=~":
+                return text_pattern(wanted.text)
+            if wanted.operator == ":":
+                return lambda value: wanted.folded in value.casefold()
+        compare, right = ordered(wanted.operator), _CASTS[self.kind](wanted.text)
+        if compare is None or right is None:
+            raise FilterProblem(
+                f"{wanted.operator} {wanted.text[:60]!r} is no comparison with a {self.kind}."
+            )
+        if self.kind == "STRING":
+            return lambda value: compare(value.casefold(), wanted.folded)
+        return lambda value: compare(value, right)
+
+    def _each(self, convert: Callable[[Any], Any]) -> Callable[[EntryView], Iterator[Any]]:
+        return lambda view: (
+            made for value in self.read(view) if (made := convert(value)) is not None
         )
-    return lambda view: any(
-        left is not None and compare(left, wanted)
-        for left in map(convert, field_values(view, names))
-    )
+
+
+def values_of(path: list[str]) -> Converted:
+    """Return the values of a field as they are. Raises FilterProblem."""
+    names = known_path(path)
+    return Converted(lambda view: field_values(view, names))
 
 
 def _words(text: str) -> list[str]:
@@ -123,10 +178,6 @@ def _boolean(value: Any) -> float | None:
     return _BOOLEANS.get(text_of(value).casefold())
 
 
-def _folded(value: Any) -> str:
-    return text_of(value).casefold()
-
-
 def _time(value: Any) -> int | None:
     try:
         return moment_of(text_of(value))
@@ -134,12 +185,46 @@ def _time(value: Any) -> int | None:
         return None
 
 
+def _zoned(kind: str, name: str) -> Callable[[Any], Any]:
+    """Return the conversion of times to texts in a time zone, or from such texts. Raises FilterProblem."""
+    if kind not in ("STRING", "TIMESTAMP"):
+        raise FilterProblem(f"TIMEZONE is for STRING and TIMESTAMP, not for {kind}.")
+    try:
+        zone = ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise FilterProblem(f"Unknown time zone {name[:60]!r}; write one of IANA's.") from error
+    if kind == "STRING":
+        return lambda value: _local_text(text_of(value), zone)
+    return lambda value: _local_time(text_of(value), zone)
+
+
+def _local_text(text: str, zone: ZoneInfo) -> str | None:
+    moment = _time(text)
+    if moment is None:
+        return None
+    seconds, nanos = divmod(moment, 10**9)
+    local = dt.datetime.fromtimestamp(seconds, zone).isoformat()
+    fraction = f".{nanos:09d}".rstrip("0").rstrip(".")
+    return local[:19] + fraction + local[19:]
+
+
+def _local_time(text: str, zone: ZoneInfo) -> int | None:
+    """Return the nanoseconds since 1970 of a text that has an offset, or is the time of a zone."""
+    try:
+        local = dt.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if local.tzinfo is not None:
+        return _time(text)
+    return int(local.replace(tzinfo=zone).timestamp() * 10**6) * 1000
+
+
 def _duration(value: Any) -> float | None:
     return number_of(value) if text_of(value).endswith("s") else None
 
 
 _CASTS: Mapping[str, Callable[[Any], Any]] = {
-    "STRING": _folded,
+    "STRING": text_of,
     "INT64": _integer,
     "FLOAT64": number_of,
     "BOOL": _boolean,
