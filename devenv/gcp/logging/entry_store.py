@@ -17,7 +17,7 @@ from devenv.gcp.store import Store
 
 MOST_ENTRIES = 50_000
 MOST_BYTES = 64 << 20  # of all entries together
-_PIECE = 500  # entries that are read at once
+_PIECE = 100  # entries that are read at once, of at most 256 KiB each
 _SLICE, _SLICE_BYTES = 50, 64 << 10  # of them, tested before other calls have their turn
 
 # The log buckets of the project that keep an entry; a bucket of one's own has entries of DEFAULT only.

@@ -6,11 +6,13 @@
 import atexit
 import base64
 import json
+import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from devenv.environment import machine
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.cloud import ROOT
-from tests.forked import ForkServer
+from tests.forked import Fork, ForkServer
 
 NODE = Path(__file__).parent / "node"
 
@@ -91,7 +93,7 @@ def gcloud(cloud: Cloud) -> Gcloud:
     """Run gcloud as the administrator, with text as its input, and return what it prints."""
     if not shutil.which("gcloud"):
         pytest.skip("gcloud is not installed")
-    environ = dict(machine()) | cloud.environ("admin") | {"CLOUDSDK_STORAGE_PROCESS_COUNT": "1"}
+    environ = _gcloud_environ(cloud)
     server = _gcloud_server(tuple(environ.items()))
 
     def run(*arguments: str, text: str = "") -> str:
@@ -100,6 +102,31 @@ def gcloud(cloud: Cloud) -> Gcloud:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def tailed(gcloud: Gcloud, cloud: Cloud, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Start `gcloud beta logging tail` with a filter, and return the file of what it prints."""
+    environ, forks = _gcloud_environ(cloud), []
+    command = ("-m", "gcloud", "beta", "logging", "tail", "--format=value(text_payload)")
+
+    def start(text: str) -> Path:
+        out = tmp_path / "tailed"
+        with out.open("wb") as file, Path(os.devnull).open("rb") as given:
+            server = _gcloud_server(tuple(environ.items())).address
+            files = [given.fileno(), file.fileno(), file.fileno()]
+            forks.append(Fork(server, (*command, text), environ=environ, folder=ROOT, files=files))
+        return out
+
+    yield start
+    for fork in forks:
+        fork.send_signal(signal.SIGKILL)
+        fork.wait()
+
+
+def _gcloud_environ(cloud: Cloud) -> dict[str, str]:
+    own = {"CLOUDSDK_STORAGE_PROCESS_COUNT": "1", "PYTHONUNBUFFERED": "1"}
+    return dict(machine()) | cloud.environ("admin") | own
 
 
 @cache

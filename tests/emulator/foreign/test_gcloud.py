@@ -1,12 +1,14 @@
 """gcloud for storage, secrets, Pub/Sub, logs, identity pools, networks and policies of the project."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from devenv.gcp.config import CloudConfig
 from tests.emulator.foreign.conftest import Gcloud
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -65,10 +67,18 @@ def test_gcloud_publishes_pulls_and_seeks(gcloud: Gcloud) -> None:
     assert (first.strip(), again.strip()) == ("hello", "hello")
 
 
-def test_gcloud_writes_reads_and_deletes_logs(gcloud: Gcloud) -> None:
+def test_gcloud_tails_writes_reads_and_deletes_logs(
+    gcloud: Gcloud, tailed: Callable[[str], Path]
+) -> None:
     log = f"gcloud-{os.urandom(6).hex()}"
     payload = '{"message": "full", "disk": 3}'
-    gcloud("logging", "write", log, "hello", "--severity=NOTICE")
+    told = tailed(f"log_id({log})")
+
+    def is_tailed() -> bool:
+        gcloud("logging", "write", log, "hello", "--severity=NOTICE")
+        return "\nhello" in told.read_text()
+
+    until(is_tailed)
     gcloud("logging", "write", log, payload, "--payload-type=json", "--severity=ERROR")
     wanted = f"log_id({log}) AND severity>=WARNING"
     read = gcloud(
