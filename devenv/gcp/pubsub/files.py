@@ -9,6 +9,8 @@ import datetime as dt
 import logging
 import re
 import secrets
+import sqlite3
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from devenv.gcp.caller import ApiCaller
@@ -25,6 +27,7 @@ _TAKEN, _TAKEN_BYTES = 1000, 10_000_000
 _DEFAULT_FORMAT = "YYYY-MM-DDThh:mm:ss+00:00"
 _PARTS = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "hh": "%H", "mm": "%M", "ss": "%S"}
 _PART = re.compile("YYYY|MM|DD|hh|mm|ss")
+_LEASE = 1e10  # seconds: turns of the clock, of 100 years at most, do not end it
 _AGAIN = 10.0  # seconds until a file that could not be written is tried again
 
 
@@ -36,6 +39,30 @@ class MessageFiles(Protocol):
     ) -> None:
         """Create an object. Raises CloudError."""
         ...
+
+
+class FileBatch:
+    """The messages of the file to come, and the timer that began with the first one."""
+
+    def __init__(self) -> None:
+        self.entries: list[BacklogEntry] = []
+        self.timer: asyncio.Task[None] | None = None
+        self._size = 0
+
+    def add(self, entries: Sequence[BacklogEntry]) -> None:
+        self.entries += entries
+        self._size += sum(len(each.message.body.data) + 1 for each in entries)
+
+    def room(self, config: Any) -> tuple[int, int]:
+        """Return how many messages may come, 0 if the file is full, and of how many bytes."""
+        most = config.max_messages - len(self.entries) if config.max_messages else _TAKEN
+        most_bytes = config.max_bytes - self._size if config.max_bytes else _TAKEN_BYTES
+        is_full = most <= 0 or most_bytes <= 0
+        return (0 if is_full else min(most, _TAKEN)), min(most_bytes, _TAKEN_BYTES)
+
+    def end(self) -> None:
+        if self.timer:
+            self.timer.cancel()
 
 
 class FileDelivery(SubscriptionLoops):
@@ -52,36 +79,29 @@ class FileDelivery(SubscriptionLoops):
         return bool(live.state.cloud_storage_config.bucket)
 
     async def _run(self, live: LiveSubscription) -> None:
-        batch: list[BacklogEntry] = []
-        due = 0.0
-        while True:
-            changed, config = live.changed, live.state.cloud_storage_config
-            lease = seconds(config.max_duration) + 2 * _AGAIN
-            room = min(_TAKEN, (config.max_messages or _TAKEN + len(batch)) - len(batch))
-            taken = self._broker.take(live, most=room, deadline=lease, most_bytes=_TAKEN_BYTES)
-            if taken and not batch:
-                due = self._clock.now() + seconds(config.max_duration)
-            batch += taken
-            if batch and (self._clock.now() >= due or _is_full(config, batch)):
-                if self._write(live, batch):
-                    batch = []
-                else:
-                    due = self._clock.now() + _AGAIN
-                    self._broker.extend(live, [(ack_id_of(each), lease) for each in batch])
-                    await self._clock.sleep(_AGAIN)
-            elif not taken:
-                await self._wait(changed, due if batch else None)
-
-    async def _wait(self, changed: asyncio.Event, due: float | None) -> None:
-        """Wait for a message, or for the moment that a file is due."""
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(changed.wait())]
-        if due is not None:
-            waits.append(asyncio.create_task(self._clock.sleep(due - self._clock.now())))
+        batch = FileBatch()
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                changed, config = live.changed, live.state.cloud_storage_config
+                most, most_bytes = batch.room(config)
+                taken = most and self._broker.take(
+                    live, most=most, deadline=_LEASE, most_bytes=most_bytes
+                )
+                if taken:
+                    batch.add(taken)
+                    if not batch.timer:
+                        wait = self._clock.sleep(seconds(config.max_duration))
+                        batch.timer = asyncio.create_task(wait)
+                elif most and not (batch.timer and batch.timer.done()):
+                    await _first(changed.wait(), batch.timer)
+                elif self._write(live, batch.entries):
+                    batch.end()
+                    batch = FileBatch()
+                else:
+                    await self._clock.sleep(_AGAIN)
         finally:
-            for each in waits:
-                each.cancel()
+            batch.end()
+            self._broker.extend(live, [(ack_id_of(each), 0.0) for each in batch.entries])
 
     def _write(self, live: LiveSubscription, batch: list[BacklogEntry]) -> bool:
         """Write a file and acknowledge its messages; return whether that was possible."""
@@ -94,18 +114,20 @@ class FileDelivery(SubscriptionLoops):
             if self.files is None:
                 raise InvalidArgument("There is no emulated Cloud Storage.")
             self.files.write(writer, config.bucket, name, data, "text/plain")
-        except CloudError as error:
+        except (CloudError, OSError, sqlite3.Error) as error:  # no right on it, or a full disk
             log.warning("%s: gs://%s/%s was not written: %s", live.name, config.bucket, name, error)
             return False
         self._broker.ack(live, [ack_id_of(each) for each in batch])
         return True
 
 
-def _is_full(config: Any, batch: list[BacklogEntry]) -> bool:
-    if config.max_messages and len(batch) >= config.max_messages:
-        return True
-    size = sum(len(each.message.body.data) + 1 for each in batch)
-    return bool(config.max_bytes and size >= config.max_bytes)
+async def _first(change: Coroutine[Any, Any, Any], timer: asyncio.Task[None] | None) -> None:
+    """Wait for a change or the end of a timer, if there is one."""
+    task = asyncio.create_task(change)
+    try:
+        await asyncio.wait(filter(None, (task, timer)), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
 
 
 def _name(config: Any, now: float) -> str:

@@ -25,7 +25,7 @@ class Files:
 
     def __init__(self) -> None:
         self.objects: list[tuple[str, str, str, bytes]] = []
-        self.problem: CloudError | None = None
+        self.problem: Exception | None = None
 
     def write(
         self, caller: ApiCaller, bucket: str, name: str, data: bytes, content_type: str
@@ -119,9 +119,45 @@ async def test_file_is_written_at_once_when_it_is_full(bench: FilesBench) -> Non
     assert name.startswith("2027/01-15_08_00_00_")
 
 
-async def test_file_that_cannot_be_written_is_tried_again(bench: FilesBench) -> None:
+async def test_long_turn_of_the_clock_writes_messages_once(bench: FilesBench) -> None:
+    await bench.subscribe()
+    await bench.publish("one", "two")
+    bench.clock.lose(-86_400)  # one jump, and all that waits is still to come
+    await bench.publish("three")
+    await bench.clock.turn(300)
+
+    assert [data for *_, data in bench.files.objects] == [b"one\ntwo\nthree\n"]
+
+
+async def test_file_is_due_as_before_after_the_clock_lost_time(bench: FilesBench) -> None:
+    await bench.subscribe()
+    await bench.publish("one")
+    bench.clock.lose(3600)
+    bench.service.take_back(3600)
+    await bench.clock.turn(300)
+
+    assert len(bench.files.objects) == 1
+
+
+async def test_messages_are_pulled_once_the_bucket_is_taken_away(bench: FilesBench) -> None:
+    await bench.subscribe()
+    await bench.publish("one")
+    await bench(
+        "UpdateSubscription",
+        subscription={"name": NAME, "topic": TOPIC},
+        update_mask={"paths": ["cloud_storage_config"]},
+    )
+    answer = await bench("Pull", subscription=NAME, max_messages=1)
+
+    assert [each.message.data for each in answer.received_messages] == [b"one"]
+
+
+@pytest.mark.parametrize("problem", [PermissionDenied("no"), OSError("No space left on device")])
+async def test_file_that_cannot_be_written_is_tried_again(
+    bench: FilesBench, problem: Exception
+) -> None:
     await bench.subscribe(max_bytes=1000)
-    bench.files.problem = PermissionDenied("no")
+    bench.files.problem = problem
     await bench.publish("x" * 1000)
     await bench.clock.turn(9)
     assert (bench.files.objects, await bench.waiting()) == ([], 1)
