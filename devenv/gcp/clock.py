@@ -2,9 +2,13 @@
 
 import asyncio
 import datetime as dt
+import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
+
+log = logging.getLogger(__name__)
+_RING_AGAIN = 1.0  # seconds after an alarm that failed
 
 
 class Clock(Protocol):
@@ -106,7 +110,7 @@ class ManualClock:
 
 
 class Alarm:
-    """Calls `ring` once, at the earliest of the moments that it was set to."""
+    """Calls `ring` once, at the earliest of the moments that it was set to; if it fails, again."""
 
     def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
         self._clock = clock
@@ -129,7 +133,11 @@ class Alarm:
     async def _sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self._wait = None
-        self._ring()
+        try:
+            self._ring()
+        except Exception:  # on a full disk, for example: nothing else might set the alarm anew
+            log.exception("An alarm of the emulated cloud failed; it will ring again")
+            self.set(self._clock.now() + _RING_AGAIN)
 
 
 def rfc3339(moment: float) -> str:

@@ -211,14 +211,8 @@ class Dispatcher:
 
     def _alarm(self, queue: LiveQueue) -> Alarm:
         if queue not in self._alarms:
-            self._alarms[queue] = Alarm(self._clock, lambda: self._wake(queue))
+            self._alarms[queue] = Alarm(self._clock, lambda: self.pump(queue))
         return self._alarms[queue]
-
-    def _wake(self, queue: LiveQueue) -> None:
-        try:
-            self.pump(queue)
-        except Exception:
-            log.exception("An attempt of a task could not be written; it will be tried again")
 
     def _begin(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         """Note and write that an attempt leaves; if it cannot be written, it has not left."""
