@@ -167,6 +167,8 @@ class OpenStream:
     def strike(self, fault: Fault) -> None:
         """Hold the answers back for the delay of a fault, then end the stream as it says."""
         self.entry.fault = str(fault.id)
+        if self._delay:  # of an earlier fault
+            self._delay.cancel()
         error = _error_of(fault)
         if fault.lose_answer:
             error = AnswerLost(f"Fault {fault.id}: the answer was lost.")
@@ -223,7 +225,7 @@ class Faults:
         fault = replace(fault, id=number, struck=0)
         self._save(fault)
         for stream in tuple(self._streams):
-            if struck := self._match(stream.entry):
+            if struck := self._match(stream.entry, since=number):
                 stream.strike(struck)
         return fault
 
@@ -254,13 +256,13 @@ class Faults:
         """
         return OpenStream(entry, self._clock, self._streams)
 
-    def _match(self, entry: JournalEntry) -> Fault | None:
-        """Return the first fault that strikes this call, and count the strike."""
+    def _match(self, entry: JournalEntry, *, since: int = 0) -> Fault | None:
+        """Return the first fault from an id on that strikes this call, and count the strike."""
         if entry.caller == OPERATOR:
             return None
         now = self._clock.machine()
         for fault in self._active.values():
-            if not fault.is_over(now) and fault.matches(entry):
+            if fault.id >= since and not fault.is_over(now) and fault.matches(entry):
                 struck = replace(fault, times=fault.times - 1, struck=fault.struck + 1)
                 self._save(struck)
                 return struck

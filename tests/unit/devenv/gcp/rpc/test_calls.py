@@ -62,10 +62,14 @@ async def test_fault_strikes_stream_of_the_resource_that_its_first_request_names
 async def test_new_fault_ends_open_stream(
     fault: dict[str, Any], status: str, *, at_client: bool
 ) -> None:
-    """The stream waits for a request, or for its client to read."""
+    """The stream waits for a request, or for its client to read.
+
+    An earlier fault that delayed its begin strikes it no second time.
+    """
     store, journal, clock = MemoryStore(), MemoryJournal(), ManualClock()
     faults = Faults(store, clock)
     faults.know({method_id(METHOD): ANY})
+    faults.add(Fault(method=method_id(METHOD), delay=1.0, times=2))
     calls = Calls(Everybody(), journal, faults)
     first = Request(subscription="projects/p/subscriptions/s")
 
@@ -82,6 +86,7 @@ async def test_new_fault_ends_open_stream(
 
     reading = asyncio.create_task(read())
     await settle()
+    await clock.turn(1)
     faults.add(Fault(method=method_id(METHOD), resource="*/other", **fault))
     added = faults.add(Fault(method=method_id(METHOD), resource="*/s", **fault))
     await settle()
@@ -92,7 +97,7 @@ async def test_new_fault_ends_open_stream(
 
     [row] = journal.rows({})
     assert (failed.value.status, row["status"], row["fault"]) == (status, status, str(added.id))
-    assert [each.struck for each in faults.all()] == [0, 1]
+    assert [each.struck for each in faults.all()] == [1, 0, 1]
 
 
 async def test_delay_holds_back_next_answer_of_open_stream() -> None:
