@@ -53,14 +53,24 @@ def every(*names: str, **inner: Emulated) -> Emulated:
 
 
 def masked(state: Any, wanted: Any, mask: Any) -> Any:
-    """Return `state` with the fields that `mask` names taken from `wanted`; all without a mask."""
+    """Return `state` with the fields that `mask` names taken from `wanted`; all without a mask.
+
+    A part of a message that `wanted` does not have is cleared like every other field.
+    """
     if not mask.paths:
         return wanted
     if not mask.IsValidForDescriptor(state.DESCRIPTOR):
         raise InvalidArgument("The update mask names a field that the resource does not have.")
     merged = type(state)()
     merged.CopyFrom(state)
-    mask.MergeMessage(wanted, merged, replace_message_field=True, replace_repeated_field=True)
+    given = type(state)()
+    given.CopyFrom(wanted)
+    for path in mask.paths:
+        part = given
+        for name in path.split(".")[:-1]:
+            part = getattr(part, name)
+            part.SetInParent()
+    mask.MergeMessage(given, merged, replace_message_field=True, replace_repeated_field=True)
     return merged
 
 

@@ -6,6 +6,8 @@ itself. See https://docs.cloud.google.com/secret-manager/docs/event-notification
 
 import json
 import logging
+import time
+from itertools import count
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -28,6 +30,7 @@ class SecretEvents:
 
     def __init__(self, config: CloudConfig, store: Store, clock: Clock, guard: Guard) -> None:
         self._table = store.table("secret_events")
+        self._numbers = count()
         self._clock = clock
         self._guard = guard
         email = f"service-{config.number}@gcp-sa-secretmanager.iam.gserviceaccount.com"
@@ -60,7 +63,7 @@ class SecretEvents:
             "attributes": attributes,
             "data": MessageToDict(secret if version is None else version),
         }
-        key = f"{now:020.6f}-{len(list(self._table.scan())):06}"
+        key = f"{time.time_ns():020d}-{next(self._numbers):06}"
         self._table.put(key, json.dumps(row).encode())
 
     def publish(self) -> None:

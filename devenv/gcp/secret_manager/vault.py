@@ -41,6 +41,7 @@ _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _LIFE = ("expire_time", "ttl", "version_destroy_ttl")
 _CHANGEABLE = {"labels", "annotations", "version_aliases", *_LIFE, "etag", "topics", "rotation"}
+_CHANGEABLE_PARTS = {"rotation.next_rotation_time", "rotation.rotation_period"}
 _MOST_TOPICS = 10
 _TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
 _SHORTEST_PERIOD, _LONGEST_PERIOD, _SOONEST = 3600.0, 3_153_600_000.0, 300.0  # of rotations
@@ -120,9 +121,12 @@ def changed_secret(before: Any, wanted: Any, mask: Any, *, now: float) -> Any:
     if not mask.paths:
         raise InvalidArgument("update_mask must name at least one field.")
     for path in mask.paths:
-        if path not in _CHANGEABLE:
+        if path not in _CHANGEABLE and path not in _CHANGEABLE_PARTS:
             raise InvalidArgument(f"The field '{path[:100]}' of a secret cannot be updated.")
-    secret = _completed(masked(before, wanted, mask), now)
+    secret = masked(before, wanted, mask)
+    if not secret.rotation.ListFields():
+        secret.ClearField("rotation")
+    secret = _completed(secret, now)
     if secret.rotation != before.rotation:
         _check_rotation(secret, now)
     return secret

@@ -86,9 +86,13 @@ class FakeMinter:
 
 
 class FakeTopics:
-    """Keeps what is published, to every topic except those that a test removes."""
+    """Keeps what is published, to every topic except those that a test removes.
+
+    It refuses everything while `problem` is set.
+    """
 
     def __init__(self) -> None:
+        self.problem: Exception | None = None
         self.missing: set[str] = set()
         self.published: list[tuple[str, bytes, dict[str, str]]] = []
 
@@ -96,6 +100,8 @@ class FakeTopics:
         return topic not in self.missing
 
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
+        if self.problem:
+            raise self.problem
         if topic in self.missing:
             raise NotFound(f"Resource not found (resource={topic}).")
         self.published.append((topic, data, dict(attributes)))

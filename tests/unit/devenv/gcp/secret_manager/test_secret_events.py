@@ -1,6 +1,7 @@
 """Secret Manager: filters of lists, messages to topics, and rotation."""
 
 import json
+import sqlite3
 
 import pytest
 
@@ -114,4 +115,21 @@ async def test_rotation_is_told_at_its_time_and_after_a_stop(cloud: SecretBench)
     assert kinds == ["SECRET_ROTATE"] * 2
     secret = await cloud("GetSecret", name=KEY)
     assert secret.rotation.next_rotation_time.seconds == first + 3 * 3600
+    cloud.topics.problem = sqlite3.OperationalError("database or disk is full")
+    await cloud.clock.turn(3600)
+    cloud.topics.problem = None
+    await cloud.clock.turn(3600)
+    assert len(cloud.topics.published) == 4
     await cloud.service.stop()
+
+
+async def test_parts_of_a_rotation_are_changed_as_gcloud_does(cloud: SecretBench) -> None:
+    await cloud.create(topics=[TOPIC])
+    first = int(cloud.clock.now()) + 600
+    rotation = {"next_rotation_time": {"seconds": first}, "rotation_period": {"seconds": 3600}}
+    mask = {"paths": ["rotation.next_rotation_time", "rotation.rotation_period"]}
+    changed = {"name": KEY, "rotation": rotation}
+    made = await cloud("UpdateSecret", secret=changed, update_mask=mask)
+    assert made.rotation.next_rotation_time.seconds == first
+    made = await cloud("UpdateSecret", secret={"name": KEY}, update_mask=mask)
+    assert not made.HasField("rotation")
