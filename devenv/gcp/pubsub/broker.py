@@ -101,14 +101,22 @@ class Broker:
         now = self._clock.now()
         most_bytes = min(most_bytes, MOST_BYTES)
         taken = subscription.backlog.take(now, most=most, most_bytes=most_bytes)
-        if taken:
+        if not taken:
+            return taken
+        for entry in taken:
+            self._lease += 1
+            entry.attempts += 1
+            subscription.backlog.lease(entry, self._lease, now + deadline)
+        try:
             with self.saved.transaction():
                 for entry in taken:
-                    self._lease += 1
-                    entry.attempts += 1
-                    subscription.backlog.lease(entry, self._lease, now + deadline)
                     self.saved.save(subscription, entry)
-            self._set_alarm(subscription)
+        except BaseException:  # on a full disk, for example: nobody gets them
+            for entry in taken:
+                entry.attempts -= 1
+                subscription.backlog.give_back(entry, now)
+            raise
+        self._set_alarm(subscription)
         return taken
 
     def ack(self, subscription: LiveSubscription, ack_ids: Iterable[str]) -> list[str]:

@@ -71,8 +71,7 @@ class FileDelivery(SubscriptionLoops):
     files: MessageFiles | None = None
 
     def __init__(self, broker: Broker, clock: Clock, agent: ApiCaller) -> None:
-        super().__init__(broker)
-        self._clock = clock
+        super().__init__(broker, clock)
         self._agent = agent
 
     def _is_wanted(self, live: LiveSubscription) -> bool:

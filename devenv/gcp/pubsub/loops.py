@@ -1,17 +1,23 @@
 """Tasks of the subscriptions whose messages Pub/Sub itself carries on."""
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 
+from devenv.gcp.clock import Clock
 from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.state import LiveSubscription
+
+log = logging.getLogger(__name__)
+_AGAIN = 1.0  # seconds on the machine's clock until a task that has failed begins anew
 
 
 class SubscriptionLoops(ABC):
     """One task for each subscription of a kind."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, clock: Clock) -> None:
         self._broker = broker
+        self._clock = clock
         self._loops: dict[LiveSubscription, asyncio.Task[None]] = {}
         self._started = False
 
@@ -42,7 +48,15 @@ class SubscriptionLoops(ABC):
         if not self._started or live.state.detached or not self._is_wanted(live):
             self.forget(live)
         elif live not in self._loops:
-            self._loops[live] = asyncio.create_task(self._run(live))
+            self._loops[live] = asyncio.create_task(self._keep_running(live))
+
+    async def _keep_running(self, live: LiveSubscription) -> None:
+        while True:
+            try:
+                await self._run(live)
+            except Exception:  # on a full disk, for example
+                log.exception("%s: its messages wait; they are tried again", live.name)
+                await self._clock.machine_sleep(_AGAIN)
 
     def forget(self, live: LiveSubscription) -> None:
         if loop := self._loops.pop(live, None):

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from devenv.gcp.caller import Minter
+from devenv.gcp.clock import Clock
 from devenv.gcp.delivery import DeliveryFailed, DeliveryRequest, Ready, Send, clean_headers
 from devenv.gcp.errors import CloudError
 from devenv.gcp.pubsub.backlog import BacklogEntry
@@ -33,8 +34,10 @@ class PushDelivery(SubscriptionLoops):
     cloud, and attempts in between would count against a dead-letter policy.
     """
 
-    def __init__(self, broker: Broker, minter: Minter, send: Send, ready: Ready) -> None:
-        super().__init__(broker)
+    def __init__(
+        self, broker: Broker, clock: Clock, minter: Minter, send: Send, ready: Ready
+    ) -> None:
+        super().__init__(broker, clock)
         self._minter = minter
         self._send = send
         self._ready = ready

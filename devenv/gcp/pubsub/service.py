@@ -71,7 +71,7 @@ class PubSubService(CloudService):
         # Pub/Sub moves dead letters as an account of its own, which needs both permissions.
         self._agent = ApiCaller(f"service-{config.number}@gcp-sa-pubsub.iam.gserviceaccount.com")
         self.broker = Broker(PubSubStore(store), clock, self._may_forward)
-        self._push = PushDelivery(self.broker, minter, send, ready)
+        self._push = PushDelivery(self.broker, clock, minter, send, ready)
         self._files = FileDelivery(self.broker, clock, self._agent)
         context = PubSubContext(
             config=config,

@@ -1,5 +1,6 @@
 """Subscriptions that write their messages to Cloud Storage."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -166,6 +167,26 @@ async def test_file_that_cannot_be_written_is_tried_again(
 
     assert len(bench.files.objects) == 1
     assert await bench.waiting() == 0
+
+
+async def test_messages_that_could_not_be_taken_are_taken_later(
+    bench: FilesBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = bench.service.broker.saved
+    save, problems = saved.save, [sqlite3.OperationalError("database or disk is full")]
+
+    def fail_once(live: Any, entry: Any) -> None:
+        if problems and entry.attempts:
+            raise problems.pop()
+        save(live, entry)
+
+    monkeypatch.setattr(saved, "save", fail_once)
+    await bench.subscribe(max_bytes=1000)
+    await bench.publish("x" * 1000)
+    assert (bench.files.objects, problems) == ([], [])
+    await bench.clock.turn(1)
+
+    assert len(bench.files.objects) == 1
 
 
 async def test_message_without_a_file_comes_again_after_a_stop(bench: FilesBench) -> None:
