@@ -55,9 +55,12 @@ class SeriesAggregation:
 
     def __init__(self, wanted: Any) -> None:
         """Raise InvalidArgument or Unimplemented for what cannot be."""
-        aligner: str = _Aggregation.Aligner(wanted.per_series_aligner).name
+        try:
+            aligner: str = _Aggregation.Aligner(wanted.per_series_aligner).name
+            reducer: str = _Aggregation.Reducer(wanted.cross_series_reducer).name
+        except ValueError as error:  # a client of gRPC may send any number
+            raise InvalidArgument(f"aggregation: {error}.") from error
         self._aligner = aligner.removeprefix("ALIGN_")
-        reducer = _Aggregation.Reducer(wanted.cross_series_reducer).name
         self._reducer = reducer.removeprefix("REDUCE_")
         self._period = int(seconds(wanted.alignment_period) * _NANOS)
         self._fields = tuple(wanted.group_by_fields)

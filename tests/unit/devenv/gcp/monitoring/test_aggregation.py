@@ -111,3 +111,8 @@ def test_aligner_must_fit_the_metric() -> None:
         aggregation("MEAN").apply([distribution], **bounds)
     with pytest.raises(InvalidArgument, match="too short"):
         aggregation("MEAN").apply([series(GAUGE)], since=0, until=2 * 10**18)
+
+
+def test_aligner_of_unknown_number_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="999 is not a valid"):
+        SeriesAggregation(monitoring_v3.Aggregation.pb()(per_series_aligner=999))
