@@ -72,15 +72,14 @@ class LogStore:
         self.route = route
         self.listeners: set[Listener] = set()
         self._make_table()
-        counted = f"SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM {table}"  # noqa: S608 - our own words
-        self._count, self._bytes = self._connection.execute(counted).fetchone()
+        self._measure()
         # SQLite gives the positions of deleted entries again, which those who follow have read.
         self._numbers = count(self.position() + 1)
 
     def add(self, entries: Iterable[Any], *, now: float) -> None:
         """Keep entries; of those with the same log, time and insert id only the first is kept."""
         added, shown = False, []
-        with self._store.transaction():
+        with self._store.transaction(self._measure):
             for entry in entries:
                 kept = self.route(EntryView(entry))
                 if not kept:
@@ -179,6 +178,10 @@ class LogStore:
                     kept = self.route(EntryView(LogEntry(log_name=log)))
                     sql = f"UPDATE {table} SET kept = ? WHERE log = ?"  # noqa: S608 - our own words
                     execute(sql, (kept, log))
+
+    def _measure(self) -> None:
+        counted = f"SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM {self._table}"  # noqa: S608
+        self._count, self._bytes = self._connection.execute(counted).fetchone()
 
     def _piece(self, after: _Position | None, query: EntryQuery) -> list[tuple[Any, ...]]:
         sign, order = ("<", "DESC") if query.descending else (">", "ASC")

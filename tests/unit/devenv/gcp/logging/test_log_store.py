@@ -1,6 +1,7 @@
 """Log entries on disk."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,20 @@ async def test_page_token_of_another_query_is_refused() -> None:
     for wanted in (query("a", token=token), query(token="x"), query(token="eA==")):
         with pytest.raises(InvalidArgument, match="page_token"):
             await store.find(wanted)
+
+
+async def test_entries_that_were_not_kept_do_not_count() -> None:
+    store = LogStore(MemoryStore(), most_entries=2)
+
+    def broken() -> Iterator[Any]:
+        yield entry("lost")
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        store.add(broken(), now=NOW)
+    store.add([entry("a"), entry("b")], now=NOW)
+
+    assert sorted(await texts(store, query())) == ["a", "b"]
 
 
 async def test_oldest_entries_go_beyond_the_limits() -> None:
