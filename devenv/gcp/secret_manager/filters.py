@@ -17,6 +17,8 @@ _LONGEST, _DEEPEST = 2048, 20
 _TOKEN = re.compile(
     r"""\s*(?:(?P<sign>!=|>=|<=|[=<>:()-])|"(?P<quoted>[^"]*)"|(?P<word>[^\s"=<>:!()]+))"""
 )
+_VALUE = re.compile(r"""\s*(?P<word>[^\s"=<>!()]+)""")  # behind a sign; times have colons
+_COMPARISONS = frozenset(("sign", each) for each in ("=", "!=", ">", ">=", "<", "<=", ":"))
 _ORDERS: Mapping[str, Callable[[str, str], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -42,7 +44,8 @@ class _SecretFilter:
         self._tokens: list[tuple[str, str]] = []  # kind and text
         place, text = 0, text.rstrip()
         while place < len(text):
-            match = _TOKEN.match(text, place)
+            is_value = bool(self._tokens) and self._tokens[-1] in _COMPARISONS
+            match = (is_value and _VALUE.match(text, place)) or _TOKEN.match(text, place)
             if match is None:
                 raise _bad(text[place:][:20])
             kind = str(match.lastgroup)
@@ -118,7 +121,8 @@ def _comparison(path: str, sign: str, wanted: str) -> _Test:
             return _has(value, wanted)
         if sign == "=":
             return _equals(names, value, wanted)
-        return _ORDERS[sign](str(value), wanted)
+        # Without its end a time with fractions of a second sorts behind the one without.
+        return _ORDERS[sign](str(value).rstrip("Z"), wanted.rstrip("Z"))
 
     return test
 
