@@ -61,7 +61,8 @@ def changed_firewall(before: Json, body: Json, records: ComputeRecords, *, whole
             raise invalid(f"resource.{name}", given[name], "The field cannot be changed.")
     kept = {key: value for key, value in before.items() if not whole or key not in _FIREWALL}
     if whole:
-        return _completed({**new_firewall({**given, "name": before["name"]}, records), **kept})
+        fixed = {name: before[name] for name in _FIXED}
+        return _completed({**new_firewall({**fixed, **given}, records), **kept})
     for one, other in (("allowed", "denied"), ("denied", "allowed")):
         if given.get(one):
             kept.pop(other, None)
