@@ -9,7 +9,7 @@ from devenv.gcp.pubsub.broker import Broker
 from devenv.gcp.pubsub.state import LiveSubscription
 
 log = logging.getLogger(__name__)
-_AGAIN = 1.0  # seconds on the machine's clock until a task that has failed begins anew
+_AGAIN = 1.0  # seconds until a task that has failed begins anew
 
 
 class SubscriptionLoops(ABC):
@@ -56,7 +56,7 @@ class SubscriptionLoops(ABC):
                 await self._run(live)
             except Exception:  # on a full disk, for example
                 log.exception("%s: its messages wait; they are tried again", live.name)
-                await self._clock.machine_sleep(_AGAIN)
+                await self._clock.sleep(_AGAIN)
 
     def forget(self, live: LiveSubscription) -> None:
         if loop := self._loops.pop(live, None):

@@ -6,7 +6,6 @@ itself. See https://docs.cloud.google.com/secret-manager/docs/event-notification
 
 import json
 import logging
-import time
 from itertools import count
 from typing import Any
 
@@ -63,7 +62,7 @@ class SecretEvents:
             "attributes": attributes,
             "data": MessageToDict(secret if version is None else version),
         }
-        key = f"{time.time_ns():020d}-{next(self._numbers):06}"
+        key = f"{now:020.6f}-{next(self._numbers):06}"
         self._table.put(key, json.dumps(row).encode())
 
     def publish(self) -> None:
