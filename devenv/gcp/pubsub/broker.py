@@ -100,8 +100,7 @@ class Broker:
         self.settle(subscription)
         now = self._clock.now()
         most_bytes = min(most_bytes, MOST_BYTES)
-        taken = subscription.backlog.take(now, most=most, most_bytes=most_bytes)
-        if not taken:
+        if not (taken := subscription.backlog.take(now, most=most, most_bytes=most_bytes)):
             return taken
         for entry in taken:
             self._lease += 1
