@@ -23,6 +23,7 @@ from devenv.schema import (
     RunTable,
     StackConfig,
     Summary,
+    check_service,
     merge,
 )
 from devenv.secrets import BUILT_IN_SECRETS, Secrets, is_random
@@ -251,37 +252,9 @@ def _service(name: str, table: Mapping[str, Any]) -> AnyService:
         )
     service: AnyService = read_table(BUILT_IN.get(name, CommandService), table, *key)
     if isinstance(service, CommandService):
-        _check_service(service, key)
+        check_service(service, key)
         _check_variables(service.env, (*key, "env"))
     return service
-
-
-def _check_service(service: CommandService, key: Key) -> None:
-    """Raise ConfigError if keys of a service contradict each other."""
-    problems = {
-        "needs `command`, or the `image` of a container": not service.command and not service.image,
-        "has a `command` whose program is empty": service.command[:1] == ("",),
-        "cannot have an `image` and a `folder`": bool(service.image and service.folder),
-        "needs `image_port`, the port inside the container": bool(
-            service.image and service.port and not service.image_port
-        ),
-        "needs a `port`, as it has a `url`": bool(service.url and not service.port),
-        "needs an `account`, as it has a `url`": bool(service.url and not service.account),
-        "needs `once`, as it has `inputs`": bool(service.inputs and not service.once),
-        "needs a `port` for `ready.http` and `ready.tcp`": bool(
-            service.ready and (service.ready.http or service.ready.tcp) and not service.port
-        ),
-        'needs a `port` and `watch` for `reload = "handover"`': service.reload == "handover"
-        and not (service.port and service.watch),
-        "needs exactly one of `http`, `tcp`, `log`, `command` in `ready`": service.ready is not None
-        and _proofs(service) != 1,
-        "cannot be `once` and have a `port` or `ready`": bool(
-            service.once and (service.port or service.ready)
-        ),
-    }  # fmt: skip
-    for text, is_wrong in problems.items():
-        if is_wrong:
-            raise ConfigError(f"{dotted(key)} {text}.", key=key)
 
 
 def _check_variables(env: Mapping[str, str], key: Key) -> None:
@@ -290,11 +263,6 @@ def _check_variables(env: Mapping[str, str], key: Key) -> None:
         if not variable or "=" in variable or "\0" in variable + value:
             text = f"{dotted((*key, variable))} is no variable: its name has no `=`, nothing in it is 0."
             raise ConfigError(text, key=(*key, variable))
-
-
-def _proofs(service: CommandService) -> int:
-    ready = service.ready
-    return sum(map(bool, (ready.http, ready.tcp, ready.log, ready.command))) if ready else 0
 
 
 def _env(name: str, table: Any) -> dict[str, str]:
@@ -330,6 +298,7 @@ def _check(config: Config, layers: tuple[str, ...]) -> None:
         for group in service.env_from:
             for variable, text in stack.config.env[group].items():
                 stack.references(name).require(text, ("env", group, variable))
+    _check_target(stack.config)
     if stack.has_cloud:
         gcp.require_references(stack.config.cloud, stack.references())
     _check_cycles(stack.config)
@@ -354,6 +323,14 @@ def _check_names(names: tuple[str, ...], known: Any, key: Key) -> None:
                 f"{', '.join(known) or 'none'}.",
                 key=key,
             )
+
+
+def _check_target(config: StackConfig) -> None:
+    targets = [name for name, one in config.commands().items() if one.port]
+    if config.tunnel and config.tunnel.target not in targets:
+        text = f"{config.tunnel.target!r}; it must be a service with a `port`: {', '.join(targets)}"
+        key = ("services", "tunnel", "target")
+        raise ConfigError(f"{dotted(key)} is {text}.", key=key)
 
 
 def _check_cycles(config: StackConfig) -> None:

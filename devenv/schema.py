@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import AfterValidator, ConfigDict, Field
 
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.tables import TABLE, ConfigError, Like, Port
+from devenv.gcp.tables import TABLE, ConfigError, Key, Like, Port, dotted
 from devenv.tunnel.config import TunnelPath
 
 _NUMBER = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
@@ -140,6 +140,12 @@ class GcpService:
     label: str = "Google APIs"
 
 
+def _distinct(paths: tuple[TunnelPath, ...]) -> tuple[TunnelPath, ...]:
+    if len({one.path for one in paths}) < len(paths):
+        raise ValueError("each `path` must be there once")
+    return paths
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelService:
     """The built-in service `tunnel`: the public URL at which Google's own cloud calls `target`.
@@ -151,7 +157,7 @@ class TunnelService:
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
     target: str
-    paths: Annotated[tuple[TunnelPath, ...], Field(min_length=1)]
+    paths: Annotated[tuple[TunnelPath, ...], Field(min_length=1), AfterValidator(_distinct)]
     job_env: tuple[str, ...] = ()
     label: str = "Tunnel"
 
@@ -189,7 +195,10 @@ class OidcService:
 
     port: Port = 8030
     client_id: Annotated[str, Like(re.compile(r"[\w.-]{1,100}"), "shop")] = "app"
-    redirect_uris: tuple[str, ...] = ()
+    redirect_uris: tuple[
+        Annotated[str, Like(re.compile(r"(?:https?://|\{)\S+"), "http://localhost:8000/callback")],
+        ...,
+    ] = ()
     people: tuple[OidcPerson, ...] = (OidcPerson(email="ada@example.org", name="Ada Example"),)
     label: str = "Sign-in provider"
 
@@ -283,7 +292,7 @@ class MachineCheck:
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
 
-    command: tuple[str, ...]
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
     up: bool = False
 
 
@@ -323,6 +332,44 @@ class StackConfig:
             if isinstance(service, MailService) and self.is_started(name):
                 ports["smtp"] = service.smtp_port
         return ports
+
+
+def check_service(service: CommandService, key: Key) -> None:
+    """Raise ConfigError if keys of a service contradict each other."""
+    problems = {
+        "needs `command`, or the `image` of a container": not service.command and not service.image,
+        "has a `command` whose program is empty": service.command[:1] == ("",),
+        "cannot have an `image` and a `folder`": bool(service.image and service.folder),
+        "needs `image_port`, the port inside the container": bool(
+            service.image and service.port and not service.image_port
+        ),
+        "needs a `port`, as it has a `url`": bool(service.url and not service.port),
+        "needs an `account`, as it has a `url`": bool(service.url and not service.account),
+        "needs a `port`, as it has a `page`": bool(service.page and not service.port),
+        "cannot have an `image` and a `debugger`": bool(service.image and service.debugger),
+        'needs a `command` that begins with "{python}" for `debugger = "launch"`': (
+            service.debugger == "launch" and service.command[:1] != ("{python}",)
+        ),
+        "needs `once`, as it has `inputs`": bool(service.inputs and not service.once),
+        "needs a `port` for `ready.http` and `ready.tcp`": bool(
+            service.ready and (service.ready.http or service.ready.tcp) and not service.port
+        ),
+        'needs a `port` and `watch` for `reload = "handover"`': service.reload == "handover"
+        and not (service.port and service.watch),
+        "needs exactly one of `http`, `tcp`, `log`, `command` in `ready`": service.ready is not None
+        and _proofs(service) != 1,
+        "cannot be `once` and have a `port` or `ready`": bool(
+            service.once and (service.port or service.ready)
+        ),
+    }  # fmt: skip
+    for text, is_wrong in problems.items():
+        if is_wrong:
+            raise ConfigError(f"{dotted(key)} {text}.", key=key)
+
+
+def _proofs(service: CommandService) -> int:
+    ready = service.ready
+    return sum(map(bool, (ready.http, ready.tcp, ready.log, ready.command))) if ready else 0
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _demand(problem: ErrorDetails) -> str:
         return "it must be a table"
     if problem["type"] in _DEMANDS:
         return _DEMANDS[problem["type"]]
-    message = problem["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^Value error, | after validation, not \d+$", "", problem["msg"])
     return re.sub(r"^[A-Z][a-z]+ should", "it must", message)
 
 

@@ -202,6 +202,11 @@ def test_invalid_external_server_is_refused_by_name(
         _with(tmp_path, f"[services.mail]\n{line}\n")
 
 
+TUNNEL = """\
+
+[services.tunnel]
+target = "web"
+paths = [ { path = "/a", callers = "tasks_account" }, { path = "/a", callers = "job_accounts" } ]"""
 ERRORS = [
     # types and keys
     ("port = 8000", "port = 0", "9: services.web.port is 0; it must be greater than"),
@@ -233,6 +238,10 @@ ERRORS = [
     ("[stack]", "[stack", "1: Expected ']' at the end of a table"),
     ("[stack]", "[harbours]", "1: unknown table [harbours]; known are [stack]"),
     ('"{token:30}"', '"secret"', "5: secrets.key is 'secret'; it must be the form of a random"),
+    ("port = 8000", 'debugger = "lunch"', "9: services.web.debugger is 'lunch'; it must look like launch or"),
+    ("port = 8000", 'port = 1\npage = "admin"', "10: services.web.page is 'admin'; it must look like /admin"),
+    ("[services.mail]", '[services.oidc]\nredirect_uris = ["web"]', "28: services.oidc.redirect_uris[0] is 'web'; it must look like http://"),
+    ("[facts]", "[checks.tools]\ncommand = []", "33: checks.tools.command is []; it must have at least 1 item."),
     # contradictions
     ('command = ["make", "tables"]', "", "18: services.tables needs `command`, or the `image`"),
     ("once = true", "once = false", "18: services.tables needs `once`, as it has `inputs`"),
@@ -242,7 +251,13 @@ ERRORS = [
     ("once = true", "once = true\nport = 1", "18: services.tables cannot be `once` and have a"),
     ('["make", "tables"]', '["x"]\nimage = "x"\nport = 1', "18: services.tables needs `image_port`"),
     ('on = ["plain"]', "", "51: profiles.plain-docker needs both `on` and one of `jobs`"),
+    ("port = 8000", 'port = 1\nimage_port = 1\nimage = "x"\ndebugger = "PORT"', "7: services.web cannot have an `image` and a `debugger`"),
+    ("once = true", 'once = true\ndebugger = "launch"', '18: services.tables needs a `command` that begins with "{python}" for `deb'),
+    ("once = true", 'once = true\npage = "/x"', "18: services.tables needs a `port`, as it has a `page`"),
+    ("port = 5432", TUNNEL.replace("job_", "tasks_"), "28: services.tunnel.paths[1].callers is 'tasks_accounts'; it must be 'tasks_account', "),
+    ("port = 5432", TUNNEL, "28: services.tunnel.paths is [{'path': '/a', "),
     # names of others
+    ("port = 5432", TUNNEL.replace("/a", "/b", 1).replace("web", "tables"), "27: services.tunnel.target is 'tables'; it must be a service with a `port`: web."),
     ('"tables", "mail"', '"tables", "post"', "14: services.web.needs has 'post', which does not"),
     ('["shared"]', '["sharde"]', "13: services.web.env_from has 'sharde', which does not exist"),
     ('accounts = ["web"]', "", "10: services.web.account has 'web', which does not exist"),
