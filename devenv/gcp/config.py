@@ -11,7 +11,16 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 from pydantic import ConfigDict
 
 from devenv.gcp.references import References
-from devenv.gcp.tables import TABLE, Key, Port, ProjectId, ProjectNumber, Region, read_table
+from devenv.gcp.tables import (
+    TABLE,
+    AccountName,
+    Key,
+    Port,
+    ProjectId,
+    ProjectNumber,
+    Region,
+    read_table,
+)
 
 _T = TypeVar("_T")
 
@@ -164,7 +173,7 @@ class CloudConfig:
     number: ProjectNumber = "123456789012"
     region: Region = "us-west1"
     iam: IamMode = "strict"
-    accounts: tuple[str, ...] = ()
+    accounts: tuple[AccountName, ...] = ()
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bindings: tuple[IamBinding, ...] = ()
     buckets: tuple[str, ...] = ()

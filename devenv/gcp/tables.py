@@ -63,6 +63,14 @@ ProjectId = Annotated[
     ),
 ]
 ProjectNumber = Annotated[str, Like(re.compile(r"[1-9][0-9]{5,18}"), "123456789012, in quotes")]
+# A name that the file declares may be shorter than the 6 characters that one made by API needs.
+AccountName = Annotated[
+    str,
+    Like(
+        re.compile(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?"),
+        "web: 1 to 30 lowercase letters, digits and hyphens, a letter first, no hyphen last",
+    ),
+]
 Region = Annotated[str, Like(re.compile(r"[a-z]{2,20}-[a-z]{2,20}[0-9]{1,2}"), "us-west1")]
 
 

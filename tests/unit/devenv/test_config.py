@@ -223,6 +223,7 @@ ERRORS = [
     ('iam = "strict"', 'project = "example.com:shop"', "56: gcp.project is 'example.com:shop'; it"),
     ('iam = "strict"', 'number = "shop"', "56: gcp.number is 'shop'; it must look like 1234567"),
     ('iam = "strict"', 'region = "Mars"', "56: gcp.region is 'Mars'; it must look like us-west1"),
+    ('accounts = ["web"]', 'accounts = ["Web"]', "57: gcp.accounts[0] is 'Web'; it must look like web: 1 to 30 lowercase letters"),
     ("max_attempts = 5", "max_attempts = 'x'", "69: gcp.queues[1].max_attempts"),
     ('name = "mails"', "", "67: gcp.queues[1].name is missing"),
     ('{ A = "1" }', "{ A = 1 }", "75: gcp.jobs[0].env.A is 1; it must be a text"),
