@@ -27,7 +27,8 @@ _CONFIG = "/etc/cloud.json"
 class CloudContainer(DockerContainer):
     """The emulated cloud in a container, ready within `with`: `CloudContainer(config).environ("web")`.
 
-    Without a configuration the project has one account, `app`, that may do everything.
+    Without a configuration the project has one account, `app`, that may do everything. The container
+    that removes forgotten ones needs a registry; TESTCONTAINERS_RYUK_DISABLED=true does without.
     """
 
     def __init__(
