@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from devenv.socket_folder import socket_folder
 from devenv.stack.problems import StackError
 
 _HINT_OLD = "make down && make up"
@@ -42,7 +43,7 @@ class ControlServer:
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
-        folder = tempfile.mkdtemp(prefix="devenv-")
+        folder = tempfile.mkdtemp(prefix="devenv-", dir=socket_folder(room=32))
         self.path = f"{folder}/control"
         self._server = await asyncio.start_unix_server(self._serve, self.path)
         return self

@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import struct
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TypeAlias
 from devenv.gcp.errors import CloudError
 from devenv.gcp.sql.server import SqlServer, local_name
 from devenv.gcp.store import Store
+from devenv.socket_folder import socket_folder
 
 Reach: TypeAlias = Callable[[str, str], str]
 """Returns the instance of a connection name for an account. Raises CloudError."""
@@ -37,12 +37,13 @@ log = logging.getLogger(__name__)
 class DatabaseSockets:
     """The sockets of a cloud; the folder for them is named after its data folder `data`.
 
-    A path of a socket has at most 107 bytes, too few for one inside the data folder.
+    Paths of sockets are too short for one inside the data folder.
     """
 
     def __init__(self, data: Path, store: Store, server: SqlServer, reach: Reach) -> None:
         name = hashlib.sha256(str(data).encode()).hexdigest()[:10]
-        self._folder = Path(tempfile.gettempdir()) / f"cloudsql-{os.getuid()}-{name}"
+        own = f"cloudsql-{os.getuid()}-{name}"
+        self._folder = socket_folder(room=len(f"/{own}/0123456789/{_FILE}")) / own
         self._table = store.table("sql_sockets")
         self._server = server
         self._reach = reach

@@ -1,12 +1,14 @@
 """Unit tests of the socket on which a supervisor takes commands."""
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devenv.socket_folder import socket_folder
 from devenv.stack.control import ControlClient, ControlServer, connect
 from devenv.stack.problems import StackError
 
@@ -48,6 +50,16 @@ def test_answers_and_errors_reach_the_client() -> None:
             assert stack.ask("again") == {"command": "again"}
 
     serve(client)
+
+
+@pytest.mark.parametrize(("length", "parent"), [(49, "t" * 49), (72, "/tmp")])
+def test_socket_path_is_short_in_any_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch, length: int, parent: str
+) -> None:
+    """The folder of macOS has 49 bytes, and a path of a socket at most 103."""
+    monkeypatch.setattr(tempfile, "tempdir", "t" * length)
+
+    assert socket_folder(room=32) == Path(parent)
 
 
 def test_session_ends_with_its_connection() -> None:
