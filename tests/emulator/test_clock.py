@@ -94,6 +94,44 @@ def test_schedule_fires_once_for_a_turn_over_many_times(turned: Cloud, worker: W
         assert worker.arrivals.empty()
 
 
+@pytest.mark.parametrize(
+    ("eve", "moments"),
+    [
+        # 02:30 does not exist on the day when summer time begins, and comes twice when it ends.
+        ("2100-03-27T12:00:00Z", ["2100-03-29T00:30", "2100-03-30T00:30"]),
+        ("2100-10-30T12:00:00Z", ["2100-10-31T00:30", "2100-10-31T01:30"]),
+    ],
+)
+def test_schedule_skips_the_missing_hour_and_fires_twice_in_the_repeated(
+    turned: Cloud, worker: Worker, eve: str, moments: list[str]
+) -> None:
+    clock = CloudClock(turned)
+    clock.set(eve)
+    with scheduler_v1.CloudSchedulerClient(transport=REST) as client:
+        target = {"uri": f"{worker.url}/tick", "http_method": "POST"}
+        job = scheduler_v1.Job(
+            name=f"{PLACE}/jobs/night",
+            schedule="30 2 * * *",
+            time_zone="Europe/Berlin",
+            http_target=target,
+        )
+        client.create_job(parent=PLACE, job=job)
+        seen: list[str] = []
+
+        def next_due() -> str:
+            """Return when it is due next, once it has left the moments before."""
+            at = f"{client.get_job(name=job.name).schedule_time:%Y-%m-%dT%H:%M}"
+            return "" if at in seen else at
+
+        for _ in moments:
+            seen.append(until(next_due))
+            clock.set(f"{seen[-1]}:00Z")
+            worker.next()
+
+    assert seen == moments
+    assert worker.arrivals.empty()
+
+
 def test_secret_and_signed_url_expire_by_the_clock(turned: Cloud) -> None:
     clock = CloudClock(turned)
     with (
