@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _, ngettext
 
 from validibot.accounts.models import User
 from validibot.accounts.profile import known_language, zone_of
+from validibot.core.words import word_of
 from validibot.notifications.models import MailRhythm, Notification
 from validibot.notifications.preferences import unsubscribe_path
 
@@ -35,7 +36,7 @@ def mail_of(notification: Notification) -> NotificationMail:
     """Return the mail about one run."""
     with translation.override(_language(notification.user)):
         change = notification.get_change_display() if notification.change else ""
-        subject = f"{notification.result}: {notification.title}"
+        subject = f"{word_of(notification.result)}: {notification.title}"
         return _message(
             "run",
             [notification],

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import Organisation
+from validibot.core.words import WORDS
 from validibot.runs.listing import RunSearch
 from validibot.runs.models import Run
 from validibot.runs.states import ErrorCategory, RunStatus
@@ -29,11 +30,11 @@ NEWEST, RARE = 500, 1
 READ_FINDINGS = 10_000
 RESULTS = (
     ("unfinished", _("Not finished")),
-    ("pass", _("Passed")),
-    ("fail", _("Failed")),
-    ("error", _("Error")),
-    ("canceled", _("Cancelled")),
-    ("timed_out", _("Timed out")),
+    ("pass", WORDS["PASS"]),
+    ("fail", WORDS["FAIL"]),
+    ("error", WORDS["ERROR"]),
+    ("canceled", WORDS["CANCELED"]),
+    ("timed_out", WORDS["TIMED_OUT"]),
 )
 
 # Without `OFFSET 0` PostgreSQL might read the findings of all runs.

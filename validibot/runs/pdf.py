@@ -20,6 +20,7 @@ from django.utils.translation import get_language, gettext as _, ngettext
 from reportlab.lib.pagesizes import A4
 from reportlab.platypus import Flowable, KeepTogether, Paragraph
 
+from validibot.core.words import word_of
 from validibot.runs.models import Finding, Run
 from validibot.runs.pdf_layout import (
     BODY,
@@ -152,7 +153,7 @@ class ReportStory:
 
     def _step(self, reported: ReportedStep) -> Iterator[Flowable]:
         step, found = reported.step, reported.found
-        yield Paragraph(markup(f"{step.order}. {step.name}: {step.get_status_display()}"), STEP)
+        yield Paragraph(markup(f"{step.order}. {step.name}: {word_of(step.status)}"), STEP)
         about = [f"{step.validator} {step.validator_version}", found.totals]
         if step.weather_name:
             about.append(f"{_('Weather')} {step.weather_name}")
@@ -192,7 +193,7 @@ class ReportStory:
 
     def _rule(self, found: RuleFindings) -> Iterator[Flowable]:
         code = _("all further rules together") if found.rule.code is None else found.rule.code
-        severity = f'<font color="{SEVERITIES[found.severity]}">{found.severity}</font>'
+        severity = f'<font color="{SEVERITIES[found.severity]}">{word_of(found.severity)}</font>'
         parts = [severity, f"{found.count:,}", *([markup(code)] if code else [])]
         heading = Paragraph(" · ".join(parts), RULE)
         listed = [_finding(each) for each in found.shown[: self._findings]]

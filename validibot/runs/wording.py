@@ -5,26 +5,20 @@ from typing import Any
 
 from django.utils.translation import gettext, gettext_lazy
 
+from validibot.core.words import word_of
 from validibot.runs.models import Run
 
-_VERDICTS = {
-    "PENDING": (gettext_lazy("Queued"), gettext_lazy("The run waits for a worker.")),
-    "HELD": (gettext_lazy("Waiting"), gettext_lazy("The run waits for another run to end.")),
-    "RUNNING": (gettext_lazy("Running"), gettext_lazy("This page updates automatically.")),
-    "PASS": (gettext_lazy("Passed"), gettext_lazy("The file passes every step.")),
-    "FAIL": (gettext_lazy("Failed"), gettext_lazy("The file does not satisfy the workflow.")),
-    "ERROR": (
-        gettext_lazy("Error"),
-        gettext_lazy("The validation could not be finished. This says nothing about the file."),
+_SENTENCES = {
+    "PENDING": gettext_lazy("The run waits for a worker."),
+    "HELD": gettext_lazy("The run waits for another run to end."),
+    "RUNNING": gettext_lazy("This page updates automatically."),
+    "PASS": gettext_lazy("The file passes every step."),
+    "FAIL": gettext_lazy("The file does not satisfy the workflow."),
+    "ERROR": gettext_lazy(
+        "The validation could not be finished. This says nothing about the file."
     ),
-    "CANCELED": (
-        gettext_lazy("Cancelled"),
-        gettext_lazy("The run was cancelled before its end."),
-    ),
-    "TIMED_OUT": (
-        gettext_lazy("Timed out"),
-        gettext_lazy("The validation exceeded its time limit."),
-    ),
+    "CANCELED": gettext_lazy("The run was cancelled before its end."),
+    "TIMED_OUT": gettext_lazy("The validation exceeded its time limit."),
 }
 
 _SIGNS = {
@@ -44,7 +38,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def verdict(run: Run) -> str:
     """Return the state or result of the run as a word."""
-    return _verdict(run)[0]
+    return word_of(_code(run))
 
 
 def verdict_sentence(run: Run) -> str:
@@ -60,7 +54,7 @@ def public_sentence(run: Run) -> str:
     """
     if run.result == "PASS" and run.workflow.success_message:
         return run.workflow.success_message
-    return _verdict(run)[1]
+    return str(_SENTENCES[_code(run)])
 
 
 def duration(total: float) -> str:
@@ -101,7 +95,6 @@ def _raised(found: re.Match[str]) -> str:
     return found[1].translate(_SUPERSCRIPTS)
 
 
-def _verdict(run: Run) -> tuple[str, str]:
+def _code(run: Run) -> str:
     state = "HELD" if run.state == "PENDING" and run.held_at else run.state
-    word, sentence = _VERDICTS[run.result if state == "COMPLETED" else state]
-    return str(word), str(sentence)
+    return run.result if state == "COMPLETED" else state

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 from validibot.accounts.models import Organisation
 from validibot.accounts.scope import Scope
 from validibot.core.downloads import whole
+from validibot.core.words import WORDS
 from validibot.dashboards.models import DailyFigures, FigureKind
 from validibot.dashboards.reading import (
     MAX_DAYS,
@@ -28,11 +29,11 @@ from validibot.web.scope import page, permitted
 
 DEFAULT_DAYS = 30
 _RESULTS = {
-    "passed": gettext_lazy("Passed"),
-    "failed": gettext_lazy("Failed"),
-    "errors": gettext_lazy("Error"),
-    "timed_out": gettext_lazy("Timed out"),
-    "canceled": gettext_lazy("Cancelled"),
+    "passed": WORDS["PASS"],
+    "failed": WORDS["FAIL"],
+    "errors": WORDS["ERROR"],
+    "timed_out": WORDS["TIMED_OUT"],
+    "canceled": WORDS["CANCELED"],
 }
 _FORMATS = {"day": "%d/%m", "week": "%d/%m", "month": "%m/%Y"}
 

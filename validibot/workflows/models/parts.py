@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from validibot.core.words import WORDS
 from validibot.workflows import checks
 from validibot.workflows.models.catalogue import (
     ValidatedModel,
@@ -174,9 +175,9 @@ class Step(VersionPart):
 class Severity(models.TextChoices):
     """Severity of a finding. Only an ERROR fails a step."""
 
-    ERROR = "ERROR"
-    WARNING = "WARNING"
-    INFO = "INFO"
+    ERROR = "ERROR", WORDS["ERROR"]
+    WARNING = "WARNING", WORDS["WARNING"]
+    INFO = "INFO", WORDS["INFO"]
 
 
 class Assertion(VersionPart):

@@ -86,7 +86,7 @@ def test_mail_is_sent_once_with_result_finding_and_links(ada: Membership) -> Non
 def test_file_name_cannot_break_mail_subject(ada: Membership, character: str) -> None:
     message = mail_of(waiting(ada, title=f"a{character}Bcc: all@example.org"))
 
-    assert message.message()["Subject"] == "FAIL: a Bcc: all@example.org"
+    assert message.message()["Subject"] == "Failed: a Bcc: all@example.org"
 
 
 def test_text_of_user_is_escaped_in_html(ada: Membership) -> None:

@@ -64,7 +64,7 @@ def test_pdf_has_verdict_findings_outputs_and_evidence(run: Run, step: StepRun) 
 
     assert "Failed The file does not satisfy the workflow." in text
     assert "Step 1 Schema: 0 is low" in text
-    assert "ERROR · 7 · minimum" in text
+    assert "Error · 7 · minimum" in text
     assert "4 is low /a, line 7" in text
     assert "and 2 more" in text
     assert "2 of 7 findings are left out here." in text
@@ -128,7 +128,7 @@ def test_pdf_is_bounded_and_says_what_is_left_out(
     text = text_of(as_pdf(run))
 
     assert "3 of 5 findings are left out here." in text
-    assert "ERROR · 1 · rule-2 2 further rules with findings: 2" in text
+    assert "Error · 1 · rule-2 2 further rules with findings: 2" in text
     assert "and 4 more" in text
     assert ("file-0" in text, "file-1" in text, "rule-3" in text) == (True, False, False)
 

@@ -92,7 +92,7 @@ def test_report_shows_verdict_counts_outputs_and_evidence(run: Run) -> None:
     assert f"Step 1 Schema: 0 {MARKUP}" in text
     assert "1. Schema: Failed" in text
     assert "7 errors" in text
-    assert "ERROR 7 minimum" in text
+    assert "Error 7 minimum" in text
     assert "and 2 more" in text
     assert "line 7" in text
     assert "9 more." in text

@@ -1,0 +1,1 @@
+"""Template tags that pages and mails share."""
