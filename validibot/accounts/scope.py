@@ -23,6 +23,7 @@ from validibot.accounts.models import (
     WorkflowGrant,
 )
 from validibot.accounts.regions import served_here
+from validibot.core.echo import echo
 
 _VIEWER = frozenset({"workflow.view", "run.view_own", "member.view"})
 _RESULTS_VIEWER = _VIEWER | {"run.view_all"}
@@ -199,7 +200,7 @@ def scope_of(user: User, slug: str) -> Scope:
     organisation = Organisation.objects.filter(slug=slug).first()
     if organisation and (scope := scope_without_membership(user, organisation)):
         return scope
-    raise NotAMember(f"You are not a member of an organisation {slug!r}.")
+    raise NotAMember(f"You are not a member of an organisation {echo(slug)}.")
 
 
 def scope_without_membership(user: User, organisation: Organisation) -> Scope | None:

@@ -26,6 +26,7 @@ from rest_framework.views import APIView
 from validibot.accounts.models import User
 from validibot.api import schema
 from validibot.api.documents import etag_of
+from validibot.core.echo import echo
 from validibot.core.problems import ApiError
 from validibot.core.throttle import RequestLimit, RequestUsage
 
@@ -105,7 +106,7 @@ class ApiView(APIView):
             return
         known = ", ".join(sorted(taken)) or "none"
         errors = [
-            {"field": name[:80], "message": f"{name[:80]!r} is not a parameter of this request."}
+            {"field": name[:80], "message": f"{echo(name)} is not a parameter of this request."}
             for name in unknown[:10]
         ]
         detail = f"{errors[0]['message']} It takes: {known}."

@@ -17,6 +17,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
 from validibot.api.documents import ListPage, respond
+from validibot.core.echo import echo
 from validibot.core.problems import ApiError
 from validibot.runs.models import Finding
 from validibot.workflows.models import Severity, WeatherFile, Workflow
@@ -158,7 +159,7 @@ def query_day(parameters: Mapping[str, str], name: str) -> dt.datetime | None:
 
 def invalid(field: str, value: str, expected: str) -> ApiError:
     """Return the answer to a parameter that cannot be used."""
-    message = f"`{field}` is {value[:80]!r}; it must be {expected}."
+    message = f"`{field}` is {echo(value)}; it must be {expected}."
     return ApiError(400, "INVALID", message, errors=[{"field": field, "message": message}])
 
 

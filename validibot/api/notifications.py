@@ -19,6 +19,7 @@ from validibot.api.base import ApiView, operation
 from validibot.api.bodies import Body, read_body, refusals
 from validibot.api.documents import ListPage, respond
 from validibot.api.lists import PathCursorPagination, choice, query_text
+from validibot.core.echo import echo
 from validibot.core.problems import ApiError
 from validibot.notifications import preferences
 from validibot.notifications.models import (
@@ -159,7 +160,7 @@ class NotificationPreferencesView(ApiView):
         scope = _changing(request, org)
         body = read_body(request, Preference)
         if body.workflow and not visible_workflows(scope).filter(slug=body.workflow).exists():
-            message = f"There is no workflow {body.workflow!r}."
+            message = f"There is no workflow {echo(body.workflow)}."
             errors = [{"field": "workflow", "message": message}]
             raise ApiError(400, "INVALID", message, errors=errors)
         with refusals():

@@ -18,6 +18,7 @@ from validibot.api.base import ApiView, check_unchanged, operation
 from validibot.api.bodies import Body, read_body, refusals
 from validibot.api.documents import ListPage, Name, respond
 from validibot.api.lists import PathCursorPagination
+from validibot.core.echo import echo
 from validibot.core.problems import ApiError
 from validibot.runs import queue
 from validibot.submissions.intake import IntakeError, read_metadata
@@ -202,7 +203,7 @@ def _find(workflow: Workflow, pk: int, *, lock: bool = False) -> WorkflowSchedul
     listed = schedules.schedules_of(workflow)
     found = (listed.select_for_update() if lock else listed).filter(pk=pk).first()
     if found is None:
-        raise ApiError(404, "NOT_FOUND", f"Workflow {workflow.slug!r} has no schedule {pk}.")
+        raise ApiError(404, "NOT_FOUND", f"Workflow {echo(workflow.slug)} has no schedule {pk}.")
     return found
 
 
@@ -224,7 +225,7 @@ def _kept(file: KeptFile | None) -> tuple[str, bytes] | None:
         return file.name, base64.b64decode(file.base64, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValidationError(
-            {"file": f"`base64` of {file.name!r} is not base64: {error}."}
+            {"file": f"`base64` of {echo(file.name)} is not base64: {error}."}
         ) from None
 
 

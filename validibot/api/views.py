@@ -25,6 +25,7 @@ from validibot.api.run_lists import answer_with_runs
 from validibot.api.submissions import download
 from validibot.core import maintenance
 from validibot.core.downloads import attachment, streamed, whole
+from validibot.core.echo import echo
 from validibot.core.problems import ApiError
 from validibot.runs.access import may_cancel
 from validibot.runs.evidence import evidence_of
@@ -284,7 +285,9 @@ class RunExportView(ApiView):
             return _made_by_task(request, found, kind)
         if kind not in FORMATS:
             known = ", ".join(_EXPORTS)
-            raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; there are: {known}.")
+            raise ApiError(
+                404, "NOT_FOUND", f"There is no export {echo(kind)}; there are: {known}."
+            )
         document = FORMATS[kind].write(found)
         return whole(document, name=f"run-{run}.{FORMATS[kind].extension}")
 

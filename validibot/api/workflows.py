@@ -20,6 +20,7 @@ from validibot.api.base import ApiView, check_unchanged, operation
 from validibot.api.bodies import read_bounded
 from validibot.api.lists import PathCursorPagination, filter_workflows, invalid
 from validibot.core.downloads import whole
+from validibot.core.echo import echo
 from validibot.core.problems import ApiError
 from validibot.workflows.document import ImportInvalid, ImportProblem, WorkflowFile
 from validibot.workflows.editing import versions_of
@@ -94,7 +95,7 @@ class WorkflowView(WorkflowVersionView):
         """
         scope = scope_in(request, org, "workflow.view")
         if not scope.can_see(workflow):
-            raise ApiError(404, "NOT_FOUND", f"There is no workflow {workflow!r}.")
+            raise ApiError(404, "NOT_FOUND", f"There is no workflow {echo(workflow)}.")
         if not scope.can("workflow.edit"):
             raise refused(scope, "workflow.edit")
         versions = scope.organisation.workflows.filter(slug=workflow)
@@ -104,7 +105,9 @@ class WorkflowView(WorkflowVersionView):
                 current = find_workflow(scope.organisation, workflow)
                 check_unchanged(request, documents.WorkflowDocument.of(current))
             elif "If-Match" in request.headers:
-                raise ApiError(412, "PRECONDITION_FAILED", f"There is no workflow {workflow!r}.")
+                raise ApiError(
+                    412, "PRECONDITION_FAILED", f"There is no workflow {echo(workflow)}."
+                )
             made = _import(request, scope, update=True, slug=workflow)
         return _written(made, status=200 if existed else 201)
 
@@ -143,7 +146,7 @@ class WorkflowExportView(ApiView):
         if not scope.can("workflow.edit"):
             raise refused(scope, "workflow.edit")
         if kind not in EXPORTS:
-            raise ApiError(404, "NOT_FOUND", f"There is no export {kind!r}; use yaml or zip.")
+            raise ApiError(404, "NOT_FOUND", f"There is no export {echo(kind)}; use yaml or zip.")
         try:
             content = export_bundle(found) if kind == "zip" else export_text(found).encode()
         except ExportTooLarge as error:

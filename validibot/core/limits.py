@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from validibot.core import problems
 from validibot.core.asgi import declared_length, drain
+from validibot.core.echo import echo
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -84,7 +85,7 @@ class ContentEncodingMiddleware:
             return self.get_response(request)
         answer = problems.response(
             415,
-            f"Content-Encoding {encoding[:40]!r} is not supported. Send the body uncompressed.",
+            f"Content-Encoding {echo(encoding)} is not supported. Send the body uncompressed.",
             "UNSUPPORTED_CONTENT_ENCODING",
         )
         answer.headers["Accept-Encoding"] = "identity"

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from validibot.core.echo import echo
+
 if TYPE_CHECKING:
     import requests
     from requests_hardened import HTTPSession
@@ -32,10 +34,10 @@ def check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise AddressRefused(f"{url[:80]!r} cannot be read: {error}.") from None
+        raise AddressRefused(f"{echo(url)} cannot be read: {error}.") from None
     schemes = ("https", "http") if settings.WEBHOOKS_MAY_BE_LOCAL else ("https",)
     if parts.scheme not in schemes or not parts.hostname:
-        raise AddressRefused(f"{url[:80]!r} must be an address that begins with https://.")
+        raise AddressRefused(f"{echo(url)} must be an address that begins with https://.")
     if parts.username or parts.password:
         raise AddressRefused("The address must not contain a user name or password.")
 

@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from validibot.accounts.models import Organisation
 from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import Scope
+from validibot.core.echo import shortened
 from validibot.core.site_limits import MEGABYTE
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
@@ -186,7 +187,7 @@ def check_type(workflow: Workflow, filename: str) -> None:
     if accepted and extension(filename) not in accepted:
         raise NotAdmitted(
             "FILE_TYPE_UNSUPPORTED",
-            f"{filename} is not a file that {workflow.name} accepts; "
+            f"{shortened(filename)} is not a file that {workflow.name} accepts; "
             f"send one of {', '.join(sorted(accepted))}.",
             status=400,
             field="file",

@@ -30,6 +30,7 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 
+from validibot.core.echo import echo, shortened
 from validibot.submissions.content import (
     CHUNK_BYTES,
     HEAD_BYTES,
@@ -118,7 +119,9 @@ def _check_files(incoming: Incoming) -> None:
         if not file.size_bytes:
             field = "file" if file is incoming else "files"
             raise IntakeError(
-                "EMPTY_FILE", f"{file.filename} is empty. Send a file with content.", field=field
+                "EMPTY_FILE",
+                f"{shortened(file.filename)} is empty. Send a file with content.",
+                field=field,
             )
     if len(incoming.further) > MAX_FURTHER_FILES:
         raise IntakeError(
@@ -130,7 +133,7 @@ def _check_files(incoming: Incoming) -> None:
     if twice := next((file for file in files if names[file.filename.casefold()] > 1), None):
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"Two files are called {twice.filename!r}. Give each file a name of its own; capital"
+            f"Two files are called {echo(twice.filename)}. Give each file a name of its own; capital"
             " letters do not tell them apart.",
             field="files",
         )
@@ -254,7 +257,7 @@ def _content(fields: dict[str, Any], field: str) -> bytes:
     if encoding not in ("", "base64"):
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"`content_encoding` is {encoding!r}; only base64 is supported.",
+            f"`content_encoding` is {echo(encoding)}; only base64 is supported.",
             field="content_encoding",
         )
     try:
@@ -280,7 +283,7 @@ def _file(content: BinaryIO, filename: str) -> IncomingFile:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"The file name {name[:80]!r} has more than {MAX_NAME_BYTES} bytes. Send a shorter one.",
+            f"The file name {echo(name)} has more than {MAX_NAME_BYTES} bytes. Send a shorter one.",
             field="files",
         )
     return IncomingFile(content, name, *measure(content))
@@ -320,7 +323,7 @@ def plain_name(filename: str) -> str:
     if fault:
         raise IntakeError(
             "INVALID_PAYLOAD",
-            f"The file name {filename[:80]!r} {fault}. Send a plain name such as model.idf.",
+            f"The file name {echo(filename)} {fault}. Send a plain name such as model.idf.",
             field="filename",
         )
     return name
@@ -357,7 +360,7 @@ def read_metadata(value: Any) -> dict[str, str]:
             if fault := text_fault(each, length):
                 raise IntakeError(
                     "INVALID_PAYLOAD",
-                    f"`metadata`: {owner} of the entry {key[:80]!r} {fault}.",
+                    f"`metadata`: {owner} of the entry {echo(key)} {fault}.",
                     field="metadata",
                 )
     return value

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from validibot.core.echo import echo
 from validibot.workflows.document import ImportInvalid, ImportProblem
 
 NAME = "workflow.yaml"
@@ -79,12 +80,12 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
         )
     if packed := next((each for each in entries if each.compress_type not in _METHODS), None):
         raise _invalid(
-            f"The zip file has {packed.filename[:80]!r} with compression method"
+            f"The zip file has {echo(packed.filename)} with compression method"
             f" {packed.compress_type}; only deflate is read. Pack it again."
         )
     names = [entry.filename for entry in entries]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _invalid(f"The zip file contains {twice[:80]!r} twice.")
+        raise _invalid(f"The zip file contains {echo(twice)} twice.")
 
 
 def _invalid(message: str) -> ImportInvalid:

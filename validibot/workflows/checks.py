@@ -13,6 +13,7 @@ from typing import Any, get_args
 from django.core.exceptions import ValidationError
 from pydantic import BaseModel, ValidationError as InvalidModel
 
+from validibot.core.echo import echo
 from validibot.engines import EngineError, get_engine
 from validibot.engines.assertions import Rule, check_rule
 from validibot.engines.cel import compiled
@@ -95,7 +96,7 @@ def check_port(port_key: str, *, validator: str, ports: Sequence[str]) -> None:
     """Check that the validator has a file port with this key."""
     if port_key not in ports:
         known = ", ".join(ports) or "none"
-        message = f"{port_key!r} is not a file port of {validator}; it has: {known}."
+        message = f"{echo(port_key)} is not a file port of {validator}; it has: {known}."
         raise ValidationError({"port_key": message})
 
 
@@ -104,7 +105,7 @@ def check_port_file(name: str, port: Mapping[str, Any]) -> None:
     extensions = port.get("extensions") or []
     if extensions and not name.lower().endswith(tuple(extensions)):
         message = (
-            f"{port['name']} takes {_either(extensions)}; {name[:80]!r} is another type of file."
+            f"{port['name']} takes {_either(extensions)}; {echo(name)} is another type of file."
             " Choose another file."
         )
         raise ValidationError({"name": message})
@@ -138,22 +139,24 @@ def check_signals(signals: Any) -> None:
     names: set[str] = set()
     for entry in entries:
         if not isinstance(entry, Mapping) or set(entry) != {"name", "expression"}:
-            raise ValidationError(f"The signal {entry!r} must have the keys name and expression.")
+            raise ValidationError(
+                f"The signal {echo(entry)} must have the keys name and expression."
+            )
         name = str(entry["name"])
         check_signal_name(name)
         if name in names:
-            raise ValidationError(f"The signal {name!r} is defined twice.")
+            raise ValidationError(f"The signal {echo(name)} is defined twice.")
         try:
             check_expression(str(entry["expression"]))
         except ValidationError as error:
-            raise ValidationError(f"The signal {name!r}: {error.message}") from None
+            raise ValidationError(f"The signal {echo(name)}: {error.message}") from None
         names.add(name)
 
 
 def check_signal_name(name: str) -> None:
     """Check that expressions can use the name of a signal."""
     if not _NAME.fullmatch(name):
-        raise ValidationError(f"The signal's name {name!r} must be an identifier.")
+        raise ValidationError(f"The signal's name {echo(name)} must be an identifier.")
 
 
 def check_expression(expression: str) -> None:
@@ -168,7 +171,7 @@ def check_file_types(accepts: Any) -> None:
     """Check the file types that a validator accepts."""
     for entry in accepts if isinstance(accepts, list) else [accepts]:
         if not isinstance(entry, Mapping) or set(entry) != {"extension", "mime_type"}:
-            raise ValidationError(f"{entry!r} must have the keys extension and mime_type.")
+            raise ValidationError(f"{echo(entry)} must have the keys extension and mime_type.")
         if not _EXTENSION.fullmatch(str(entry["extension"])):
             raise ValidationError(f"The extension {entry['extension']!r} must look like '.json'.")
 
@@ -176,12 +179,12 @@ def check_file_types(accepts: Any) -> None:
 def check_extensions(extensions: Any) -> None:
     """Check a list of file extensions, each with its dot and in small letters."""
     if not isinstance(extensions, list):
-        raise ValidationError(f"{extensions!r} must be a list of extensions such as '.json'.")
+        raise ValidationError(f"{echo(extensions)} must be a list of extensions such as '.json'.")
     for extension in extensions:
         if not isinstance(extension, str) or not _EXTENSION.fullmatch(extension):
-            raise ValidationError(f"The extension {extension!r} must look like '.json'.")
+            raise ValidationError(f"The extension {echo(extension)} must look like '.json'.")
     if twice := sorted({each for each in extensions if extensions.count(each) > 1}):
-        raise ValidationError(f"The extension {twice[0]!r} is listed twice.")
+        raise ValidationError(f"The extension {echo(twice[0])} is listed twice.")
 
 
 def check_constants(constants: Any) -> None:
@@ -189,16 +192,16 @@ def check_constants(constants: Any) -> None:
     names: set[str] = set()
     for entry in constants if isinstance(constants, list) else [constants]:
         if not isinstance(entry, Mapping) or not {"name", "value"} <= set(entry):
-            raise ValidationError(f"The constant {entry!r} must have the keys name and value.")
+            raise ValidationError(f"The constant {echo(entry)} must have the keys name and value.")
         name = str(entry["name"])
         if not _NAME.fullmatch(name):
-            raise ValidationError(f"The constant's name {name!r} must be an identifier.")
+            raise ValidationError(f"The constant's name {echo(name)} must be an identifier.")
         if name in names:
-            raise ValidationError(f"The constant {name!r} is defined twice.")
+            raise ValidationError(f"The constant {echo(name)} is defined twice.")
         kind = entry.get("data_type", "STRING")
         if kind not in CONSTANT_TYPES:
             raise ValidationError(
-                f"The constant {name!r} has the type {kind!r}; use one of: {', '.join(CONSTANT_TYPES)}."
+                f"The constant {echo(name)} has the type {echo(kind)}; use one of: {', '.join(CONSTANT_TYPES)}."
             )
         names.add(name)
 
@@ -211,7 +214,7 @@ def _wrong_severities(config: Mapping[str, Any]) -> Iterator[ConfigProblem]:
         return
     for code, severity in severities.items():
         if severity not in _SEVERITIES:
-            message = f"{severity!r} is no severity; use one of: {', '.join(_SEVERITIES)}."
+            message = f"{echo(severity)} is no severity; use one of: {', '.join(_SEVERITIES)}."
             yield ConfigProblem((SEVERITIES, str(code)), message)
 
 

@@ -17,6 +17,7 @@ from django.db.models import F
 from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, Role, User
 from validibot.accounts.projects import default_project
+from validibot.core.echo import echo
 from validibot.workflows import bundle
 from validibot.workflows.checks import check_port, check_port_file, config_problems
 from validibot.workflows.document import (
@@ -85,7 +86,7 @@ def import_workflow(
     """
     read, files = read_file(content)
     if slug not in ("", read.file.slug):
-        message = f"This is the file of {read.file.slug!r}, not of {slug!r}."
+        message = f"This is the file of {echo(read.file.slug)}, not of {echo(slug)}."
         raise ImportInvalid(read.problem(("slug",), message))
     return write_import(
         read, files, organisation=organisation, author=author, project=project, update=update
@@ -130,7 +131,7 @@ def write_import(
     except ValidationError as error:
         raise ImportInvalid(read.problem((), error.messages[0])) from None
     except IntegrityError:
-        message = f"A workflow {read.file.slug!r} was created at the same time. Import again."
+        message = f"A workflow {echo(read.file.slug)} was created at the same time. Import again."
         raise ImportInvalid(read.problem(("slug",), message)) from None
 
 
@@ -170,11 +171,8 @@ class ImportPlanner:
         file = self.read.file
         existing = self._existing(file.slug)
         if existing and not update:
-            message = (
-                f"A workflow {file.slug!r} exists already. Allow the import to update it, or change"
-                " the slug."
-            )
-            self.report(("slug",), message)
+            there = f"A workflow {echo(file.slug)} exists already."
+            self.report(("slug",), f"{there} Allow the import to update it, or change the slug.")
         if existing is None:
             self._check_room()
         workflow = Workflow(organisation=self.organisation, slug=file.slug)
@@ -257,7 +255,7 @@ class ImportPlanner:
             others = offered.order_by("slug").values_list("slug", flat=True)
             slugs = ", ".join(dict.fromkeys(others))
             hint = f"There is {versions}." if versions else f"The catalogue has: {slugs}."
-            self.report(place, f"There is no validator {reference!r}. {hint}")
+            self.report(place, f"There is no validator {echo(reference)}. {hint}")
         return found
 
     def _files(
@@ -273,7 +271,7 @@ class ImportPlanner:
                 self.report((*where, "port"), " ".join(error.messages))
                 continue
             if each.port in taken:
-                self.report((*where, "port"), f"Port {each.port!r} has a file already.")
+                self.report((*where, "port"), f"Port {echo(each.port)} has a file already.")
                 continue
             taken.add(each.port)
             try:
@@ -310,7 +308,7 @@ class ImportPlanner:
         for index, each in enumerate(file.samples):
             place: Place = ("samples", index)
             if each.filename in names:
-                self.report((*place, "filename"), f"Two samples are called {each.filename!r}.")
+                self.report((*place, "filename"), f"Two samples are called {echo(each.filename)}.")
             names.add(each.filename)
             content = self._content(each, place)
             if content is None:
@@ -341,7 +339,8 @@ class ImportPlanner:
         elif section.path is not None:
             content = self.bundled.get(section.path)
             if content is None:
-                message = f"The bundle has no file {section.path!r}. Import the zip file with it."
+                path = echo(section.path)
+                message = f"The bundle has no file {path}. Import the zip file with it."
                 self.report((*place, "path"), message)
         if content is not None and section.sha256 not in (None, _digest(content)):
             self.report((*place, "sha256"), f"The file's digest is {_digest(content)}.")

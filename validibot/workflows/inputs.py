@@ -12,6 +12,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from pydantic import ValidationError as InvalidModel
 
+from validibot.core.echo import echo
 from validibot.engines import BadDocument, Document, EngineError, get_engine
 from validibot.engines.json_text import parse_json
 
@@ -116,7 +117,7 @@ def _faults(schema: Any) -> Iterator[str]:
         yield 'The schema must be an object with "type": "object" and "properties".'
         return
     if unknown := sorted(set(schema) - _KEYS):
-        yield f"{unknown[0]!r} cannot be used here; allowed: {', '.join(sorted(_KEYS))}."
+        yield f"{echo(unknown[0])} cannot be used here; allowed: {', '.join(sorted(_KEYS))}."
     properties = schema.get("properties", {})
     if not isinstance(properties, dict) or len(properties) > MAX_INPUTS:
         yield f"`properties` must be an object of at most {MAX_INPUTS} inputs."
@@ -126,19 +127,19 @@ def _faults(schema: Any) -> Iterator[str]:
     required = schema.get("required", [])
     for name in required if isinstance(required, list) else []:
         if not isinstance(name, str) or name not in properties:
-            yield f"`required` names {str(name)[:80]!r}, which is not one of the properties."
+            yield f"`required` names {echo(str(name))}, which is not one of the properties."
 
 
 def _property_faults(name: str, schema: Any) -> Iterator[str]:
     if not name or len(name) > 80 or "\0" in name:
-        yield f"The name {name[:80]!r} must have 1 to 80 characters."
+        yield f"The name {echo(name)} must have 1 to 80 characters."
     if not isinstance(schema, dict) or schema.get("type") not in TYPES:
-        yield f"The input {name!r} must have a `type`: {', '.join(TYPES)}."
+        yield f"The input {echo(name)} must have a `type`: {', '.join(TYPES)}."
     elif unknown := sorted(set(schema) - _PROPERTY_KEYS):
         allowed = ", ".join(sorted(_PROPERTY_KEYS))
-        yield f"The input {name!r}: {unknown[0]!r} cannot be used here; allowed: {allowed}."
+        yield f"The input {echo(name)}: {echo(unknown[0])} cannot be used here; allowed: {allowed}."
     elif "enum" in schema and not _is_plain_enum(schema["enum"]):
-        yield f"The input {name!r}: `enum` must be a list of 1 to 200 texts or numbers."
+        yield f"The input {echo(name)}: `enum` must be a list of 1 to 200 texts or numbers."
 
 
 def _is_plain_enum(values: Any) -> bool:

@@ -22,6 +22,7 @@ from django.db.models import (
 
 from validibot.accounts.models import Organisation, Project
 from validibot.accounts.scope import Scope
+from validibot.core.echo import echo
 from validibot.workflows.models import Step, Workflow, latest_versions
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -55,7 +56,7 @@ def find_visible_workflow(scope: Scope, ident: str, **choice: Any) -> Workflow:
     """Return what `find_workflow` finds if the scope may see it. Raises WorkflowNotFound."""
     found = find_workflow(scope.organisation, ident, **choice)
     if not scope.can_see(found.slug):
-        raise WorkflowNotFound(f"There is no workflow {ident!r}.")
+        raise WorkflowNotFound(f"There is no workflow {echo(ident)}.")
     return found
 
 
@@ -74,8 +75,8 @@ def find_workflow(
     found = _find(organisation, ident, version=version, project=project)
     if found is None:
         of_version = f" in version {version}" if version is not None else ""
-        in_project = f" in the project {project[:80]!r}" if project else ""
-        raise WorkflowNotFound(f"There is no workflow {ident!r}{of_version}{in_project}.")
+        in_project = f" in the project {echo(project)}" if project else ""
+        raise WorkflowNotFound(f"There is no workflow {echo(ident)}{of_version}{in_project}.")
     _load_steps(found)
     return found
 

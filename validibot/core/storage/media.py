@@ -15,6 +15,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 
+from validibot.core.echo import echo
 from validibot.core.storage import ObjectNotFound, StorageError
 
 
@@ -61,7 +62,7 @@ def _translated(name: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, SuspiciousOperation) as error:
-        raise ObjectNotFound(f"There is no public file {name[:200]!r}.") from error
+        raise ObjectNotFound(f"There is no public file {echo(name)}.") from error
     # Each backend has the errors of its client, which is not imported here.
     except Exception as error:
         raise StorageError(f"Public media cannot be used now: {error}") from error

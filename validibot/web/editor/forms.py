@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import Organisation, Project
 from validibot.accounts.projects import default_project
+from validibot.core.echo import echo
 from validibot.web.forms import CodeArea, NameField
 from validibot.workflows import checks
 from validibot.workflows.importing import MAX_IMPORT_BYTES
@@ -240,7 +241,7 @@ def _read_value(text: str, kind: str) -> Any:
         value = None
     if _type_of(value) != kind or value is None:
         examples = {"NUMBER": "12.5", "BOOLEAN": "true", "LIST": "[1, 2]", "OBJECT": '{"a": 1}'}
-        raise ValueError(f"{text[:80]!r} is no value of this type. Example: {examples[kind]}")
+        raise ValueError(f"{echo(text)} is no value of this type. Example: {examples[kind]}")
     return value
 
 

@@ -14,6 +14,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from validibot.accounts.models import Organisation
+from validibot.core.echo import echo
 from validibot.core.outbound import AddressRefused, check_address
 from validibot.core.sealing import seal, unseal
 
@@ -46,9 +47,9 @@ def check_endpoint(url: str) -> None:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise ValidationError(f"{url[:80]!r} cannot be read: {error}.") from None
+        raise ValidationError(f"{echo(url)} cannot be read: {error}.") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValidationError(f"{url[:80]!r} must begin with https:// or http:// and name a host.")
+        raise ValidationError(f"{echo(url)} must begin with https:// or http:// and name a host.")
     if parts.username or parts.password:
         raise ValidationError("The address must not hold a password: enter it as the key.")
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from validators.sdk.manifest import NetworkReach
 from validibot.accounts.models import Organisation
+from validibot.core.echo import echo
 from validibot.core.sealing import seal, unseal
 from validibot.workflows import checks
 
@@ -302,5 +303,5 @@ class WeatherFile(models.Model):
         near = [*inside, *get_close_matches(wanted, names, n=5, cutoff=0.3), *sorted(names)]
         listed = ", ".join(names[each] for each in list(dict.fromkeys(near))[:5]) or "none"
         raise WeatherUnknown(
-            f"There is no weather {name[:80]!r} in the catalogue. The nearest names: {listed}."
+            f"There is no weather {echo(name)} in the catalogue. The nearest names: {listed}."
         )

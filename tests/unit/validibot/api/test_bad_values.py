@@ -4,12 +4,15 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.test import Client
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from tests.policy_world import PolicyWorld
 from validibot.accounts import api_keys
@@ -20,17 +23,20 @@ pytestmark = pytest.mark.django_db
 
 # NUL, text that is turned around, what cannot be seen, and an umlaut of two characters.
 TRICK = "a\0\u202e\u200bu\u0308"
-# A value that is wrong for every field. The last three make the body no JSON that can be read.
+# A value that is wrong for every field. The last four may make the body nothing that can be read.
 BAD_VALUES = {
     "wrong type": '{"a": [1]}',
     "wrong kind": "[[true]]",
     "long": json.dumps("x" * 5000),
     "trick": json.dumps(TRICK),
+    "exponent": "1e999",
     "surrogate": r'"a\ud800"',
     "digits": "9" * 5000,
     "deep": "[" * 5000 + "]" * 5000,
 }
-_UNREADABLE = ("surrogate", "digits", "deep")
+# A sentence of ours, with a few values of the caller.
+MOST_CHARACTERS = 600
+_UNREADABLE = ("exponent", "surrogate", "digits", "deep")
 _BODIES = (b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"a":' * 2000)
 # Any bytes are the file of a launch; a text is what its first fields take.
 _LAUNCHES = ("start_run", "start_run_of_version")
@@ -58,14 +64,21 @@ class BadCaller:
         _, key = api_keys.issue(world.owner, "test")
         self.headers = {"Authorization": f"Bearer {key}"}
 
-    def send(self, operation: ApiOperation, body: bytes = b"", path: str = "") -> Any:
+    def send(
+        self,
+        operation: ApiOperation,
+        body: bytes = b"",
+        path: str = "",
+        kind: str = "application/json",
+        **headers: str,
+    ) -> Any:
         with transaction.atomic():
             answer = self.client.generic(
                 operation.method,
                 path or operation.path,
                 body,
-                "application/json",
-                headers=self.headers,
+                kind,
+                headers=self.headers | {name.replace("_", "-"): headers[name] for name in headers},
             )
             transaction.set_rollback(True)
         return answer
@@ -109,9 +122,13 @@ def fault(operation: ApiOperation, label: str, answer: Any, named: frozenset[str
     status, kind = answer.status_code, answer.headers.get("Content-Type", "")
     if 400 <= status < 500 and kind == MEDIA_TYPE and str(status) in operation.answers:
         problem = answer.json()
+        if label == "exponent" and "inf" in str(problem).split("'"):
+            return f"{operation.name} shows an infinite number: {problem}"
+        if len(problem["detail"]) > MOST_CHARACTERS:
+            return f"{operation.name} repeats too much of {label}: {problem['detail']}"
         fields = {each["field"].split(".")[0] for each in problem.get("errors", ())}
-        # An answer that something is not found names it in its sentence.
-        is_told = status == 404 and any(name in problem["detail"] for name in named)
+        # An answer that something is not found names it in its sentence, and one about a header.
+        is_told = any(name in problem["detail"] for name in named if status == 404 or "-" in name)
         if fields & named or is_told or not named:
             return ""
         return f"{operation.name} names {fields} for {label}: {answer.content[:300]}"
@@ -132,6 +149,23 @@ def body_faults(caller: BadCaller, operation: ApiOperation) -> Iterator[str]:
             yield fault(operation, repr(body[:20]), caller.send(operation, body), frozenset())
         unknown = caller.send(operation, b'{"nothing": 1}')
         yield fault(operation, "an unknown member", unknown, operation.required | {"nothing"})
+
+
+def launch_faults(caller: BadCaller, operation: ApiOperation) -> Iterator[str]:
+    """Yield what is wrong with the answers to headers and to forms with a file, as browsers send them."""
+    key = caller.send(operation, b"{}", Idempotency_Key="k" * 5000)
+    yield fault(operation, "its key", key, frozenset({"Idempotency-Key"}))
+    for name in ("x" * 5000, "..", "\u00ff\u00fe"):
+        answer = caller.send(operation, b"{}", kind="text/plain", X_Filename=name)
+        yield fault(operation, f"X-Filename {name[:9]}", answer, frozenset({"filename", "file"}))
+    texts = ("filename", "name", "short_description", "metadata", "weather", "scenario")
+    for field, text in product(texts, (TRICK, "x" * 5000)):
+        form = {field: text, "file": SimpleUploadedFile("a.json", b"{}")}
+        answer = caller.send(operation, encode_multipart(BOUNDARY, form), kind=MULTIPART_CONTENT)
+        yield fault(operation, f"a form with {field} {text[:5]!r}", answer, frozenset({field}))
+    for file in (b"", b"--", b"--%s\r\n" % BOUNDARY.encode(), encode_multipart(BOUNDARY, {})):
+        answer = caller.send(operation, file, kind=MULTIPART_CONTENT)
+        yield fault(operation, f"the form {file[:20]!r}", answer, frozenset({"file", "body"}))
 
 
 def address_faults(caller: BadCaller, operation: ApiOperation) -> Iterator[str]:
@@ -158,7 +192,11 @@ def test_no_writing_operation_fails_at_bad_values_or_names_no_field() -> None:
     wrong = [
         found
         for operation in operations
-        for checks in (body_faults if operation.fields else None, address_faults)
+        for checks in (
+            body_faults if operation.fields else None,
+            launch_faults if operation.name in _LAUNCHES else None,
+            address_faults,
+        )
         if checks
         for found in checks(caller, operation)
         if found
