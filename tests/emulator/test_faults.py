@@ -1,5 +1,7 @@
 """Faults and journal of a running cloud, by its control API and Google's clients."""
 
+import io
+import random
 from collections.abc import Iterator
 from contextlib import closing
 from queue import SimpleQueue
@@ -77,6 +79,48 @@ def test_fault_takes_the_resource_that_the_journal_shows(
     bucket.blob("shown").reload()
 
     assert [row["resource"] for row in rows(control, fault=fault)] == [shown]
+
+
+class _BrokenBody:
+    """The body of a request whose connection breaks after half of its bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._file = io.BytesIO(data[: len(data) // 2])
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes. Raises ConnectionResetError after the last."""
+        if part := self._file.read(size):
+            return part
+        raise ConnectionResetError
+
+
+def test_client_continues_an_upload_whose_chunk_was_cut(
+    bucket: storage.Bucket, control: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second chunk loses its connection half way, and the third before it is read."""
+    chunk = 1 << 20
+    data = random.Random(1).randbytes(3 * chunk + 7)  # noqa: S311 - a repeatable order
+    send, sent = bucket.client._http.request, []
+
+    def request(method: str, url: str, data: Any = None, **options: Any) -> Any:
+        if method == "PUT":
+            sent.append(options["headers"]["content-range"])
+            if len(sent) == 2:
+                data = _BrokenBody(data)
+            elif len(sent) == 4:
+                add(control, method="storage.objects.insert", caller="admin", reset=True, times=1)
+        return send(method, url, data=data, **options)
+
+    monkeypatch.setattr(bucket.client._http, "request", request)
+    blob = bucket.blob("cut", chunk_size=chunk)
+    blob.upload_from_file(io.BytesIO(data), if_generation_match=0)
+    assert len(sent) == 6
+    assert blob.download_as_bytes() == data
+    blob.delete()
 
 
 @pytest.mark.parametrize(("effect", "status"), [("lose_answer", "200"), ("reset", "")])
