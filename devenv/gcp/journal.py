@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from devenv.gcp.clock import Clock
+from devenv.gcp.errors import DeadlineExceeded, ResourceExhausted
 
 KEPT = 100_000
 MOST = 1000  # rows in one answer
@@ -147,6 +148,13 @@ def _without_permission(entry: JournalEntry) -> str:
     return "refused" if has_failed else OPEN
 
 
+def _status_of_cancellation(error: object) -> str:
+    """Return the status that the emulator gave as the reason of a cancellation, or the client's."""
+    reasons = error.args if isinstance(error, asyncio.CancelledError) else ()
+    known = (DeadlineExceeded.status, ResourceExhausted.status)
+    return next((reason for reason in reasons if reason in known), "CANCELLED")
+
+
 class _Recording:
     """The time of a call, which is added to the journal at its end."""
 
@@ -160,9 +168,9 @@ class _Recording:
         self._token, self._start = _entry.set(self._entry), perf_counter()
         return self._entry
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, *_: object) -> None:
         if kind in (asyncio.CancelledError, GeneratorExit):
-            self._entry.status = "CANCELLED"
+            self._entry.status = _status_of_cancellation(error)
         if not self._entry.decision:
             self._entry.decision = _without_permission(self._entry)
         _entry.reset(self._token)

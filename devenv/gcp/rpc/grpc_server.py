@@ -163,15 +163,16 @@ class _Call:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(seconds, self._break_off, expired)
 
-    def reset(self) -> None:
+    def reset(self, status: str | None = None) -> None:
+        """Stop the task; the journal has `status`, or that the client cancelled the call."""
         if self._timer:
             self._timer.cancel()
         if self._task:
-            self._task.cancel()
+            self._task.cancel(status)
 
     def _break_off(self, error: CloudError) -> None:
         """Answer with an error, whatever the task is doing."""
-        self.reset()
+        self.reset(error.status)
         _refuse(self._stream, error, self._head)
 
     def _run(self, answer: Coroutine[Any, Any, None]) -> None:

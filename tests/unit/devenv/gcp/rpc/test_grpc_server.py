@@ -149,7 +149,18 @@ async def test_deadline_ends_the_call() -> None:
     client.send(client.head(grpc_timeout="1n") + data(echo(b"")))
     await asyncio.sleep(0)
     headers, _ = await client.answer()
+    await client.frames()
     assert headers["grpc-status"] == "4"
+    assert [row["status"] for row in client.journal.rows({})] == ["DEADLINE_EXCEEDED"]
+
+
+async def test_stream_with_too_large_a_message_is_in_the_journal_as_refused() -> None:
+    client = GrpcClient()
+    client.send(client.head("Stream") + data(struct.pack(">BI", 0, 1 << 30), 0))
+    headers, _ = await client.answer()
+    await client.frames()
+    assert headers["grpc-status"] == "8"
+    assert [row["status"] for row in client.journal.rows({})] == ["RESOURCE_EXHAUSTED"]
 
 
 async def test_stream_answers_each_request_then_its_error() -> None:
