@@ -27,7 +27,7 @@ Edits: TypeAlias = Mapping[str, list[str]]
 
 
 class _SourceFilter(DefaultFilter):
-    """The files that people edit."""
+    """The files that people edit, by their paths below `root`: it may itself be in such a folder."""
 
     ignore_dirs = tuple(_GENERATED)
     ignore_entity_patterns = (
@@ -37,8 +37,12 @@ class _SourceFilter(DefaultFilter):
         r"\.tmp(\.|$)",
     )
 
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = f"{root}{os.sep}"
 
-_IS_SOURCE = _SourceFilter()
+    def __call__(self, change: Change, path: str) -> bool:
+        return super().__call__(change, path.removeprefix(self._root))
 
 
 def matching_files(root: Path, patterns: Iterable[str]) -> Iterator[Path]:
@@ -117,16 +121,17 @@ async def edits(root: Path, globs: Mapping[str, Iterable[str]]) -> AsyncGenerato
     """
     patterns = {name: tuple(several) for name, several in globs.items()}
     places = watched_folders(root, (one for several in patterns.values() for one in several))
+    is_source = _SourceFilter(root)
     new: set[Path] = set()
     while places:
         plans = [watch_plan(place) for place in places]
         trees, alone = ([path for plan in plans for path in plan[kind]] for kind in (0, 1))
         # Files of a new folder may have been written before it was watched.
-        changed = {path for folder in new for path in _sources(folder)}
+        changed = {path for folder in new for path in _sources(folder, is_source)}
         if concerned := services_of(patterns, (path.relative_to(root) for path in changed)):
             yield concerned
         new = set()
-        async with aclosing(_batches(trees, alone)) as batches:
+        async with aclosing(_batches(trees, alone, is_source)) as batches:
             async for batch in batches:
                 # A folder that is made or touched says nothing; its files do.
                 paths = {Path(path): change for change, path in batch}
@@ -139,13 +144,13 @@ async def edits(root: Path, globs: Mapping[str, Iterable[str]]) -> AsyncGenerato
                     break
 
 
-def _sources(folder: Path) -> Iterator[Path]:
+def _sources(folder: Path, is_source: _SourceFilter) -> Iterator[Path]:
     for where, names in _folders(folder, 0):
-        yield from (path for name in names if _IS_SOURCE(Change.added, str(path := where / name)))
+        yield from (path for name in names if is_source(Change.added, str(path := where / name)))
 
 
 async def _batches(
-    trees: Sequence[Path], alone: Sequence[Path]
+    trees: Sequence[Path], alone: Sequence[Path], is_source: _SourceFilter
 ) -> AsyncGenerator[set[FileChange], None]:
     """Yield what changes in `trees` at any depth, or right in a folder of `alone`."""
     enough = asyncio.Event()
@@ -159,7 +164,7 @@ async def _batches(
             wait(
                 awatch(
                     *places,
-                    watch_filter=_IS_SOURCE,
+                    watch_filter=is_source,
                     step=_STEP_MS,
                     debounce=_DEBOUNCE_MS,
                     stop_event=enough,

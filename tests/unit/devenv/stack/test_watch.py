@@ -52,7 +52,7 @@ def test_plain_file_is_watched_through_its_folder(tmp_path: Path) -> None:
 
 
 def test_source_filter_ignores_caches_and_editor_files(tmp_path: Path) -> None:
-    source = edits._SourceFilter()
+    source = edits._SourceFilter(tmp_path)
     modified = Change.modified
 
     assert source(modified, str(tmp_path / "views.py"))
@@ -69,17 +69,19 @@ def test_source_filter_ignores_caches_and_editor_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A project with four source folders, and a hundred times as many that programs fill."""
+    """A project with four source folders, and a hundred times as many that programs fill; it is in one itself."""
+    root = tmp_path / ".venv" / "project"
+    root.mkdir(parents=True)
     for name in ("shop", "shop/web", "pages", "pages/src"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "views.py").touch()
+        (root / name).mkdir()
+        (root / name / "views.py").touch()
     for filled in (".git", ".venv", "pages/node_modules", "shop/__pycache__", "environment"):
         for number in range(100):
-            package = tmp_path / filled / f"package-{number}"
+            package = root / filled / f"package-{number}"
             package.mkdir(parents=True)
             (package / "views.py").touch()
-    (tmp_path / "environment" / "pyvenv.cfg").touch()
-    return tmp_path
+    (root / "environment" / "pyvenv.cfg").touch()
+    return root
 
 
 @pytest.mark.parametrize(
