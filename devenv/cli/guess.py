@@ -11,6 +11,7 @@ from typing import Any
 from devenv.schema import BUILT_IN
 
 FIRST_PORT = 8000
+_LONGEST_NAME = 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,9 @@ def server(
 
 def service_name(name: str) -> str:
     """Return a name as services of devenv.toml have them, none of a built-in one."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:20] or "service"
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
     plain = plain if plain[0].isalpha() else f"service-{plain}"
+    plain = plain[:_LONGEST_NAME].rstrip("-")
     return f"{plain}-process" if plain in BUILT_IN else plain
 
 

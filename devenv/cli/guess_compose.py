@@ -20,6 +20,8 @@ FILES = ("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.ya
 _MAIL_IMAGES = re.compile(r"mailpit|mailhog|maildev|mailcatcher|inbucket")
 _POSTGRES_IMAGES = re.compile(r"(^|/)(postgres|postgis)(:|$|/)")
 _DATABASE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# Entry points that only prepare a container, or are a file of its image.
+_CONTAINERS_OWN = re.compile(r"/.*|.*\.sh|tini|dumb-init")
 _DEFAULT = re.compile(r"\$\{\w+:?-([^}]*)\}")
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - replaced by the loopback address
 _DATABASE_PARTS = {
@@ -83,7 +85,7 @@ class _ComposeReader:
         if known := self._guess.services.get(called):
             known.keys["env"] = env | known.keys.get("env", {})
             return
-        command = _words(service.get("command") or ()) or _of_dockerfile(self._guess.root, service)
+        command = _command(self._guess.root, service)
         if not command or not (self._guess.root / folder).is_dir():
             self._guess.left_out.append(f"{reason}: neither it nor a Dockerfile has its command")
             return
@@ -182,11 +184,17 @@ def _plain(value: Any) -> str:
 def _published(service: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return the first port that a service publishes here, and its port inside."""
     for one in service.get("ports") or ():
-        if found := re.fullmatch(
-            r"(?:[\d.]+:)?(\d+):(\d+)(?:/tcp)?", _DEFAULT.sub(r"\1", str(one))
-        ):
+        text = _DEFAULT.sub(r"\1", _port(one))
+        if found := re.fullmatch(r"(?:[\d.]+:)?(\d+):(\d+)(?:/tcp)?", text):
             return int(found[1]), int(found[2])
     return None
+
+
+def _port(one: Any) -> str:
+    """Return an entry of `ports` in its short form."""
+    if isinstance(one, dict):
+        return f"{one.get('published', '')}:{one.get('target', '')}/{one.get('protocol', 'tcp')}"
+    return str(one)
 
 
 def _context(service: Mapping[str, Any]) -> str:
@@ -202,16 +210,28 @@ def _words(command: Any) -> list[str]:
     return [literal(word) for word in words]
 
 
-def _of_dockerfile(root: Path, service: Mapping[str, Any]) -> list[str]:
-    """Return the command of the Dockerfile that a service is built by, [] if it has none."""
+def _command(root: Path, service: Mapping[str, Any]) -> list[str]:
+    """Return what a service that is built here runs, [] if neither it nor its Dockerfile tells."""
+    command = _words(service.get("command") or ())
+    if entry := _words(service.get("entrypoint") or ()):
+        return entry + command
+    entry = _of_dockerfile(root, service, "ENTRYPOINT")
+    if entry and _CONTAINERS_OWN.fullmatch(entry[0]):
+        entry = []
+    return entry + (command or _of_dockerfile(root, service, "CMD"))
+
+
+def _of_dockerfile(root: Path, service: Mapping[str, Any], instruction: str) -> list[str]:
+    """Return an instruction of the Dockerfile that a service is built by, [] if it has none."""
     build = service.get("build")
     name = build.get("dockerfile", "Dockerfile") if isinstance(build, dict) else "Dockerfile"
     text = text_of(root / _context(service) / str(name))
-    found = re.findall(r"^CMD\s+(.*(?:\\\n.*)*)", text, re.MULTILINE | re.IGNORECASE)
+    found = re.findall(rf"^{instruction}\s+(.*(?:\\\n.*)*)", text, re.MULTILINE | re.IGNORECASE)
     if not found:
         return []
     with suppress(ValueError):
-        return [literal(str(word)) for word in json.loads(found[-1])]
+        if isinstance(words := json.loads(found[-1]), list):
+            return _words(words)
     return ["sh", "-c", f"exec {literal(found[-1])}"]
 
 

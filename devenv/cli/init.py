@@ -65,13 +65,20 @@ def _folders(guess: Guess) -> None:
 
 
 def _take_folder(guess: Guess, found: Guess, folder: str) -> None:
-    """Take the services of a folder: `web` by the folder's name, others by both names."""
+    """Take the services of a folder: `web` by the folder's name, others by both names.
+
+    Where another folder of that name was earlier, the name has those of the folders above, too.
+    """
     own = service_name(folder.rpartition("/")[2])
+    own = service_name(folder) if own in guess.services else own
     names = {
         name: name if name in _BACKING else own if name == "web" else service_name(f"{own}-{name}")
         for name in found.services
     }
     for name, service in found.services.items():
+        if names[name] in guess.services and name not in _BACKING:
+            guess.left_out.append(f"{folder}: {name}: another service is named {names[name]}")
+            continue
         keys = dict(service.keys)
         if keys.get("command") and "image" not in keys:
             inner = keys.get("folder", "")
@@ -178,7 +185,8 @@ def _package(guess: Guess) -> None:
 
 def _dockerfile(guess: Guess) -> None:
     text = text_of(guess.root / "Dockerfile")
-    if not text or "web" in guess.services:
+    composed = any(one.keys.get("folder") == "" for one in guess.services.values())
+    if not text or composed or "web" in guess.services:
         return
     exposed = re.search(r"^EXPOSE\s+(\d+)", text, re.MULTILINE | re.IGNORECASE)
     inside = exposed[1] if exposed else "8080"

@@ -195,6 +195,43 @@ def test_services_two_folders_below_are_found(tmp_path: Path) -> None:
     assert {name: one.folder for name, one in found.items()} == {"web-ui": "apps/Web UI"}
 
 
+def test_folders_of_the_same_name_and_long_names_are_all_taken(tmp_path: Path) -> None:
+    long = "a-folder-with-a-name-that-is-too-long"
+    files = {"apps/api/main.py": "x = 1", "jobs/api/main.py": "x = 1"}
+    found = _guessed(tmp_path, **files, **{f"apps/{long}/Procfile": "web: a\nclock: b\n"})
+
+    folders = {name: service.folder for name, service in found.items()}
+    assert folders == {"api": "apps/api", "jobs-api": "jobs/api", long[:31]: f"apps/{long}"}
+    assert init.look(tmp_path).left_out == [
+        f"apps/{long}: clock: another service is named {long[:31]}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "dockerfile", "command"),
+    [
+        ("", 'ENTRYPOINT ["serve"]\nCMD ["--port", "80"]', ("serve", "--port", "{port}")),
+        ("command: --all", 'ENTRYPOINT ["serve"]\nCMD ["--port", "80"]', ("serve", "--all")),
+        ("", 'ENTRYPOINT ["/bin/entry"]\nCMD ["serve"]', ("serve",)),
+        ("entrypoint: [other]", 'ENTRYPOINT ["serve"]\nCMD ["a"]', ("other",)),
+    ],
+)
+def test_entry_point_of_a_built_service_begins_its_command(
+    tmp_path: Path, keys: str, dockerfile: str, command: tuple[str, ...]
+) -> None:
+    text = f"""
+services:
+  shop:
+    build: .
+    ports: [{{published: "8001", target: 80}}]
+    {keys}
+"""
+    found = _guessed(tmp_path, **{"compose.yml": text, "Dockerfile": f"FROM x\n{dockerfile}\n"})
+
+    assert set(found) == {"shop"}
+    assert (found["shop"].command, found["shop"].port) == (command, 8001)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "services: 3", "services: {a: 3}"])
 def test_damaged_files_are_ignored(tmp_path: Path, text: str) -> None:
     files = {"compose.yml": text, "package.json": text}
