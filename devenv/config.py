@@ -261,7 +261,7 @@ def _check_variables(env: Mapping[str, str], key: Key) -> None:
     """Raise ConfigError for variables that no process can have."""
     for variable, value in env.items():
         if not variable or "=" in variable or "\0" in variable + value:
-            text = f"{dotted((*key, variable))} is no variable: its name has no `=`, nothing in it is 0."
+            text = f"{dotted((*key, variable))} is no variable: its name must not be empty or have `=`, and neither name nor value a NUL."
             raise ConfigError(text, key=(*key, variable))
 
 
