@@ -6,6 +6,7 @@ docs/stack.md is their reference. Texts may have references, see `devenv.gcp.ref
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -33,6 +34,9 @@ Glob = Annotated[
     Like(
         re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!.*(?:\*\*[^/]|[^/]\*\*))[^\0]+"), "src/**/*.py"
     ),
+    AfterValidator(
+        lambda text: PurePosixPath(text).as_posix()
+    ),  # `./src` is `src`, as edits are named
 ]
 Folder = Annotated[str, Like(re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$))[^\0]*"), "backend/api")]
 

@@ -32,7 +32,7 @@ env = { KEY = "{secrets.key}", DB = "{postgres.url}" }
 env_from = ["shared"]
 needs = ["tables", "mail"]
 ready = { http = "/health" }
-watch = ["*.py"]
+watch = ["*.py", "./src//**/./*.js"]
 
 [services.tables]
 command = ["make", "tables"]
@@ -101,6 +101,7 @@ def test_services_have_their_tables(tmp_path: Path) -> None:
     web = ours.services["web"]
     assert isinstance(web, CommandService)
     assert (web.port, web.needs) == (8000, ("tables", "mail"))
+    assert web.watch == ("*.py", "src/**/*.js")
     assert isinstance(ours.services["postgres"], PostgresService)
     ports = {"web": 8000, "postgres": 5432, "mail": 8025, "smtp": 1025, "gcp": 4588}
     assert ours.wanted_ports() == ports
@@ -229,7 +230,7 @@ ERRORS = [
     ('{ A = "1" }', "{ A = 1 }", "75: gcp.jobs[0].env.A is 1; it must be a text"),
     ('["make", "tables"]', '"make"', "19: services.tables.command is 'make'; it must be an array"),
     ('http = "/health"', 'log = "("', "15: services.web.ready.log is '('; it must be a regular exp"),
-    ('watch = ["*.py"]', 'watch = ["/x"]', "16: services.web.watch[0] is '/x'; it must look like"),
+    ('watch = ["*.py",', 'watch = ["/x",', "16: services.web.watch[0] is '/x'; it must look like"),
     ('["tables.sql"]', '["../x"]', "21: services.tables.inputs[0] is '../x'; it must look like"),
     ('["tables.sql"]', '["x**"]', "21: services.tables.inputs[0] is 'x**'; it must look like"),
     ("env = { KEY =", 'env = { "A=B" =', "12: services.web.env.A=B is no variable"),
