@@ -181,8 +181,9 @@ def test_registered_validator_gives_a_green_run(visitor: Page, stack: Stack) -> 
     check_page(visitor, "custom-validator-in-catalogue")
     step = {"name": "Limits", "validator": "text-limits@1.0.0", "config": {"max_words": 10}}
     file = {"format": "validibot.workflow.v1", "slug": "limits", "name": "Limits", "steps": [step]}
-    kind = {"Content-Type": "application/yaml"}
-    stack.api.put("workflows/limits/", content=json.dumps(file), headers=kind).raise_for_status()
+    stack.api.put(
+        "workflows/limits/", content=json.dumps(file), headers={"Content-Type": "application/yaml"}
+    ).raise_for_status()
 
     run = stack.run("limits", example / "samples/short.json")
 
@@ -190,3 +191,15 @@ def test_registered_validator_gives_a_green_run(visitor: Page, stack: Stack) -> 
     visitor.goto(f"{org}/workflows/limits/steps/1/")
     expect(visitor.get_by_label("Most words")).to_have_value("10")
     check_page(visitor, "step-custom")
+    _check_secrets(visitor, org, (example / "validator.toml").read_text())
+
+
+def _check_secrets(visitor: Page, org: str, manifest: str) -> None:
+    """Register the next version of a validator, which has a secret."""
+    text = manifest.replace('"1.0.0"', '"2.0.0"')
+    visitor.goto(f"{org}/settings/validators/")
+    visitor.get_by_label("Manifest").fill(f'{text}\n[secrets.API_KEY]\ntitle = "Any key"\n')
+    visitor.get_by_label("Image").fill("example/text-limits:1.0.0")
+    visitor.get_by_role("button", name="Register").click()
+    expect(visitor.get_by_role("heading", name="Secrets")).to_be_visible()
+    check_page(visitor, "custom-validator-secrets")
