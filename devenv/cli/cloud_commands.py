@@ -110,7 +110,10 @@ def clock_show(json: Json = False) -> int:
     return run_module("cloud", function="show_clock", json=json)
 
 
-@clock.command("advance", context_settings={"ignore_unknown_options": True})  # such as -5m
+_NEGATIVE = {"ignore_unknown_options": True, "help_option_names": ["--help"]}  # -5m and -3h are values
+
+
+@clock.command("advance", context_settings=_NEGATIVE)
 def clock_advance(
     by: Annotated[str, typer.Argument(help="90s, 10m, 2h, 1d, 1w or 1d12h.")], json: Json = False
 ) -> int:

@@ -55,6 +55,15 @@ def test_command_below_the_stack_finds_it(
     assert not (folder / "src" / "shop" / ".devenv").exists()
 
 
+def test_negative_duration_is_no_request_for_help(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "devenv.toml").write_text(STACK)
+
+    assert main(["clock", "advance", "-3h"]) == 1
+    assert "Usage" not in capsys.readouterr().out
+
+
 def test_init_writes_a_file_that_loads_and_prints_its_guesses(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
