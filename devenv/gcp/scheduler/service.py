@@ -71,7 +71,7 @@ class SchedulerService(CloudService):
         )
 
     async def start(self) -> None:
-        """Resume the stored jobs. Those of devenv.toml follow the file, but stay paused if they were.
+        """Resume the stored jobs. Those of devenv.toml follow the file, but keep their progress.
 
         A job that the file no longer declares is deleted.
         """
@@ -86,7 +86,7 @@ class SchedulerService(CloudService):
         for job in declared:
             complete_job(job)
             if known := self._runners.get(job.name):
-                job.state = known.job.state
+                _keep_progress(job, known.job)
             self._runners[job.name] = self._runner(job)
             self._save(job)
         for runner in self._runners.values():
@@ -130,10 +130,7 @@ class SchedulerService(CloudService):
         self._allow(call, "update", name)
         runner = self._known(name)
         job = self._accept(masked(runner.job, request.job, request.update_mask), call, name)
-        for field in _OUTPUT_ONLY[1:4]:
-            if runner.job.HasField(field):
-                getattr(job, field).CopyFrom(getattr(runner.job, field))
-        job.state = runner.job.state
+        _keep_progress(job, runner.job)
         runner.configure(job)
         return job
 
@@ -231,6 +228,14 @@ class SchedulerService(CloudService):
 
     def _allow(self, call: ApiCall, verb: str, resource: str) -> None:
         self._guard.require(call.caller, f"cloudscheduler.jobs.{verb}", resource)
+
+
+def _keep_progress(job: Any, known: Any) -> None:
+    """Give a job the state, last attempt and next slot of the job that it replaces."""
+    for field in _OUTPUT_ONLY[1:4]:
+        if known.HasField(field):
+            getattr(job, field).CopyFrom(getattr(known, field))
+    job.state = known.state
 
 
 def _rpc(name: str, response: Any, handle: Any, binding: HttpRule) -> Rpc:

@@ -313,17 +313,23 @@ async def test_jobs_survive_restart_without_missed_slots(cloud: SchedulerBench) 
         assert len(cloud.target.requests) == 1
 
 
-async def test_configured_job_exists_and_stays_paused(cloud: SchedulerBench) -> None:
+async def test_configured_job_keeps_last_attempt_at_restart(cloud: SchedulerBench) -> None:
     cloud.schedules = (
         ScheduleConfig(name="tick", schedule="* * * * *", uri="http://worker/a", account="tasks"),
     )
     async with cloud.running() as call:
         found = await call("GetJob", name=NAME)
         assert found.http_target.oidc_token.service_account_email.startswith("tasks@")
+        cloud.target.script = [500]
+        await call("RunJob", name=NAME)
         await call("PauseJob", name=NAME)
+        before = await call("GetJob", name=NAME)
+        assert before.last_attempt_time.seconds == cloud.clock.now()
     async with cloud.running() as call:
         await cloud.clock.turn(600)
-    assert not cloud.target.requests
+        after = await call("GetJob", name=NAME)
+    assert (after.last_attempt_time, after.status) == (before.last_attempt_time, before.status)
+    assert len(cloud.target.requests) == 1
 
 
 async def test_schedule_removed_from_devenv_toml_stops_firing(cloud: SchedulerBench) -> None:
