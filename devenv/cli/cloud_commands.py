@@ -110,7 +110,10 @@ def clock_show(json: Json = False) -> int:
     return run_module("cloud", function="show_clock", json=json)
 
 
-_NEGATIVE = {"ignore_unknown_options": True, "help_option_names": ["--help"]}  # -5m and -3h are values
+_NEGATIVE = {
+    "ignore_unknown_options": True,
+    "help_option_names": ["--help"],
+}  # -5m and -3h are values
 
 
 @clock.command("advance", context_settings=_NEGATIVE)

@@ -90,13 +90,18 @@ def test_export_is_made_once_for_each_language(run: Run) -> None:
 def test_worker_has_the_templates_of_reports() -> None:
     assert "django.contrib.humanize" in base.WORKER_APPS
     ours = [each for each in base.WORKER_APPS if each.startswith("validibot.")]
-    folders = [ROOT.joinpath(*each.split("."), "templates") for each in ours]
+    folders = {each: ROOT.joinpath(*each.split(".")) for each in ours}
     libraries = {
         "humanize": "django.contrib.humanize.templatetags.humanize",
         "i18n": "django.templatetags.i18n",
         "l10n": "django.templatetags.l10n",
+    } | {
+        path.stem: f"{app}.templatetags.{path.stem}"
+        for app, folder in folders.items()
+        for path in folder.glob("templatetags/[a-z]*.py")
     }
-    engine = Engine(dirs=[str(each) for each in folders], libraries=libraries)
+    templates = [str(folder / "templates") for folder in folders.values()]
+    engine = Engine(dirs=templates, libraries=libraries)
     report = engine.get_template("runs/report.html")
 
     for include in report.nodelist.get_nodes_by_type(IncludeNode):
