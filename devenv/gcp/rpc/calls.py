@@ -43,7 +43,8 @@ class Calls:
         """Yield the answers of `rpc` to a stream of requests. Raises CloudError only.
 
         A fault strikes when the first request has come, which names the resource, and a new fault
-        while the stream is open; the journal has the stream when it has ended. Close the generator in the task that has read from it.
+        while the stream is open; the journal has the stream when it has ended. Close the generator in
+        the task that has read from it.
         """
         with self._entry(rpc.method, headers) as (entry, caller):
             messages = aiter(sent)
