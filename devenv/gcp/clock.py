@@ -9,6 +9,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 _RING_AGAIN = 1.0  # seconds after an alarm that failed
+_TOLERANCE = 1.0  # seconds by which an alarm may be late after the machine's clock was set
 
 
 class Clock(Protocol):
@@ -116,14 +117,20 @@ class Alarm:
         self._clock = clock
         self._ring = ring
         self._moment = 0.0
+        self._wakes = 0.0  # on the event loop's clock, which nobody sets
         self._wait: asyncio.Task[None] | None = None
 
     def set(self, moment: float) -> None:
-        if self._wait and self._moment <= moment:
+        if self._wait:
+            moment = min(moment, self._moment)
+        left = moment - self._clock.now()
+        wakes = asyncio.get_running_loop().time() + left
+        # A wait that began while the machine's clock was behind lasts too long.
+        if self._wait and self._moment == moment and self._wakes <= wakes + _TOLERANCE:
             return
         self.cancel()
-        self._moment = moment
-        self._wait = asyncio.create_task(self._sleep(moment - self._clock.now()))
+        self._moment, self._wakes = moment, wakes
+        self._wait = asyncio.create_task(self._sleep(left))
 
     def cancel(self) -> None:
         if self._wait:

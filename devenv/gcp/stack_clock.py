@@ -7,6 +7,7 @@ clock shows the same time after a restart and in a snapshot.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import math
@@ -23,6 +24,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _MOST_AHEAD = 100 * 365 * 86_400.0
 _KEPT = 1000
 _KEY = "turns"
+_LOOK_AGAIN = 30.0  # seconds until a sleeper looks whether the machine's clock was set
 
 
 class StackClock:
@@ -69,19 +71,21 @@ class StackClock:
         return min(moment, later)
 
     async def sleep(self, seconds: float) -> None:
-        """Return when `seconds` have passed; a turn shortens the rest, a reset leaves it as it is."""
+        """Return when `seconds` have passed; a turn shortens the rest, a reset leaves it as it is.
+
+        So does a step of the machine's clock: forward, as after a laptop slept, it shortens the rest.
+        """
         if seconds <= 0:
             await asyncio.sleep(0)
             return
         ahead, left = self.ahead, seconds
         while left > 0:
-            began, turned = self.machine(), self._turned
-            try:
-                async with asyncio.timeout(left):
+            shown, began, turned = self.machine(), time.monotonic(), self._turned
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LOOK_AGAIN)):
                     await turned.wait()
-            except TimeoutError:
-                return
-            left -= max(0.0, self.machine() - began) + max(0.0, self.ahead - ahead)
+            left -= max(self.machine() - shown, time.monotonic() - began)
+            left -= max(0.0, self.ahead - ahead)
             ahead = self.ahead
 
     async def machine_sleep(self, seconds: float) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from devenv.gcp.clock import rfc3339
+from devenv.gcp import stack_clock
+from devenv.gcp.clock import Alarm, rfc3339
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.errors import InvalidArgument, Unauthenticated
 from devenv.gcp.identity.identity import Identity
@@ -103,6 +104,47 @@ async def test_sleeper_keeps_its_rest_after_reset(clock: StackClock) -> None:
     await clock.advance(HOUR)
 
     await asyncio.wait_for(sleeper, 60)
+
+
+async def test_sleeper_wakes_when_the_machine_was_asleep(
+    clock: StackClock, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_clock, "_LOOK_AGAIN", 0.001)
+    sleeper = asyncio.create_task(clock.sleep(HOUR))
+    await asyncio.sleep(0)
+
+    machine.now += HOUR
+
+    await asyncio.wait_for(sleeper, 60)
+
+
+async def test_alarm_rings_though_machine_was_behind_when_it_was_set(
+    clock: StackClock, machine: Machine
+) -> None:
+    rung = asyncio.Event()
+    alarm = Alarm(clock, rung.set)
+    machine.now = START - 24 * HOUR
+    alarm.set(START)
+    await asyncio.sleep(0)
+
+    machine.now = START
+    alarm.set(START + 0.001)
+
+    await asyncio.wait_for(rung.wait(), 60)
+
+
+async def test_alarm_keeps_its_earliest_moment_over_a_turn(clock: StackClock) -> None:
+    rung = asyncio.Event()
+    alarm = Alarm(clock, rung.set)
+    alarm.set(START + 2 * HOUR)
+    await asyncio.sleep(0)
+
+    await clock.advance(HOUR)
+    alarm.set(START + 3 * HOUR)
+    await asyncio.sleep(0)
+    await clock.advance(HOUR)
+
+    await asyncio.wait_for(rung.wait(), 60)
 
 
 async def test_turning_back_is_refused(clock: StackClock) -> None:
