@@ -33,8 +33,7 @@ class Editor:
         self._send("initialize", adapterID="debugpy", pathFormat="path")
         self._send("attach", justMyCode=False)
         self._until(event="initialized")
-        source, breakpoints = {"path": str(self._source)}, [{"line": self._line}]
-        self._ask("setBreakpoints", source=source, breakpoints=breakpoints)
+        self._stop_at([self._line])
         self._ask("configurationDone")
         return self
 
@@ -49,13 +48,21 @@ class Editor:
         self._socket.close()
 
     def value_there(self, expression: str) -> str:
-        """Wait for the stop, return the value of the expression, and continue."""
+        """Wait for the stop, return the value of the expression, and continue for good.
+
+        Other work may come by at any time, a sweep for example: it would wait for an editor for ever.
+        """
         thread = self._until(event="stopped")["body"]["threadId"]
         frame = self._ask("stackTrace", threadId=thread)["body"]["stackFrames"][0]
         assert frame["line"] == self._line
         found = self._ask("evaluate", expression=expression, frameId=frame["id"])
+        self._stop_at([])
         self._ask("continue", threadId=thread)
         return str(found["body"]["result"])
+
+    def _stop_at(self, lines: list[int]) -> None:
+        breakpoints = [{"line": line} for line in lines]
+        self._ask("setBreakpoints", source={"path": str(self._source)}, breakpoints=breakpoints)
 
     def _ask(self, command: str, **arguments: Any) -> Message:
         self._send(command, **arguments)
