@@ -24,12 +24,11 @@ from devenv.schema import (
     StackConfig,
     Summary,
     check_service,
-    merge,
 )
 from devenv.secrets import BUILT_IN_SECRETS, Secrets, is_random
 from devenv.stack.problems import StackError
 from devenv.stack.service import levels
-from devenv.tomlfile import TomlFile
+from devenv.tomlfile import TomlFile, merge
 from devenv.tunnel import config as tunnels
 from devenv.tunnel.config import TunnelConfig
 

@@ -374,26 +374,3 @@ def check_service(service: CommandService, key: Key) -> None:
 def _proofs(service: CommandService) -> int:
     ready = service.ready
     return sum(map(bool, (ready.http, ready.tcp, ready.log, ready.command))) if ready else 0
-
-
-def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with the keys of `overlay`: tables merge, other values replace, false removes.
-
-    A `false` that replaces a truth value is a value like others. Raises ConfigError if there is
-    nothing to remove.
-    """
-    merged = dict(base)
-    for key, value in overlay.items():
-        before = merged.get(key)
-        if value is False and not isinstance(before, bool):
-            if key not in merged:
-                raise ConfigError(f"{key} is false, but there is no {key} to remove.", key=(key,))
-            del merged[key]
-        elif isinstance(value, Mapping) and isinstance(before, Mapping):
-            try:
-                merged[key] = merge(before, value)
-            except ConfigError as error:
-                raise ConfigError(str(error), key=(key, *error.key)) from error
-        else:
-            merged[key] = value
-    return merged

@@ -5,8 +5,6 @@ and policies, and starts and stops it.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devenv.gcp import stand_in_model
@@ -38,14 +36,13 @@ from devenv.gcp.projects import ResourceManagerApi, ServiceUsageApi
 from devenv.gcp.pubsub.service import PubSubService
 from devenv.gcp.rpc import HttpMount, Rpc, StreamRpc
 from devenv.gcp.run_jobs.containers import ContainerSources
-from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.runtimes.faulty import FaultyRuntime
-from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.run_jobs.service import RunJobsService
 from devenv.gcp.run_services.instances import InstanceContext
 from devenv.gcp.run_services.service import RunServices
 from devenv.gcp.run_v1.api import RunV1Api
 from devenv.gcp.run_v1.domains import DomainMappings
+from devenv.gcp.runtimes import Runtimes
 from devenv.gcp.scheduler.service import SchedulerService
 from devenv.gcp.secret_manager.service import SecretManagerService
 from devenv.gcp.service import CloudService
@@ -66,13 +63,13 @@ class CloudServices:
     def __init__(self, parts: CloudParts, engine: "ContainerEngine | None") -> None:
         """Run jobs and instances as containers of `engine`, or as processes without one."""
         self._parts = parts
-        self._engine = engine
         self._secrets = SecretManagerService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
         self._logging = LoggingService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
+        self.runtimes = Runtimes(parts, engine, self._logging.output)
         self._monitoring = MonitoringService(
             config=parts.config, store=parts.store, clock=parts.clock, guard=parts.guard
         )
@@ -160,26 +157,6 @@ class CloudServices:
             "budgets": self._budgets.view,
         }
 
-    @cached_property
-    def runtime(self) -> JobsRuntime:
-        """The runtime of jobs."""
-        return self._logged(self._runtime_in(self._parts.data, self._engine))
-
-    @cached_property
-    def instances(self) -> JobsRuntime:
-        """The runtime of services, which knows nothing of the jobs': each ends only its own."""
-        place, data = self._parts.place, self._parts.data
-        if self._engine is None:
-            return self._logged(self._runtime_in(data / "services", None))
-        from devenv.gcp.run_jobs.runtimes.docker import engine_of  # noqa: PLC0415
-
-        engine = engine_of(data, f"{place.label or place.network} services")
-        return self._logged(self._runtime_in(data / "services", engine))
-
-    def _logged(self, runtime: JobsRuntime) -> JobsRuntime:
-        runtime.on_lines = self._logging.output
-        return runtime
-
     def _make_services(self) -> tuple[CloudService, ...]:
         parts, storage = self._parts, self._storage()
         if isinstance(storage, StorageService):
@@ -238,7 +215,7 @@ class CloudServices:
             store=parts.store,
             clock=parts.clock,
             guard=parts.guard,
-            runtime=FaultyRuntime(self.runtime, parts.journal, parts.faults),
+            runtime=FaultyRuntime(self.runtimes.jobs, parts.journal, parts.faults),
             sources=self._sources,
         )
 
@@ -307,7 +284,7 @@ class CloudServices:
             guard=parts.guard,
             claims=parts.identity.claims,
             context=InstanceContext(
-                runtime=self.instances,
+                runtime=self.runtimes.services,
                 clock=parts.clock,
                 sources=self._sources,
                 idle=parts.config.instances_idle,
@@ -363,38 +340,3 @@ class CloudServices:
         kinds = (kind for service in self._all for kind in service.policy_kinds())
         for kind in (*kinds, *own_policy_kinds(parts.config, parts.identity.knows)):
             yield from methods.rpcs(kind)
-
-    def _runtime_in(self, data: Path, engine: "ContainerEngine | None") -> JobsRuntime:
-        if engine is not None:
-            return self._container_runtime(data, engine)
-        parts = self._parts
-        return ProcessRuntime(
-            images=parts.config.images,
-            environ=self._environ,
-            data=data,
-            project=parts.project,
-        )
-
-    def _container_runtime(self, data: Path, engine: "ContainerEngine") -> JobsRuntime:
-        # A cloud whose jobs are processes does not load the docker package.
-        from containers import NetworkPeer  # noqa: PLC0415
-        from devenv.gcp.run_jobs.runtimes.docker import BUNDLE, DockerRuntime  # noqa: PLC0415
-
-        parts = self._parts
-        place = parts.place
-        peer = NetworkPeer(place.container, place.container_host) if place.container else None
-        return DockerRuntime(
-            engine,
-            environ=lambda account: parts.ports.environ_of_job(self._name(account), BUNDLE),
-            bundle=parts.authority.bundle,
-            data=data,
-            network=place.network,
-            peer=peer,
-        )
-
-    def _environ(self, account: str) -> dict[str, str]:
-        return dict(self._parts.ports.endpoints.environ[self._name(account)])
-
-    def _name(self, account: str) -> str:
-        """Return the short name of an account. Raises NotFound."""
-        return self._parts.identity.account(account).name

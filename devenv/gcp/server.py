@@ -31,7 +31,6 @@ from devenv.gcp.parts import CloudParts
 from devenv.gcp.rpc.calls import Calls, method_id
 from devenv.gcp.rpc.grpc_server import GrpcServer
 from devenv.gcp.rpc.rest import RestApp
-from devenv.gcp.run_jobs.runtimes.process import ProcessRuntime
 from devenv.gcp.stack_clock import StackClock
 from devenv.gcp.store import Store
 
@@ -122,8 +121,7 @@ class CloudServer:
 
     def reload(self) -> None:
         """Have the code of jobs imported anew by the processes that wait with it."""
-        if isinstance(self._services.runtime, ProcessRuntime):
-            self._services.runtime.reload()
+        self._services.runtimes.reload()
 
     @property
     def endpoints(self) -> Endpoints:
@@ -217,17 +215,11 @@ class CloudServer:
         self._ports.serve(metadata.adopt, listeners)
 
     def _metadata_server(self) -> MetadataServer:
-        runtimes = (self._services.runtime, self._services.instances)
-
-        async def find(address: str) -> str | None:
-            found = [await each.account_at(address) for each in runtimes]
-            return next(filter(None, found), None)
-
         return MetadataServer(
             self._config,
             self._identity,
             self._ports.emails,
-            find,
+            self._services.runtimes.account_at,
             journal=self._journal,
             faults=self._faults,
             hosts=self._names(),

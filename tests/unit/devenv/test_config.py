@@ -8,7 +8,8 @@ import pytest
 from devenv import config
 from devenv.config import Config
 from devenv.gcp.tables import ConfigError
-from devenv.schema import CommandService, PostgresService, merge
+from devenv.schema import CommandService, PostgresService
+from devenv.tomlfile import merge
 
 
 def _with(tmp_path: Path, text: str) -> Config:
