@@ -79,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Guarded())
 
 
+@pytest.hookimpl(optionalhook=True)  # for runs with `-p no:xdist`
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the number of workers: one more than processors, because tests wait for containers.
 

@@ -12,11 +12,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.browser import quiet_network, screens
 from tests.flows import stack as stacks
 from tests.flows.stack import Stack
+from tests.waiting import LIMIT
 
 # The headless shell has no windows and menus to care for: it costs half the processor time.
 _BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 
-expect.set_options(timeout=60_000)  # of itself 5 s, which a busy machine needs for a page
+# Of themselves 5 s and 30 s, which a busy machine may need for a page.
+_TIMEOUT = 2_000 * LIMIT
+expect.set_options(timeout=_TIMEOUT)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +46,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     start.chmod(0o755)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=start, args=args)
+        launched.on("context", lambda context: context.set_default_timeout(_TIMEOUT))
         yield launched
         launched.close()
 

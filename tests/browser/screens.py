@@ -74,13 +74,13 @@ def _violations(page: Page) -> list[str]:
     return [text for impact, text in found if impact in {"serious", "critical"}]
 
 
-def mailed_link(stack: Stack, recipient: str, pattern: str) -> str:
-    """Return the link that the mail catcher has for a recipient."""
+def mailed_link(stack: Stack, recipient: str, pattern: str, *, about: str = "") -> str:
+    """Return the link that the mail catcher has for a recipient, with `about` in its subject."""
     mail = f"{stack.facts['urls']['mail']}/api/v1"
 
     def find() -> str:
         for each in httpx.get(f"{mail}/messages").json()["messages"]:
-            if each["To"][0]["Address"] == recipient:
+            if each["To"][0]["Address"] == recipient and about in each["Subject"]:
                 text = httpx.get(f"{mail}/message/{each['ID']}").json()["Text"]
                 if found := re.search(pattern, text):
                     return found[0]

@@ -160,7 +160,8 @@ def test_failed_run_is_notified_and_unsubscribed_from(visitor: Page, stack: Stac
     )
     visitor.get_by_role("button", name="Run", exact=True).click()
     visitor.wait_for_url("**/runs/**")
-    link = mailed_link(stack, stack.facts["login"]["email"], r"http\S+/unsubscribe/\S+")
+    email = stack.facts["login"]["email"]
+    link = mailed_link(stack, email, r"http\S+/unsubscribe/\S+", about="notified.json")
 
     visitor.goto(f"{stack.web}/app/users/notifications/")
     expect(visitor.get_by_role("link", name=re.compile("Notifications, .* unread"))).to_be_visible()

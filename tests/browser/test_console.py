@@ -105,11 +105,11 @@ def test_page_keeps_its_rows_while_nothing_answers(page: Page, console: str) -> 
     rows, offline = page.locator("tbody tr"), page.get_by_text("No answer. This page shows")
     before = rows.count()
     page.route("**/schedules", lambda route: route.fulfill(status=503, body="<p>down</p>"))
-    expect(offline).to_be_visible(timeout=10_000)
+    expect(offline).to_be_visible()
     assert rows.count() == before > 0
     page.unroute("**/schedules")
 
-    expect(offline).to_be_hidden(timeout=10_000)
+    expect(offline).to_be_hidden()
     assert rows.count() == before
 
 

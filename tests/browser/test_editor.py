@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 from playwright.sync_api import FilePayload, Page, Position, expect
@@ -24,19 +23,16 @@ def _empty_organisation(page: Page, stack: Stack, name: str) -> str:
     return page.url[: page.url.index("/", page.url.index("/app/orgs/") + len("/app/orgs/"))]
 
 
-def test_empty_organisation_has_a_green_run_within_two_minutes(visitor: Page, stack: Stack) -> None:
-    org = _empty_organisation(visitor, stack, "Green in two minutes")
+def test_empty_organisation_has_a_green_run_after_three_clicks(visitor: Page, stack: Stack) -> None:
+    org = _empty_organisation(visitor, stack, "Green")
     visitor.goto(f"{org}/workflows/")
     check_page(visitor, "workflows-empty")
-    began = time.monotonic()
 
     visitor.get_by_role("link", name="Use a template").click()
     visitor.get_by_role("button", name="Use the template Office model review").click()
     visitor.get_by_role("button", name="Use the sample").click()
-    verdict = visitor.locator(".verdict")
-    expect(verdict).to_have_attribute("data-result", "PASS", timeout=100_000)
 
-    assert time.monotonic() - began < 120
+    expect(visitor.locator(".verdict")).to_have_attribute("data-result", "PASS")
     visitor.goto(f"{org}/templates/")
     check_page(visitor, "templates")
     visitor.goto(f"{org}/workflows/office-model-review/steps/")
@@ -172,7 +168,7 @@ def test_registered_validator_gives_a_green_run(visitor: Page, stack: Stack) -> 
     stack.until(lambda: visitor.reload() and visitor.get_by_text("Ready", exact=True).count())
     page = visitor.url
     visitor.get_by_role("button", name="Run the sample A text with a forbidden word").click()
-    expect(visitor.locator("[data-result=FAIL]")).to_be_visible(timeout=60_000)
+    expect(visitor.locator("[data-result=FAIL]")).to_be_visible()
     check_page(visitor, "custom-validator-sample")
     visitor.goto(page)
     expect(visitor.get_by_text("as it should", exact=True)).to_be_visible()

@@ -14,7 +14,7 @@ def _launch(visitor: Page, stack: Stack, kind: str, result: str) -> str:
     visitor.goto(f"{stack.web}/app/orgs/{stack.facts['org']}/workflows/meter-readings-schema/")
     visitor.locator("input[name=file]").set_input_files(stack.sample("meter-readings-schema", kind))
     visitor.get_by_role("button", name="Run", exact=True).click()
-    expect(visitor.locator(".verdict")).to_have_attribute("data-result", result, timeout=60_000)
+    expect(visitor.locator(".verdict")).to_have_attribute("data-result", result)
     return visitor.url
 
 
@@ -36,7 +36,7 @@ def test_failed_file_is_mended_compared_and_shared(
 
     _launch(visitor, stack, "sample", "PASS")
     visitor.get_by_text("More", exact=True).click()
-    with visitor.expect_download(timeout=60_000) as report:
+    with visitor.expect_download() as report:
         visitor.get_by_role("link", name="Download a report", exact=True).click()
     assert report.value.suggested_filename.endswith(".html")
     expect(visitor.get_by_role("heading", name="Your file is ready")).to_be_visible()

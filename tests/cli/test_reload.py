@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.project import CliProject, make
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 pytestmark = pytest.mark.xdist_group("devenv")
 
@@ -76,7 +76,7 @@ class ReloadClient:
         self.port = int(project.status()["urls"][service].rpartition(":")[2])
 
     def get(self, path: str = "/") -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()

@@ -12,7 +12,7 @@ import pytest
 from tests.checkout import ROOT
 from tests.cli import wheels
 from tests.ports import on_free_ports
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 pytestmark = pytest.mark.xdist_group("devenv")
 
@@ -62,7 +62,7 @@ def test_wheel_runs_example_in_another_folder(devenv: Path, example: Path) -> No
         line.split()[-1] for line in up.stdout.splitlines() if line.strip().startswith("web")
     ]
 
-    with httpx.Client(base_url=site, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=site, trust_env=False, timeout=LIMIT) as client:
         path = client.post("/", content="to be or not to be").text.strip()
         until(lambda: client.get(path).status_code == 200)
 

@@ -48,9 +48,9 @@ class Composed(Stack):
         """Return the containers, networks and volumes of this project and its jobs."""
         return left(self.project)
 
-    def job_containers(self) -> list[str]:
-        """Return the containers that run validators."""
-        return _docker("ps", "-q", "--filter", _jobs(self.project))
+    def job_containers(self) -> set[str]:
+        """Return the containers that run validators; that of a run may live a little longer than it."""
+        return set(_docker("ps", "-q", "--filter", _jobs(self.project)))
 
     @contextmanager
     def foreground(self, **variables: str) -> Iterator["subprocess.Popen[str]"]:

@@ -53,7 +53,7 @@ class DockerDeployment:
             }
         }
 
-    def run(self, image: str, *, memory_mb: int = 128, timeout_seconds: int = 60) -> Run:
+    def run(self, image: str, *, memory_mb: int = 128, timeout_seconds: int = 600) -> Run:
         """Start a run of one container step, up to where its container is on its way."""
         validator = ValidatorFactory.create(
             container=True, image=image, memory_mb=memory_mb, timeout_seconds=timeout_seconds

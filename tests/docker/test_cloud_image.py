@@ -113,7 +113,7 @@ def test_compose_file_of_the_page_works(image: str, tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=200,
+            timeout=500,
         )
     finally:
         subprocess.run([*compose, "down", "--volumes"], cwd=tmp_path, check=False)

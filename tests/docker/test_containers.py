@@ -244,29 +244,31 @@ def test_containers_cannot_reach_each_other(room: Room) -> None:
     assert ran.log in ("TimeoutError", "OSError", "ConnectionRefusedError")
 
 
+SERVE = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
+
+
 @pytest.fixture
 def peer(room: Room) -> Iterator[NetworkPeer]:
     """A container with a server that has another owner."""
-    serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
-    made = room.api.create_container(PYTHON, ["python3", "-uc", serve])["Id"]
+    made = room.api.create_container(PYTHON, ["python3", "-uc", SERVE])["Id"]
     try:
         room.api.start(made)
+        until(lambda: b"Serving HTTP" in log_lines(room, made))
         yield NetworkPeer(made[:12], "cloud")
     finally:
         room.api.remove_container(made, force=True)
 
 
 def test_container_with_peer_reaches_peer_only(room: Room, peer: NetworkPeer) -> None:
-    serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
     fields = {"network": Network.CALLBACK, "peer": peer}
-    with room.running(serve, **fields) as neighbour:
+    with room.running(SERVE, **fields) as neighbour:
         until_it_says(neighbour, "Serving HTTP")
         address = address_of(room, neighbour.id)
         source = f"""
             import socket
             for host in ("cloud", {address!r}, "1.1.1.1", "172.17.0.1"):
                 try:
-                    socket.create_connection((host, 8000), 1)
+                    socket.create_connection((host, 8000), 60 if host == "cloud" else 1)
                     print(host)
                 except OSError:
                     pass
@@ -278,7 +280,7 @@ def test_container_with_peer_reaches_peer_only(room: Room, peer: NetworkPeer) ->
 
 
 def test_new_peer_joins_network_of_found_container(room: Room, peer: NetworkPeer) -> None:
-    sleep = "import time; time.sleep(60)"
+    sleep = "import time; time.sleep(600)"
     with room.running(sleep, network=Network.CALLBACK, peer=peer) as container:
         [network] = room.api.inspect_container(container.id)["NetworkSettings"]["Networks"]
         room.api.disconnect_container_from_network(peer.container, network, force=True)
@@ -290,7 +292,7 @@ def test_new_peer_joins_network_of_found_container(room: Room, peer: NetworkPeer
 
 
 def test_sweep_removes_network_without_container(room: Room, peer: NetworkPeer) -> None:
-    sleep = "import time; time.sleep(60)"
+    sleep = "import time; time.sleep(600)"
     container = room.engine.start(room.spec(sleep, network=Network.CALLBACK, peer=peer))
     room.api.remove_container(container.id, force=True)
 
@@ -299,7 +301,7 @@ def test_sweep_removes_network_without_container(room: Room, peer: NetworkPeer) 
 
 
 def test_only_open_network_has_default_route(room: Room) -> None:
-    sleep = "import time; time.sleep(30)"
+    sleep = "import time; time.sleep(600)"
     with (
         room.running(sleep, network=Network.OPEN) as free,
         room.running(sleep, network=Network.CALLBACK) as kept,
@@ -319,7 +321,7 @@ def test_extra_host_names_resolve(room: Room) -> None:
 
 def test_labels_are_found_by_address(room: Room) -> None:
     labels = {"io.validibot.account": "a"}
-    sleep = "import time; time.sleep(30)"
+    sleep = "import time; time.sleep(600)"
     with room.running(sleep, network=Network.CALLBACK, labels=labels) as container:
         found = room.engine.labels_at(address_of(room, container.id))
 

@@ -14,7 +14,7 @@ IGNORES_SIGTERM = """
     import signal, time
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -93,7 +93,7 @@ def test_sigterm_handler_decides_exit_code(room: Room) -> None:
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
         print("ready", flush=True)
-        time.sleep(60)
+        time.sleep(600)
     """
     with room.running(polite) as container:
         until_it_says(container, "ready")
@@ -119,14 +119,14 @@ def test_terminate_after_exit_does_nothing(room: Room) -> None:
 
 
 def test_exit_is_none_while_running(room: Room) -> None:
-    with room.running("import time; time.sleep(60)") as container:
+    with room.running("import time; time.sleep(600)") as container:
         assert container.exit() is None
         container.terminate(grace=LIMIT)
         assert container.exit() == ContainerExit(signal=15, terminated=True)
 
 
 def test_removed_container_is_lost(room: Room) -> None:
-    with room.running("import time; time.sleep(60)") as container:
+    with room.running("import time; time.sleep(600)") as container:
         waiting: list[ContainerExit] = []
         wait = threading.Thread(target=lambda: waiting.append(container.wait()))
         wait.start()
@@ -137,7 +137,7 @@ def test_removed_container_is_lost(room: Room) -> None:
 
 
 def test_log_lines_arrive_while_running(room: Room) -> None:
-    with room.running("import time; print('first'); time.sleep(60)") as container:
+    with room.running("import time; print('first'); time.sleep(600)") as container:
         until_it_says(container, "first")
 
         assert container.exit() is None

@@ -21,7 +21,7 @@ from tests.docker.room import PYTHON, Room, room
 
 __all__ = ["room"]
 
-SLEEP = "import time; time.sleep(60)"
+SLEEP = "import time; time.sleep(600)"
 
 
 @pytest.fixture

@@ -102,7 +102,8 @@ def test_container_reaches_host_of_worker_only(
 import os, pathlib, socket
 def reaches(host, port):
     try:
-        socket.create_connection((host, port), 3).close()
+        seconds = 60 if port == {worker.server_port} else 3
+        socket.create_connection((host, port), seconds).close()
         return True
     except OSError:
         return False

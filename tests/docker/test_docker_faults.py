@@ -114,7 +114,7 @@ import os, sys, time
 try:
     while True:
         if os.fork() == 0:
-            time.sleep(60)
+            time.sleep(600)
             os._exit(0)
 except OSError:
     sys.exit(7)

@@ -12,7 +12,7 @@ from tests.docker.jobs import ACCOUNT, IMAGE, VALIDATOR, Jobs, docker_cloud, job
 __all__ = ["docker_cloud", "jobs", "network"]
 
 HOARD = "x=bytearray(400 * 2**20)"
-WAIT = "import time; print('here', flush=True); time.sleep(60)"
+WAIT = "import time; print('here', flush=True); time.sleep(600)"
 
 
 def test_execution_succeeds_and_names_image_digest(jobs: Jobs) -> None:

@@ -22,7 +22,7 @@ from devenv.gcp.storage.service import StorageService
 from devenv.gcp.store import Store
 from tests.ports import free_port
 from tests.unit.devenv.gcp.fakes import FakeTopics, MemoryStore
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 BUCKET = "validibot-local"
 CONFIG = CloudConfig(
@@ -66,7 +66,7 @@ class Running:
 
     def _answers(self) -> bool:
         try:
-            requests.get(self.url, timeout=30)
+            requests.get(self.url, timeout=LIMIT)
         except requests.RequestException:
             return False
         return True

@@ -23,6 +23,7 @@ from devenv.oidc.provider import AuthorizationRequest, OidcClient, OidcProvider,
 from devenv.oidc.web import app
 from tests.emulator.conftest import ActAs
 from tests.emulator.storage_server import listen
+from tests.waiting import LIMIT
 
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=")
@@ -66,14 +67,14 @@ def test_external_account_impersonates_a_service_account(
     web, pool = config.email("web"), f"projects/{config.number}/locations/global"
     with AuthorizedSession(google.auth.default(scopes=SCOPES)[0]) as session:
         pools = f"https://iam.googleapis.com/v1/{pool}/workloadIdentityPools"
-        created = session.post(f"{pools}?workloadIdentityPoolId=people", json={}, timeout=30)
+        created = session.post(f"{pools}?workloadIdentityPoolId=people", json={}, timeout=LIMIT)
         settings = {
             "oidc": {"issuerUri": provider.issuer, "allowedAudiences": ["shop"]},
             "attributeMapping": {"google.subject": "assertion.email"},
             "attributeCondition": "assertion.email.endsWith('@example.org')",
         }
         providers = f"{pools}/people/providers?workloadIdentityPoolProviderId=sign-in"
-        made = session.post(providers, json=settings, timeout=30)
+        made = session.post(providers, json=settings, timeout=LIMIT)
     member = f"principal://iam.googleapis.com/{pool}/workloadIdentityPools/people/subject/"
     policy = policy_pb2.Policy()
     policy.bindings.add(role="roles/iam.workloadIdentityUser", members=[f"{member}ada@example.org"])

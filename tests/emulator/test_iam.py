@@ -13,6 +13,7 @@ from google.cloud import run_v2, tasks_v2
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
+from tests.waiting import LIMIT
 
 PLACE = "projects/validibot-local/locations/us-west1"
 JOB = f"{PLACE}/jobs/validibot-validator-fmu"
@@ -81,7 +82,7 @@ def test_plaintext_grpc_is_served_on_plain_port(cloud: Cloud) -> None:
     with grpc.insecure_channel(address) as channel:
         method = channel.unary_unary("/google.cloud.run.v2.Jobs/GetJob")
         with pytest.raises(grpc.RpcError) as refused:
-            method(b"", timeout=30)
+            method(b"", timeout=LIMIT)
 
     assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 

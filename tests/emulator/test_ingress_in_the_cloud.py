@@ -10,6 +10,7 @@ import requests
 from devenv.gcp.config import CloudConfig
 from tests.emulator.conftest import ActAs
 from tests.emulator.target import Worker, working
+from tests.waiting import LIMIT
 
 IDENTITY = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
@@ -36,7 +37,7 @@ def bearer(audience: str, form: str = "full") -> dict[str, str]:
         f"http://{metadata}{IDENTITY}",
         params={"audience": audience, "format": form},
         headers={"Metadata-Flavor": "Google"},
-        timeout=30,
+        timeout=LIMIT,
     )
     return {"Authorization": f"Bearer {answer.text}"}
 
@@ -46,7 +47,7 @@ def test_invoker_passes_with_either_authorization_header(
     act_as: ActAs, worker: Worker, url: str, form: str
 ) -> None:
     act_as("validator-fmu")
-    answer = requests.post(f"{url}/callback/", headers=bearer(url, form), data=b"x", timeout=30)
+    answer = requests.post(f"{url}/callback/", headers=bearer(url, form), data=b"x", timeout=LIMIT)
 
     assert answer.status_code == 200
     assert worker.next().headers["host"] == url.removeprefix("https://")
@@ -54,7 +55,7 @@ def test_invoker_passes_with_either_authorization_header(
 
 def test_account_without_invoker_role_gets_403(act_as: ActAs, worker: Worker, url: str) -> None:
     act_as("web")
-    answer = requests.get(url, headers=bearer(url), timeout=30)
+    answer = requests.get(url, headers=bearer(url), timeout=LIMIT)
 
     assert answer.status_code == 403
     assert "does not have permission to get URL <code>/</code>" in answer.text
@@ -67,7 +68,7 @@ def test_token_for_another_service_gets_401(
     act_as("validator-fmu")
     header = bearer(config.service_url("validibot-web"))
 
-    assert requests.get(url, headers=header, timeout=30).status_code == 401
+    assert requests.get(url, headers=header, timeout=LIMIT).status_code == 401
     assert worker.arrivals.empty()
 
 
@@ -75,13 +76,13 @@ def test_access_token_gets_401(act_as: ActAs, worker: Worker, url: str) -> None:
     act_as("validator-fmu")
     token = {"Authorization": "Bearer ya29.something"}
 
-    assert requests.get(url, headers=token, timeout=30).status_code == 401
+    assert requests.get(url, headers=token, timeout=LIMIT).status_code == 401
 
 
 def test_public_service_needs_no_token(act_as: ActAs, config: CloudConfig) -> None:
     act_as("validator-fmu")
     with working(port_of(config, "validibot-web")) as web:
-        answer = requests.get(config.service_url("validibot-web") + "/a?b=c", timeout=30)
+        answer = requests.get(config.service_url("validibot-web") + "/a?b=c", timeout=LIMIT)
         assert answer.status_code == 200
         assert web.next().path == "/a?b=c"
 
@@ -89,13 +90,13 @@ def test_public_service_needs_no_token(act_as: ActAs, config: CloudConfig) -> No
 def test_stopped_service_gets_503(act_as: ActAs, url: str) -> None:
     act_as("validator-fmu")
 
-    assert requests.get(url, headers=bearer(url), timeout=30).status_code == 503
+    assert requests.get(url, headers=bearer(url), timeout=LIMIT).status_code == 503
 
 
 def test_fifty_megabytes_are_forwarded_unchanged(act_as: ActAs, worker: Worker, url: str) -> None:
     act_as("validator-fmu")
     body = os.urandom(1024) * 50_000
-    answer = requests.put(url, headers=bearer(url), data=body, timeout=20)
+    answer = requests.put(url, headers=bearer(url), data=body, timeout=LIMIT)
 
     assert answer.status_code == 200
     assert hashlib.sha256(worker.next().body).digest() == hashlib.sha256(body).digest()

@@ -14,7 +14,7 @@ from google.cloud.storage import Client
 
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 
 PLACE = "projects/validibot-local/locations/us-west1"
 QUEUE = f"{PLACE}/queues/runs"
@@ -59,18 +59,18 @@ def test_storage_client_without_arguments_is_intercepted() -> None:
 
 def test_other_host_is_refused_naming_the_setting() -> None:
     with pytest.raises(requests.exceptions.ProxyError, match=r"503 example\.com.*allow_hosts"):
-        requests.get("https://example.com/", timeout=30)
+        requests.get("https://example.com/", timeout=LIMIT)
 
 
 def test_plain_http_to_other_host_is_refused() -> None:
-    answer = requests.get("http://example.com/", timeout=30)
+    answer = requests.get("http://example.com/", timeout=LIMIT)
 
     assert answer.status_code == 503
     assert "example.com is not emulated" in answer.text
 
 
 def test_plain_http_to_emulated_host_is_answered() -> None:
-    answer = requests.get("http://www.googleapis.com/oauth2/v1/certs", timeout=30)
+    answer = requests.get("http://www.googleapis.com/oauth2/v1/certs", timeout=LIMIT)
 
     assert answer.status_code == 200
     assert answer.headers["connection"] == "close"
@@ -79,7 +79,7 @@ def test_plain_http_to_emulated_host_is_answered() -> None:
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\n\r\n", b"CONNECT :x HTTP/1.1\r\n\r\n"])
 def test_invalid_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
     host, _, port = cloud.proxy_url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as client:
+    with socket.create_connection((host, int(port)), timeout=LIMIT) as client:
         client.sendall(head)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
@@ -104,7 +104,7 @@ def test_allowed_host_is_reached(cloud: Cloud) -> None:
     proxies = {"http": cloud.proxy_url, "https": cloud.proxy_url}
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.get(f"{cloud.plain_url}/_devenv/health", proxies=proxies, timeout=30)
+        answer = session.get(f"{cloud.plain_url}/_devenv/health", proxies=proxies, timeout=LIMIT)
 
     assert answer.json() == {"status": "ok"}
 
@@ -113,7 +113,7 @@ def test_unreachable_host_is_named(cloud: Cloud) -> None:
     with requests.Session() as session:
         session.trust_env = False
         proxies = {"http": cloud.proxy_url}
-        answer = session.get("http://127.0.0.1:1/", proxies=proxies, timeout=30)
+        answer = session.get("http://127.0.0.1:1/", proxies=proxies, timeout=LIMIT)
 
     assert answer.status_code == 502
     assert "127.0.0.1:1 cannot be reached" in answer.text
@@ -121,7 +121,7 @@ def test_unreachable_host_is_named(cloud: Cloud) -> None:
 
 def test_plain_port_serves_tls_for_localhost(cloud: Cloud) -> None:
     url = cloud.plain_url.replace("http://127.0.0.1", "https://localhost")
-    answer = requests.get(f"{url}/_devenv/health", verify=str(cloud.bundle), timeout=30)
+    answer = requests.get(f"{url}/_devenv/health", verify=str(cloud.bundle), timeout=LIMIT)
 
     assert answer.json() == {"status": "ok"}
 

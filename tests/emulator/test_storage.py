@@ -21,6 +21,7 @@ from google.oauth2.credentials import Credentials
 
 from devenv.gcp.caller import AccessBoundary
 from tests.emulator.storage_server import BUCKET, CONFIG, Running
+from tests.waiting import LIMIT
 
 type Clients = Callable[..., Client]
 
@@ -227,15 +228,15 @@ def test_signed_url_expires_and_is_bound_to_its_method(
 
     put = sign("PUT", content_type="text/csv", headers={"x-goog-if-generation-match": "0"})
     headers = {"content-type": "text/csv", "x-goog-if-generation-match": "0"}
-    statuses = [requests.put(put, b"1,2", headers=headers, timeout=30).status_code for _ in "12"]
+    statuses = [requests.put(put, b"1,2", headers=headers, timeout=LIMIT).status_code for _ in "12"]
     assert statuses == [200, 412]
-    assert requests.put(put, b"1,2", timeout=30).status_code == 403
+    assert requests.put(put, b"1,2", timeout=LIMIT).status_code == 403
     get = sign("GET", response_disposition="attachment; filename=a.csv")
-    answer = requests.get(get, timeout=30)
+    answer = requests.get(get, timeout=LIMIT)
     assert (answer.content, answer.headers["content-type"]) == (b"1,2", "text/csv")
     assert answer.headers["content-disposition"] == "attachment; filename=a.csv"
-    assert requests.get(get[:-6] + "000000", timeout=30).status_code == 403
-    assert requests.delete(get, timeout=30).status_code == 403
+    assert requests.get(get[:-6] + "000000", timeout=LIMIT).status_code == 403
+    assert requests.delete(get, timeout=LIMIT).status_code == 403
 
 
 def test_resumable_upload_by_signed_url_succeeds(
@@ -244,9 +245,9 @@ def test_resumable_upload_by_signed_url_succeeds(
     url = bucket.blob(name).generate_signed_url(
         version="v4", method="RESUMABLE", expiration=60, api_access_endpoint=running.url
     )
-    begun = requests.post(url, headers={"x-goog-resumable": "start"}, timeout=30)
+    begun = requests.post(url, headers={"x-goog-resumable": "start"}, timeout=LIMIT)
     assert begun.status_code == 201
-    assert requests.put(begun.headers["location"], b"all", timeout=30).status_code == 200
+    assert requests.put(begun.headers["location"], b"all", timeout=LIMIT).status_code == 200
     assert bucket.blob(name).download_as_bytes() == b"all"
 
 
@@ -291,7 +292,7 @@ def test_buckets_are_created_listed_and_deleted(clients: Clients) -> None:
 @pytest.mark.parametrize("header", [{}, {"authorization": "Bearer made-up"}])
 def test_missing_or_invalid_token_returns_401(running: Running, header: dict[str, str]) -> None:
     url = f"{running.url}/storage/v1/b/{BUCKET}/o"
-    answer = requests.get(url, headers=header, timeout=30)
+    answer = requests.get(url, headers=header, timeout=LIMIT)
     assert answer.status_code == 401
     assert answer.json()["error"]["errors"][0]["location"] == "Authorization"
 
@@ -371,9 +372,9 @@ def test_signed_url_of_the_python_client_is_bound_to_its_object(
         timedelta(minutes=1), version=version, api_access_endpoint=running.url
     )
 
-    assert requests.get(url, timeout=30).content == b"data"
-    assert requests.get(url.replace("?", "x?", 1), timeout=30).status_code == 403
-    assert requests.delete(url, timeout=30).status_code == 403
+    assert requests.get(url, timeout=LIMIT).content == b"data"
+    assert requests.get(url.replace("?", "x?", 1), timeout=LIMIT).status_code == 403
+    assert requests.delete(url, timeout=LIMIT).status_code == 403
 
 
 def test_post_policy_of_client_uploads_a_file(clients: Clients, running: Running) -> None:
@@ -383,7 +384,7 @@ def test_post_policy_of_client_uploads_a_file(clients: Clients, running: Running
         BUCKET, "form.txt", expiration=timedelta(minutes=1), conditions=[length]
     )
     files = {"file": ("form.txt", b"hello", "text/plain")}
-    stored = requests.post(form["url"], data=form["fields"], files=files, timeout=10)
+    stored = requests.post(form["url"], data=form["fields"], files=files, timeout=LIMIT)
 
     assert (stored.status_code, form["url"]) == (204, f"{running.url}/{BUCKET}/")
     assert client.bucket(BUCKET).blob("form.txt").download_as_bytes() == b"hello"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.emulator.storage_server import BUCKET, Running
+from tests.waiting import LIMIT
 
 NAMES = [f"name-{index}" for index in range(4)]
 KIB256 = 256 * 1024
@@ -21,7 +22,7 @@ def running(tmp_path: Path) -> Running:
 
 @pytest.fixture
 def session(running: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=30) as session:
+    with httpx.Client(timeout=LIMIT) as session:
         session.headers["authorization"] = f"Bearer {running.token('web')}"
         yield session
 

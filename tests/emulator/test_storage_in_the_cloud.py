@@ -20,6 +20,7 @@ from config.settings.media import MEDIA_CACHE_CONTROL, media_storage, media_url
 from devenv.gcp import Cloud
 from devenv.gcp.config import CloudConfig
 from tests.emulator.conftest import ActAs
+from tests.waiting import LIMIT
 from validibot.core.storage import media
 
 
@@ -57,7 +58,7 @@ def test_object_is_served_on_each_storage_host(
             f"https://www.googleapis.com/storage/v1/b/{bucket}/o/{quoted}?alt=media",
             f"https://www.googleapis.com/download/storage/v1/b/{bucket}/o/{quoted}?alt=media",
         ):
-            assert session.get(url, timeout=30).content == b"data"
+            assert session.get(url, timeout=LIMIT).content == b"data"
 
 
 def test_client_restores_a_soft_deleted_object(
@@ -104,7 +105,7 @@ def test_boto3_works_with_an_hmac_key(act_as: ActAs, config: CloudConfig) -> Non
         )
         listed = list(pages)
         link = s3.generate_presigned_url("get_object", {"Bucket": own, "Key": f"{folder}/b ü"})
-        presigned = requests.get(link, timeout=30).text
+        presigned = requests.get(link, timeout=LIMIT).text
         buckets = [each["Name"] for each in s3.list_buckets()["Buckets"]]
         status = s3.head_bucket(Bucket=own)["ResponseMetadata"]["HTTPStatusCode"]
         _try_bucket(s3, client)
@@ -155,14 +156,14 @@ def test_public_media_are_read_by_name_without_an_account(
     address = media.address_of("featured/a.webp")
 
     media.put("featured/a.webp", b"RIFF")
-    found = requests.get(address, timeout=30)
+    found = requests.get(address, timeout=LIMIT)
 
     assert (found.content, media.read("featured/a.webp")) == (b"RIFF", b"RIFF")
     assert found.headers["Cache-Control"] == MEDIA_CACHE_CONTROL
     assert found.headers["Content-Type"] == "image/webp"
-    assert requests.get(bucket, timeout=30).status_code in (401, 403)
+    assert requests.get(bucket, timeout=LIMIT).status_code in (401, 403)
     media.delete("featured/a.webp")
-    assert requests.get(address, timeout=30).status_code in (401, 403)
+    assert requests.get(address, timeout=LIMIT).status_code in (401, 403)
 
 
 def test_access_control_lists_of_client_decide(act_as: ActAs, config: CloudConfig) -> None:
@@ -185,9 +186,9 @@ def test_access_control_lists_of_client_decide(act_as: ActAs, config: CloudConfi
         assert theirs.bucket(bucket.name).blob("a").download_as_bytes() == b"data"
 
         blob.make_public()
-        assert requests.get(link, timeout=30).content == b"data"
+        assert requests.get(link, timeout=LIMIT).content == b"data"
         blob.make_private()
-        assert requests.get(link, timeout=30).status_code == 403
+        assert requests.get(link, timeout=LIMIT).status_code == 403
 
         bucket.default_object_acl.all_authenticated().grant_read()
         bucket.default_object_acl.save()

@@ -38,8 +38,8 @@ env = {{ DEPLOYMENT_TARGET = "gcp", STANDIN = "{self.behaviour}", STANDIN_KIND =
 """
 
 
-# Reads and stores nothing; the tests answer in its place.
-IDLE = Variant(behaviour="idle")
+# Reads and stores nothing; the tests answer in its place, for as long as a busy machine needs.
+IDLE = Variant(behaviour="idle", seconds=3600)
 VARIANTS = (
     *(Variant(behaviour=name) for name in ("success", "failed_validation", "failed_runtime")),
     *(Variant(behaviour=name) for name in ("explode", "vanish", "die", "silent", "hang")),

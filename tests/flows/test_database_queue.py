@@ -27,6 +27,7 @@ from tests.flows.queue_workers import (
     tasks_of,
     until,
 )
+from tests.waiting import LIMIT
 from validibot.dispatch.database.models import QueuedTask
 from validibot.runs.events import ENDINGS
 from validibot.runs.models import Run, RunEvent, StepRun
@@ -131,7 +132,7 @@ def test_paused_worker_does_not_end_task_taken_over(workers: Crew, step: Step) -
 
 
 def test_sigterm_lets_running_task_finish(workers: Crew, step: Step) -> None:
-    worker = workers.hire(shutdown_timeout=20).serves()
+    worker = workers.hire(shutdown_timeout=LIMIT).serves()
     with stuck(step) as run:
         worker.send(signal.SIGTERM)
         until(lambda: worker.health() == (503, "stopping"))
@@ -142,7 +143,7 @@ def test_sigterm_lets_running_task_finish(workers: Crew, step: Step) -> None:
 
 
 def test_stopping_worker_sends_heartbeats(workers: Crew, step: Step) -> None:
-    worker = workers.hire(shutdown_timeout=20).serves()
+    worker = workers.hire(shutdown_timeout=LIMIT).serves()
     with stuck(step) as run:
         workers.hire().serves()
         worker.send(signal.SIGTERM)
@@ -206,22 +207,23 @@ def test_many_workers_sweep_once_a_minute(workers: Crew, step: Step) -> None:
         worker.serves()
     until(ended(1))
 
-    minutes = math.floor(time.time() / 60) - math.floor(started / 60) + 1
     with connection.cursor() as cursor:
         cursor.execute("SELECT last_value FROM procrastinate_jobs_id_seq")
         (tasks,) = cursor.fetchone()
+    minutes = math.floor(time.time() / 60) - math.floor(started / 60) + 1
     assert tasks <= minutes + 1, "a sweep for each minute, and the run that it found"
 
 
 def test_enqueue_wakes_idle_worker(workers: Crew, step: Step) -> None:
+    others = _listeners()  # of a worker that was killed, of this process, of another database
     workers.hire(poll_seconds=3600).serves()
-    until(_is_listened_to)
+    until(lambda: _listeners() - others)
 
     for number, _ in enumerate(launch(step, 3), start=1):
         until(ended(number))
 
 
-def _is_listened_to() -> bool:
+def _listeners() -> set[int]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'")
-        return cursor.fetchone() is not None
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'")
+        return {pid for (pid,) in cursor.fetchall()}

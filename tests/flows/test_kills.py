@@ -30,6 +30,11 @@ def _reached(stack: Stack, run: str, kind: str) -> None:
     stack.until(lambda: kind in stack.events(run))
 
 
+def _execution(stack: Stack, run: str) -> str:
+    _reached(stack, run, "running")
+    return stack.told(run, "running", "execution").rpartition("/")[2]
+
+
 def _kill_service(stack: Stack, name: str) -> None:
     if stack.servers and name == "postgres":
         stack.servers.kill_postgres()
@@ -81,10 +86,12 @@ def test_no_run_is_lost_if_service_is_killed(stack: Stack, service: str) -> None
 
 @pytest.mark.both_clouds
 @pytest.mark.parametrize("kill", [engines.kill, engines.kill_job])
-def test_killed_validator_ends_run_with_error(stack: Stack, kill: Callable[[Stack], None]) -> None:
+def test_killed_validator_ends_run_with_error(
+    stack: Stack, kill: Callable[[Stack, str], None]
+) -> None:
     run = _launch(stack)
 
-    kill(stack)
+    kill(stack, _execution(stack, run))
 
     document = _ended_once(stack, run)
     assert document["result"] == "ERROR"
@@ -94,11 +101,12 @@ def test_killed_validator_ends_run_with_error(stack: Stack, kill: Callable[[Stac
 @pytest.mark.both_clouds
 def test_cancel_stops_the_engine(stack: Stack) -> None:
     run = _launch(stack)
-    stack.until(lambda: engines.running(stack))
+    execution = _execution(stack, run)
+    stack.until(lambda: engines.running(stack, execution))
 
     answer = stack.api.post(f"runs/{run}/cancel/")
 
     assert answer.status_code == 200
     assert answer.json()["result"] == "CANCELED"
-    stack.until(lambda: not engines.running(stack))
+    stack.until(lambda: not engines.running(stack, execution))
     assert _ended_once(stack, run)["result"] == "CANCELED"

@@ -40,7 +40,7 @@ def test_two_webs_and_workers_share_runs_and_stop(host: Host) -> None:
 def test_runs_of_lost_workers_are_taken_over_while_wsgi_serves(host: Host) -> None:
     port = free_port(successors=1)
     with host.start("web", port=port, **WSGI), site(port) as web:
-        assert len(host.pids("config.wsgi")) >= 3  # the parent and two workers
+        until(lambda: len(host.pids("config.wsgi")) >= 3)  # the parent and two workers
         with host.start("worker", WORKER_SHUTDOWN_SECONDS="1") as worker:
             first = web.launch(LONG, host.sample(LONG)).json()["id"]
             until(lambda: "running" in web.events(first), every=0.2)

@@ -68,7 +68,7 @@ class StandinContainer:
 
     def run(self) -> int:
         if self._behaviour == "idle":
-            time.sleep(600)
+            time.sleep(3600)
         try:
             self._storage = StandinStorage(self._environment)
         except StorageRefusal as error:

@@ -24,6 +24,7 @@ from devenv.oidc.provider import OidcProvider
 from tests.emulator.conftest import ActAs
 from tests.emulator.deploy.conftest import MakeStage, deploy
 from tests.emulator.test_federation import SCOPES, id_token, provider
+from tests.waiting import LIMIT
 
 __all__ = ["provider"]
 
@@ -60,14 +61,14 @@ def federated(
     place, account = f"projects/{config.number}/locations/global", config.email("deployer")
     with AuthorizedSession(google.auth.default(scopes=SCOPES)[0]) as session:  # type: ignore[no-untyped-call]
         pools = f"https://iam.googleapis.com/v1/{place}/workloadIdentityPools"
-        session.post(f"{pools}?workloadIdentityPoolId=pipelines", json={}, timeout=30)
+        session.post(f"{pools}?workloadIdentityPoolId=pipelines", json={}, timeout=LIMIT)
         settings: dict[str, Any] = {
             "oidc": {"issuerUri": provider.issuer, "allowedAudiences": ["shop"]},
             "attributeMapping": {"google.subject": "assertion.email"},
             "attributeCondition": f"assertion.email == '{PERSON}'",
         }
         providers = f"{pools}/pipelines/providers?workloadIdentityPoolProviderId=actions"
-        session.post(providers, json=settings, timeout=30)
+        session.post(providers, json=settings, timeout=LIMIT)
     pool = f"iam.googleapis.com/{place}/workloadIdentityPools/pipelines"
     policy = policy_pb2.Policy()
     policy.bindings.add(
