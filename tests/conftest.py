@@ -19,6 +19,8 @@ from tests.flows.host import host  # noqa: F401 - a fixture, of tests/docker, to
 from tests.guardian import Guarded
 from tests.waiting import LIMIT
 
+CLOUD_THREAD = "gcp"
+
 gc.disable()  # while tests are collected: hardly any of what they import becomes garbage
 
 # Without a word about it, httpx waits for 5 s, which is too short for servers on a busy machine.
@@ -121,6 +123,20 @@ def django_db_setup(
         yield
     with django_db_blocker.unblock():
         connections.close_all()
+
+
+@pytest.fixture
+def caplog(
+    caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> Iterator[pytest.LogCaptureFixture]:
+    """The log of the test, without what the emulated cloud of earlier tests of this process tells."""
+
+    def is_heard(record: logging.LogRecord) -> bool:
+        return "cloud" in request.fixturenames or record.threadName != CLOUD_THREAD
+
+    caplog.handler.addFilter(is_heard)
+    yield caplog
+    caplog.handler.removeFilter(is_heard)
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,26 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return function.end_lineno - function.lineno + 1
 
 
+_OF_THE_PROCESS = re.compile(
+    r"""setattr\(\s*["']?(time|uuid|random|asyncio|threading|datetime)(\.|,\s*["'])"""
+)
+
+
+def test_no_test_replaces_a_clock_or_ids_of_the_whole_process() -> None:
+    """The emulated cloud of other tests runs on in the same process: replace the module's name.
+
+    An event loop that sees `time.monotonic` go back waits for hours.
+    """
+    found = {
+        f"{path}: {match[0]}"
+        for path in _python()
+        if ROOT / "tests" in path.parents and path != Path(__file__)
+        for match in _OF_THE_PROCESS.finditer(path.read_text())
+    }
+
+    assert found == set()
+
+
 def test_no_file_is_longer_than_four_hundred_lines() -> None:
     long = {str(p): n for p in _python() if (n := len(p.read_text().splitlines())) > MAX_FILE_LINES}
 

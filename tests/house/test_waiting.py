@@ -2,19 +2,26 @@
 
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tests import waiting
 from tests.waiting import growth, until
 
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a second pass with each look at the clock."""
+    """Let a second pass with each look at the clock, for the waits alone: not for event loops."""
     ticks = count()
-    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    clock = SimpleNamespace(monotonic=lambda: float(next(ticks)), sleep=lambda seconds: None)
+    monkeypatch.setattr(waiting, "time", clock)
+    _load(monkeypatch, 0.0)
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, load: float) -> None:
+    machine = SimpleNamespace(getloadavg=lambda: (load, load, load), cpu_count=lambda: 2)
+    monkeypatch.setattr(waiting, "os", machine)
 
 
 def test_until_returns_the_first_true_answer() -> None:
@@ -37,8 +44,7 @@ def test_until_continues_while_there_is_progress() -> None:
 
 
 def test_until_waits_longer_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.getloadavg", lambda: (80.0, 80.0, 80.0))
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    _load(monkeypatch, 80.0)
     asked = count()
 
     assert until(lambda: next(asked) > 50, seconds=3)

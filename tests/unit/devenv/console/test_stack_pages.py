@@ -1,11 +1,12 @@
 """Pages of the stack: services, logs, graph."""
 
 import re
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from devenv.console import shell
 from devenv.console.local import graph_of, memory_of_groups
 from devenv.console.shell import clock
 from devenv.stack.statefile import ServiceState
@@ -108,7 +109,7 @@ def test_followed_logs_ask_again_while_the_cloud_is_away(tmp_path: Path) -> None
 
 def test_time_of_another_day_has_its_date(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_800_000_000.0
-    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(shell, "time", SimpleNamespace(time=lambda: now))
 
     assert re.fullmatch(r"[\d:]{8}\.\d{3}", clock(now).striptags())
     assert re.fullmatch(r"\d\d \w{3} [\d:]{8}\.\d{3}", clock(now - 3 * 86_400).striptags())

@@ -1,7 +1,9 @@
 """The program of the GitHub Action and the pre-commit hook, against the API in the process."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,7 +43,8 @@ class ActionSite:
 def environ(alice: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The variables of a step of GitHub Actions, in a folder with two files."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: None)
+    monkeypatch.setattr(launch, "time", clock)
     Path("data").mkdir()
     Path("data/bad.json").write_text('{\n "age": "1,0"\n}')
     Path("data/good.json").write_text('{"name": "Ada"}')
