@@ -258,10 +258,11 @@ class ComputeRecords:
             self.create(f"global/firewalls/{rule['name']}", "firewall", rule)
 
     def _add_default_route(self, network: Json) -> None:
-        place = f"{_ROUTE}{_digest(network['selfLink'])}"
+        name = _default_route(network["selfLink"])
+        place = f"global/routes/{name}"
         if self.find(place) is None:
             fields = {
-                "name": place.rpartition("/")[2],
+                "name": name,
                 "description": "Default route to the Internet.",
                 "network": network["selfLink"],
                 "destRange": "0.0.0.0/0",
@@ -322,7 +323,12 @@ class ComputeRecords:
 
 def is_default(record: Json) -> bool:
     """Return whether a record is a route that Google makes with a network or subnetwork."""
-    return str(record["name"]).startswith("default-route-")
+    return "nextHopNetwork" in record or record["name"] == _default_route(record["network"])
+
+
+def _default_route(link: str) -> str:
+    """Return the name of the route to the internet of the network with a link."""
+    return f"default-route-{_digest(link)}"
 
 
 def _digest(link: str) -> str:

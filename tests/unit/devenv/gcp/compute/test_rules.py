@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from devenv.gcp.compute.records import GATEWAY
 from tests.unit.devenv.gcp.compute.test_networks import NetworksBench, bench
 
 __all__ = ["bench"]
@@ -118,6 +119,19 @@ async def test_invalid_rule_is_refused_by_its_field(
     answer = await bench.ask("POST", f"global/{kind}", base | body)
 
     assert (answer.status_code, text in answer.json()["error"]["message"]) == (status, True)
+
+
+async def test_route_named_like_one_of_google_keeps_its_network(bench: NetworksBench) -> None:
+    await bench.done("POST", "global/networks", {"name": "inside", **CUSTOM})
+    way = {**ROUTE, "name": "default-route-way", "nextHopGateway": GATEWAY}
+    del way["nextHopIp"]
+    await bench.done("POST", "global/routes", way)
+    refused = await bench.ask("DELETE", NETWORK)
+    await bench.done("DELETE", "global/routes/default-route-way")
+    await bench.done("DELETE", NETWORK)
+
+    assert (refused.status_code, "routes/default-route-way" in refused.text) == (400, True)
+    assert (await bench.ask("GET", NETWORK)).status_code == 404
 
 
 async def test_subnetworks_have_ranges_of_ipv6(bench: NetworksBench) -> None:
