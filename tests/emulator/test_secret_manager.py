@@ -11,6 +11,7 @@ from tests.emulator.conftest import ActAs
 
 PROJECT = "projects/validibot-local"
 AUTOMATIC = secretmanager_v1.Secret(replication={"automatic": {}})
+REGIONAL = secretmanager_v1.Secret()
 Payload = secretmanager_v1.SecretPayload
 
 
@@ -30,6 +31,28 @@ def test_client_creates_reads_and_destroys_a_secret(act_as: ActAs, transport: st
     client.delete_secret(name=secret.name)
     with pytest.raises(NotFound):
         client.get_secret(name=secret.name)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_host_knows_the_secrets_of_its_location_alone(act_as: ActAs, transport: str) -> None:
+    act_as("admin")
+    client = secretmanager_v1.SecretManagerServiceClient
+    near = {"api_endpoint": "secretmanager.us-west1.rep.googleapis.com"}
+    here, everywhere = client(client_options=near, transport=transport), client(transport=transport)
+    parent = f"{PROJECT}/locations/us-west1"
+    secret = here.create_secret(parent=parent, secret_id="near", secret=REGIONAL)
+    here.add_secret_version(parent=secret.name, payload=Payload(data=b"near"))
+    latest = f"{secret.name}/versions/latest"
+    policy = here.get_iam_policy(request={"resource": secret.name})
+
+    assert here.access_secret_version(name=latest).payload.data == b"near"
+    assert list(policy.bindings) == []
+    assert secret.name not in [each.name for each in everywhere.list_secrets(parent=PROJECT)]
+    with pytest.raises(BadRequest, match=r"expected format \[projects/\*/secrets/\*/versions/\*\]"):
+        everywhere.access_secret_version(name=latest)
+    with pytest.raises(BadRequest, match=r"expected format \[projects/\*/locations/\*\]"):
+        here.list_secrets(parent=PROJECT)
+    here.delete_secret(name=secret.name)
 
 
 def test_accessor_of_one_secret_reads_no_other(act_as: ActAs, config: CloudConfig) -> None:

@@ -303,8 +303,9 @@ def _framed(answer: Message) -> bytes:
 
 
 def _metadata(stream: Http2Stream) -> Mapping[str, str]:
-    """Return the metadata of a call; values of names with `-bin` are in Base64, as they came."""
-    return {name: value for name, value in stream.headers.items() if not name.startswith(":")}
+    """Return the metadata of a call, with its host; values of names with `-bin` are in Base64."""
+    sent = {name: value for name, value in stream.headers.items() if not name.startswith(":")}
+    return {"host": stream.headers.get(":authority", ""), **sent}
 
 
 def _timeout(text: str) -> float:

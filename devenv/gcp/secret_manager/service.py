@@ -4,6 +4,7 @@ See https://cloud.google.com/secret-manager/docs/reference/rpc.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -19,9 +20,9 @@ from devenv.gcp.messages import moment, page_in_order, seconds, set_moment
 from devenv.gcp.rpc import HttpRule, Rpc
 from devenv.gcp.secret_manager.events import SecretEvents
 from devenv.gcp.secret_manager.filters import parse_filter
+from devenv.gcp.secret_manager.names import SERVICE, SecretNames, key_of, location_of
 from devenv.gcp.secret_manager.vault import (
     Secret,
-    SecretNames,
     SecretVault,
     SecretVersion,
     changed_secret,
@@ -41,6 +42,7 @@ _GRPC = "google.cloud.secretmanager.v1.SecretManagerService"
 _SECRETS = "/v1/{parent=projects/*}/secrets"
 _ITEM = "/v1/{name=projects/*/secrets/*}"
 _VERSION = "/v1/{name=projects/*/secrets/*/versions/*}"
+_REGION = "projects/*/locations/*"
 
 
 class SecretManagerService(CloudService):
@@ -90,12 +92,12 @@ class SecretManagerService(CloudService):
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:
-            secret_id = self._names.secret(resource)
-            self._existing(secret_id)
-            return self._resource(secret_id)
+            key = self._names.secret(resource)
+            self._existing(key)
+            return self._names.resource(key)
 
-        path = "/v1/{resource=projects/*/secrets/*}"
-        return (PolicyKind(_GRPC, (path,), "secretmanager.secrets", find, reading="GET"),)
+        paths = tuple(f"/v1/{{resource={each}/secrets/*}}" for each in ("projects/*", _REGION))
+        return (PolicyKind(_GRPC, paths, "secretmanager.secrets", find, reading="GET"),)
 
     async def start(self) -> None:
         """Create the secrets of devenv.toml, each with its value unless it has a version already."""
@@ -118,7 +120,7 @@ class SecretManagerService(CloudService):
         self._rotations.cancel()
         moments = [
             moment(secret.rotation.next_rotation_time)
-            for secret in map(self._vault.secret, self._vault.ids())
+            for secret in map(self._vault.secret, self._vault.secret_keys())
             if secret is not None and secret.rotation.HasField("next_rotation_time")
         ]
         if moments:
@@ -127,8 +129,8 @@ class SecretManagerService(CloudService):
     def _rotate(self) -> None:
         """Tell the topics of secrets whose rotation is due, and plan the next one."""
         now = self._clock.now()
-        for secret_id in self._vault.ids():
-            secret = self._vault.secret(secret_id)
+        for key in self._vault.secret_keys():
+            secret = self._vault.secret(key)
             if secret is None or not secret.rotation.HasField("next_rotation_time"):
                 continue
             due, period = moment(secret.rotation.next_rotation_time), 0.0
@@ -140,7 +142,7 @@ class SecretManagerService(CloudService):
                 set_moment(secret.rotation.next_rotation_time, due + passed * period)
             else:
                 secret.ClearField("rotation")
-            self._vault.put(secret_id, secret, "SECRET_ROTATE")
+            self._vault.put(key, secret, "SECRET_ROTATE")
         self._events.publish()
         self.plan_anew()
 
@@ -150,15 +152,16 @@ class SecretManagerService(CloudService):
         `secret` is an id or a full name, as in the environment of a Cloud Run job.
         """
         caller = ApiCaller(email)
-        secret_id = self._names.secret(secret) if "/" in secret else secret
-        number = self._number(secret_id, version)
-        self._allow(caller, "versions.access", self._resource(secret_id, str(number)))
-        return self._accessible(secret_id, number)
+        key = self._names.secret(secret, SERVICE) if "/" in secret else secret
+        number = self._number(key, version)
+        self._allow(caller, "versions.access", self._names.resource(key, str(number)))
+        return self._accessible(key, number)
 
     async def list_secrets(self, request: Any, call: ApiCall) -> Any:
-        self._allow(call.caller, "secrets.list", self._names.project(request.parent))
+        location = self._parent(request, call, "secrets.list")
         passes = parse_filter(request.filter)
-        known = [each for each in self._vault.ids() if passes(self._vault.secret(each))]
+        here = [each for each in self._vault.secret_keys() if location_of(each) == location]
+        known = [each for each in here if passes(self._vault.secret(each))]
         ids, token = page_in_order(known, request, most=MAX_PAGE)
         return secret_manager.ListSecretsResponse.pb()(
             secrets=[self._vault.secret(each) for each in ids],
@@ -167,26 +170,26 @@ class SecretManagerService(CloudService):
         )
 
     async def create(self, request: Any, call: ApiCall) -> Any:
-        self._allow(call.caller, "secrets.create", self._names.project(request.parent))
+        location = self._parent(request, call, "secrets.create")
         check_secret_id(request.secret_id)
-        secret = new_secret(request.secret, now=self._clock.now())
+        key = key_of(location, request.secret_id)
+        secret = new_secret(request.secret, now=self._clock.now(), location=location)
         if secret.version_aliases:
             raise InvalidArgument("A secret without versions cannot have version aliases.")
-        if self._vault.secret(request.secret_id) is not None:
-            name = self._names.full(request.secret_id)
-            raise AlreadyExists(f"Secret [{name}] already exists.")
+        if self._vault.secret(key) is not None:
+            raise AlreadyExists(f"Secret [{self._names.full(key)}] already exists.")
         self._events.check(secret)
-        return self._create(request.secret_id, secret)
+        return self._create(key, secret)
 
     async def get(self, request: Any, call: ApiCall) -> Any:
         return self._find(request.name, call, "secrets.get")[1]
 
     async def update(self, request: Any, call: ApiCall) -> Any:
-        secret_id, before = self._find(request.secret.name, call, "secrets.update")
+        key, before = self._find(request.secret.name, call, "secrets.update")
         _check_etag(request.secret.etag, before)
         mask, now = request.update_mask, self._clock.now()
         secret = changed_secret(before, request.secret, mask, now=now)
-        known = self._vault.numbers(secret_id)
+        known = self._vault.numbers(key)
         for alias, number in secret.version_aliases.items():
             if number not in known:
                 raise InvalidArgument(
@@ -196,32 +199,32 @@ class SecretManagerService(CloudService):
         if is_configured:
             self._events.check(secret)
         events = ("TOPIC_CONFIGURED", "SECRET_UPDATE") if is_configured else ("SECRET_UPDATE",)
-        made = self._vault.put(secret_id, secret, *events)
+        made = self._vault.put(key, secret, *events)
         self._events.publish()
         self.plan_anew()
         return made
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
-        secret_id, secret = self._find(request.name, call, "secrets.delete")
+        key, secret = self._find(request.name, call, "secrets.delete")
         _check_etag(request.etag, secret)
-        self._vault.delete(secret_id, secret)
+        self._vault.delete(key, secret)
         self._events.publish()
-        self._guard.forget(self._resource(secret_id))
+        self._guard.forget(self._names.resource(key))
         return empty_pb2.Empty()
 
     async def add(self, request: Any, call: ApiCall) -> Any:
-        secret_id, secret = self._find(request.parent, call, "versions.add")
+        key, secret = self._find(request.parent, call, "versions.add")
         check_payload(request.payload)
-        return self._add(secret_id, secret, request.payload)
+        return self._add(key, secret, request.payload)
 
     async def list_versions(self, request: Any, call: ApiCall) -> Any:
-        secret_id, _ = self._find(request.parent, call, "versions.list")
+        key, _ = self._find(request.parent, call, "versions.list")
         passes = parse_filter(request.filter)
-        known = self._vault.numbers(secret_id)
-        numbers = [each for each in known if passes(self._vault.version(secret_id, each))]
+        known = self._vault.numbers(key)
+        numbers = [each for each in known if passes(self._vault.version(key, each))]
         chosen, token = page_in_order([str(each) for each in numbers], request, most=MAX_PAGE)
         return secret_manager.ListSecretVersionsResponse.pb()(
-            versions=[self._vault.version(secret_id, int(each)) for each in chosen],
+            versions=[self._vault.version(key, int(each)) for each in chosen],
             next_page_token=token,
             total_size=len(numbers),
         )
@@ -230,8 +233,8 @@ class SecretManagerService(CloudService):
         return self._find_version(request, call, "get")[2]
 
     async def access(self, request: Any, call: ApiCall) -> Any:
-        secret_id, number, version = self._find_version(request, call, "access")
-        data = self._accessible(secret_id, number)
+        key, number, version = self._find_version(request, call, "access")
+        data = self._accessible(key, number)
         return secret_manager.AccessSecretVersionResponse.pb()(
             name=version.name, payload={"data": data, "data_crc32c": checksum(data)}
         )
@@ -244,97 +247,100 @@ class SecretManagerService(CloudService):
 
     async def destroy(self, request: Any, call: ApiCall) -> Any:
         """Destroy a version, or disable it until the secret's `version_destroy_ttl` has passed."""
-        secret_id, number, version = self._changeable(request, call, "destroy")
-        secret, now = self._existing(secret_id), self._clock.now()
+        key, number, version = self._changeable(request, call, "destroy")
+        secret, now = self._existing(key), self._clock.now()
         if secret.HasField("version_destroy_ttl"):
             version.state = SecretVersion.DISABLED
             set_moment(version.scheduled_destroy_time, now + seconds(secret.version_destroy_ttl))
             event = "SECRET_VERSION_DESTROY_SCHEDULED"
-            self._vault.put_version(secret_id, number, version, event)
+            self._vault.put_version(key, number, version, event)
         else:
-            self._vault.destroy(secret_id, number, version, at=now)
+            self._vault.destroy(key, number, version, at=now)
         self._events.publish()
         return version
 
     def _change(self, request: Any, call: ApiCall, verb: str, state: int) -> Any:
-        secret_id, number, version = self._changeable(request, call, verb)
+        key, number, version = self._changeable(request, call, verb)
         version.state = state
         if state == SecretVersion.ENABLED:
             version.ClearField("scheduled_destroy_time")
-        self._vault.put_version(secret_id, number, version, f"SECRET_VERSION_{verb.upper()}")
+        self._vault.put_version(key, number, version, f"SECRET_VERSION_{verb.upper()}")
         self._events.publish()
         return version
 
     def _changeable(self, request: Any, call: ApiCall, verb: str) -> tuple[str, int, Any]:
-        secret_id, number, version = self._find_version(request, call, verb)
+        key, number, version = self._find_version(request, call, verb)
         _check_etag(request.etag, version)
         if version.state == SecretVersion.DESTROYED:
             raise FailedPrecondition("SecretVersion.state is already DESTROYED.")
-        return secret_id, number, version
+        return key, number, version
 
-    def _add(self, secret_id: str, secret: Any, payload: Any) -> Any:
-        number = max(self._vault.numbers(secret_id), default=0) + 1
+    def _add(self, key: str, secret: Any, payload: Any) -> Any:
+        number = max(self._vault.numbers(key), default=0) + 1
         version = SecretVersion(
-            name=self._names.full(secret_id, str(number)),
+            name=self._names.full(key, str(number)),
             state=SecretVersion.ENABLED,
             client_specified_payload_checksum=payload.HasField("data_crc32c"),
         )
         set_moment(version.create_time, self._clock.now())
         _replicate(version, secret)
-        self._vault.add(secret_id, number, version, payload.data)
+        self._vault.add(key, number, version, payload.data)
         self._events.publish()
         return version
 
-    def _create(self, secret_id: str, secret: Any) -> Any:
-        secret.name = self._names.full(secret_id)
-        made = self._vault.put(secret_id, secret, "TOPIC_CONFIGURED", "SECRET_CREATE")
+    def _create(self, key: str, secret: Any) -> Any:
+        secret.name = self._names.full(key)
+        made = self._vault.put(key, secret, "TOPIC_CONFIGURED", "SECRET_CREATE")
         self._events.publish()
         self.plan_anew()
         return made
 
+    def _parent(self, request: Any, call: ApiCall, permission: str) -> str:
+        """Return the location of a request's parent, empty for the global one."""
+        location = self._names.location(request.parent, call.headers.get("host", ""))
+        place = f"projects/{self._config.project}"
+        self._allow(call.caller, permission, f"{place}/locations/{location}" if location else place)
+        return location
+
     def _find(self, name: str, call: ApiCall, permission: str) -> tuple[str, Any]:
-        secret_id = self._names.secret(name)
-        self._allow(call.caller, permission, self._resource(secret_id))
-        return secret_id, self._existing(secret_id)
+        key = self._names.secret(name, call.headers.get("host", ""))
+        self._allow(call.caller, permission, self._names.resource(key))
+        return key, self._existing(key)
 
     def _find_version(self, request: Any, call: ApiCall, verb: str) -> tuple[str, int, Any]:
-        secret_id, asked = self._names.version(request.name)
-        self._allow(call.caller, f"versions.{verb}", self._resource(secret_id, asked))
-        number = self._number(secret_id, asked)
-        return secret_id, number, self._vault.version(secret_id, number)
+        key, asked = self._names.version(request.name, call.headers.get("host", ""))
+        self._allow(call.caller, f"versions.{verb}", self._names.resource(key, asked))
+        number = self._number(key, asked)
+        return key, number, self._vault.version(key, number)
 
-    def _existing(self, secret_id: str) -> Any:
-        secret = self._vault.secret(secret_id)
+    def _existing(self, key: str) -> Any:
+        secret = self._vault.secret(key)
         if secret is None:
-            raise NotFound(f"Secret [{self._names.full(secret_id)}] not found.")
+            raise NotFound(f"Secret [{self._names.full(key)}] not found.")
         return secret
 
-    def _number(self, secret_id: str, asked: str) -> int:
+    def _number(self, key: str, asked: str) -> int:
         """Return the number of the version that a number, an alias or `latest` stands for."""
-        secret = self._vault.secret(secret_id)
-        numbers = self._vault.numbers(secret_id) if secret is not None else []
+        secret = self._vault.secret(key)
+        numbers = self._vault.numbers(key) if secret is not None else []
         if secret is None or not numbers:
-            name = self._names.full(secret_id)
+            name = self._names.full(key)
             raise NotFound(f"Secret [{name}] not found or has no versions.")
         if asked == "latest":
             return numbers[0]
         number = int(asked) if asked.isdecimal() and len(asked) < 10 else None
         number = secret.version_aliases.get(asked) if number is None else number
         if number not in numbers:
-            raise NotFound(f"Secret Version [{self._names.full(secret_id, asked)}] not found.")
+            raise NotFound(f"Secret Version [{self._names.full(key, asked)}] not found.")
         return number
 
-    def _accessible(self, secret_id: str, number: int) -> bytes:
-        version = self._vault.version(secret_id, number)
+    def _accessible(self, key: str, number: int) -> bytes:
+        version = self._vault.version(key, number)
         if version is None or version.state != SecretVersion.ENABLED:
-            name = self._names.full(secret_id, str(number))
+            name = self._names.full(key, str(number))
             state = SecretVersion.State.Name(version.state) if version else "DESTROYED"
             raise FailedPrecondition(f"Secret Version [{name}] is in {state} state.")
-        return self._vault.payload(secret_id, number)
-
-    def _resource(self, secret_id: str, version: str = "") -> str:
-        name = f"projects/{self._config.project}/secrets/{secret_id}"
-        return f"{name}/versions/{version}" if version else name
+        return self._vault.payload(key, number)
 
     def _allow(self, caller: ApiCaller, permission: str, resource: str) -> None:
         self._guard.require(caller, f"secretmanager.{permission}", resource)
@@ -342,7 +348,8 @@ class SecretManagerService(CloudService):
 
 def _rpc(name: str, response: Any, handle: Callable[..., Any], rule: HttpRule) -> Rpc:
     request = getattr(secret_manager, f"{name}Request").pb()
-    return Rpc(f"{_GRPC}/{name}", request, response, handle, (rule,))
+    regional = replace(rule, uri=rule.uri.replace("projects/*", _REGION))
+    return Rpc(f"{_GRPC}/{name}", request, response, handle, (rule, regional))
 
 
 def _replicate(version: Any, secret: Any) -> None:

@@ -12,15 +12,12 @@ import google_crc32c
 
 from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
-from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import InvalidArgument, Unimplemented, wrong_project
+from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.messages import every, masked, moment, refuse_unemulated, seconds, set_moment
 from devenv.gcp.secret_manager.events import SecretEvents
 from devenv.gcp.store import Store
 
 secret_manager = client_types("google.cloud.secretmanager_v1")
-
-SERVICE = "secretmanager.googleapis.com"
 
 Secret = secret_manager.Secret.pb()
 SecretVersion = secret_manager.SecretVersion.pb()
@@ -33,9 +30,6 @@ _MOST_ANNOTATION_BYTES = 16 * 1024
 _SHORTEST_DESTROY_TTL = 24 * 3600.0
 
 _SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_SECRET = re.compile(r"projects/([^/]+)/secrets/([^/]+)")
-_VERSION = re.compile(r"projects/([^/]+)/secrets/([^/]+)/versions/([^/]+)")
-_REGIONAL = re.compile(r"projects/[^/]+/locations/.+")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -53,45 +47,6 @@ _FIELDS = every(
 )
 
 
-class SecretNames:
-    """The names of one project; answers hold its number, as Google's do."""
-
-    def __init__(self, config: CloudConfig) -> None:
-        self._config = config
-
-    def project(self, text: str) -> str:
-        """Return the project's full name. Raises InvalidArgument or PermissionDenied."""
-        if not text.startswith("projects/") or text.count("/") != 1:
-            raise _refusal(text, "projects/*")
-        self._check_project(text.removeprefix("projects/"))
-        return f"projects/{self._config.project}"
-
-    def secret(self, text: str) -> str:
-        """Return the id of the secret of this full name."""
-        match = _SECRET.fullmatch(text)
-        if not match:
-            raise _refusal(text, "projects/*/secrets/*")
-        self._check_project(match[1])
-        return match[2]
-
-    def version(self, text: str) -> tuple[str, str]:
-        """Return the id of the secret, and the number or alias of the version, of this full name."""
-        match = _VERSION.fullmatch(text)
-        if not match:
-            raise _refusal(text, "projects/*/secrets/*/versions/*")
-        self._check_project(match[1])
-        return match[2], match[3]
-
-    def full(self, secret_id: str, version: str = "") -> str:
-        """Return the full name of a secret or version, with the project's number."""
-        name = f"projects/{self._config.number}/secrets/{secret_id}"
-        return f"{name}/versions/{version}" if version else name
-
-    def _check_project(self, name: str) -> None:
-        if name not in (self._config.project, self._config.number):
-            raise wrong_project(name[:100], SERVICE)
-
-
 def check_secret_id(text: str) -> None:
     if not _SECRET_ID.fullmatch(text):
         raise InvalidArgument(
@@ -100,13 +55,16 @@ def check_secret_id(text: str) -> None:
         )
 
 
-def new_secret(wanted: Any, *, now: float) -> Any:
-    """Return a checked copy of a secret that a caller wants to create."""
+def new_secret(wanted: Any, *, now: float, location: str = "") -> Any:
+    """Return a checked copy of a secret that a caller wants to create, in a region or globally."""
     secret = Secret()
     secret.CopyFrom(wanted)
     for field in ("name", "create_time", "etag"):
         secret.ClearField(field)
-    if not secret.replication.WhichOneof("replication"):
+    if location:
+        if secret.HasField("replication"):
+            raise InvalidArgument("Secret.replication cannot be set for a regional secret.")
+    elif not secret.replication.WhichOneof("replication"):
         raise InvalidArgument("Secret.replication must be automatic or user_managed.")
     managed = secret.replication.user_managed
     if secret.replication.WhichOneof("replication") == "user_managed" and not managed.replicas:
@@ -209,14 +167,8 @@ def _check_maps(secret: Any) -> None:
             raise InvalidArgument(f"'{alias[:100]}' cannot be the alias of a version.")
 
 
-def _refusal(text: str, shape: str) -> Exception:
-    if _REGIONAL.fullmatch(text):
-        return Unimplemented("Regional secrets are not emulated; use projects/*/secrets/*.")
-    return InvalidArgument(f"Invalid resource name '{text[:300]}'; it must look like '{shape}'.")
-
-
 class SecretVault:
-    """Everything stored, by the id of a secret and the number of a version.
+    """Everything stored, by the key of a secret and the number of a version.
 
     A change is stored with its event, for the topics of the secret.
     """
@@ -229,93 +181,93 @@ class SecretVault:
         self._versions = store.table("secret_versions")
         self._payloads = store.table("secret_payloads")
 
-    def ids(self) -> list[str]:
-        """Return the ids of all secrets, the newest first."""
+    def secret_keys(self) -> list[str]:
+        """Return the keys of all secrets, the newest first."""
         found = [(key, Secret.FromString(value)) for key, value in self._secrets.scan()]
         alive = [(key, secret) for key, secret in found if not self._is_expired(secret)]
         return [key for key, _ in sorted(alive, key=_newest_first)]
 
-    def secret(self, secret_id: str) -> Any | None:
+    def secret(self, key: str) -> Any | None:
         """Return a google.cloud.secretmanager.v1.Secret, None if there is none."""
-        value = self._secrets.get(secret_id)
+        value = self._secrets.get(key)
         secret = Secret.FromString(value) if value is not None else None
         if secret is not None and self._is_expired(secret):
-            self.delete(secret_id)
+            self.delete(key)
             return None
         return secret
 
-    def put(self, secret_id: str, secret: Any, *events: str) -> Any:
+    def put(self, key: str, secret: Any, *events: str) -> Any:
         """Store a secret under a new etag, and return it."""
         secret.etag = _new_etag()
         with self._store.transaction():
-            self._secrets.put(secret_id, secret.SerializeToString())
+            self._secrets.put(key, secret.SerializeToString())
             for event in events:
                 self._events.keep(event, secret)
         return secret
 
-    def delete(self, secret_id: str, secret: Any = None) -> None:
+    def delete(self, key: str, secret: Any = None) -> None:
         """Remove a secret with its versions and payloads; it has an event if it is given."""
         with self._store.transaction():
             if secret is not None:
                 self._events.keep("SECRET_DELETE", secret)
             for table in (self._payloads, self._versions):
-                for key, _ in list(table.scan(f"{secret_id}/")):
-                    table.delete(key)
-            self._secrets.delete(secret_id)
+                for each, _ in list(table.scan(f"{key}/")):
+                    table.delete(each)
+            self._secrets.delete(key)
 
-    def numbers(self, secret_id: str) -> list[int]:
+    def numbers(self, key: str) -> list[int]:
         """Return the numbers of the versions, the newest first."""
-        keys = [key for key, _ in self._versions.scan(f"{secret_id}/")]
-        return [int(key.rpartition("/")[2]) for key in reversed(keys)]
+        keys = [each for each, _ in self._versions.scan(f"{key}/")]
+        return [int(each.rpartition("/")[2]) for each in reversed(keys)]
 
-    def version(self, secret_id: str, number: int) -> Any | None:
+    def version(self, key: str, number: int) -> Any | None:
         """Return a SecretVersion in the state that is due, None if there is none."""
-        value = self._versions.get(_key(secret_id, number))
+        value = self._versions.get(_version_key(key, number))
         if value is None:
             return None
         version = SecretVersion.FromString(value)
         if version.HasField("scheduled_destroy_time"):
             due = moment(version.scheduled_destroy_time)
             if due <= self._clock.now():
-                self.destroy(secret_id, number, version, at=due)
+                self.destroy(key, number, version, at=due)
         return version
 
-    def add(self, secret_id: str, number: int, version: Any, payload: bytes) -> None:
+    def add(self, key: str, number: int, version: Any, payload: bytes) -> None:
         """Store a new version with its payload, both or neither."""
         with self._store.transaction():
-            self._payloads.put(_key(secret_id, number), payload)
-            self._put_version(secret_id, number, version, "SECRET_VERSION_ADD")
+            self._payloads.put(_version_key(key, number), payload)
+            self._put_version(key, number, version, "SECRET_VERSION_ADD")
 
-    def put_version(self, secret_id: str, number: int, version: Any, event: str) -> None:
+    def put_version(self, key: str, number: int, version: Any, event: str) -> None:
         """Store a version under a new etag."""
         with self._store.transaction():
-            self._put_version(secret_id, number, version, event)
+            self._put_version(key, number, version, event)
 
-    def _put_version(self, secret_id: str, number: int, version: Any, event: str) -> None:
+    def _put_version(self, key: str, number: int, version: Any, event: str) -> None:
         version.etag = _new_etag()
-        self._versions.put(_key(secret_id, number), version.SerializeToString())
-        if secret := self._secrets.get(secret_id):
+        self._versions.put(_version_key(key, number), version.SerializeToString())
+        if secret := self._secrets.get(key):
             self._events.keep(event, Secret.FromString(secret), version)
 
-    def payload(self, secret_id: str, number: int) -> bytes:
+    def payload(self, key: str, number: int) -> bytes:
         """Return the payload of a version that is not destroyed."""
-        return self._payloads.get(_key(secret_id, number)) or b""
+        return self._payloads.get(_version_key(key, number)) or b""
 
-    def destroy(self, secret_id: str, number: int, version: Any, *, at: float) -> None:
+    def destroy(self, key: str, number: int, version: Any, *, at: float) -> None:
         """Remove the payload for ever; the version stays as a record of it."""
         version.state = SecretVersion.DESTROYED
         version.ClearField("scheduled_destroy_time")
         set_moment(version.destroy_time, at)
         with self._store.transaction():
-            self._payloads.delete(_key(secret_id, number))
-            self._put_version(secret_id, number, version, "SECRET_VERSION_DESTROY")
+            self._payloads.delete(_version_key(key, number))
+            self._put_version(key, number, version, "SECRET_VERSION_DESTROY")
 
     def _is_expired(self, secret: Any) -> bool:
         return secret.HasField("expire_time") and moment(secret.expire_time) <= self._clock.now()
 
 
-def _key(secret_id: str, number: int) -> str:
-    return f"{secret_id}/{number:010d}"
+def _version_key(key: str, number: int) -> str:
+    return f"{key}/{number:010d}"
 
 
 def _newest_first(item: tuple[str, Any]) -> tuple[float, str]:

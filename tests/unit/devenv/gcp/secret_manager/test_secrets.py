@@ -11,7 +11,6 @@ from devenv.gcp.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
-    Unimplemented,
 )
 from tests.unit.devenv.gcp.secret_manager.cloud import (
     AUTOMATIC,
@@ -34,6 +33,29 @@ async def test_created_secret_has_the_number_of_its_project(cloud: SecretBench) 
     assert secret.create_time.seconds == int(cloud.clock.now())
     assert secret.etag.startswith('"')
     assert await cloud("GetSecret", name=NUMBERED) == secret
+
+
+async def test_regional_secret_is_known_in_its_region_alone(cloud: SecretBench) -> None:
+    region = f"{PROJECT}/locations/us-west1"
+    await cloud.create()
+    made = await cloud("CreateSecret", parent=region, secret_id="key", secret={})
+    version = await cloud("AddSecretVersion", parent=made.name, payload={"data": b"near"})
+    near = await cloud("AccessSecretVersion", name=f"{region}/secrets/key/versions/latest")
+    listed = [await cloud("ListSecrets", parent=each) for each in (PROJECT, region)]
+
+    assert made.name == NUMBERED.replace("/secrets", "/locations/us-west1/secrets")
+    assert not version.HasField("replication_status")
+    assert (near.name, near.payload.data) == (version.name, b"near")
+    assert [[each.name for each in answer.secrets] for answer in listed] == [
+        [NUMBERED],
+        [made.name],
+    ]
+    with pytest.raises(NotFound, match="no versions"):
+        await cloud.read()
+    with pytest.raises(InvalidArgument, match="replication cannot be set"):
+        await cloud("CreateSecret", parent=region, secret_id="other", secret=AUTOMATIC)
+    with pytest.raises(InvalidArgument, match=r"expected format \[projects/\*/secrets/\*\]"):
+        cloud.service.value("a@b", f"{region}/secrets/key", "latest")
 
 
 async def test_second_secret_of_a_name_is_refused(cloud: SecretBench) -> None:
@@ -228,7 +250,7 @@ async def test_bad_secret_is_refused_by_field(
     [
         ("key", InvalidArgument),
         ("projects/other/secrets/key", PermissionDenied),
-        ("projects/local-project/locations/us-west1/secrets/key", Unimplemented),
+        ("projects/local-project/locations/us-east1/secrets/key", InvalidArgument),
     ],
 )
 async def test_bad_name_is_refused(cloud: SecretBench, name: str, error: type[CloudError]) -> None:
