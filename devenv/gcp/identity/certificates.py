@@ -60,7 +60,7 @@ def mounts(identity: Identity) -> tuple[HttpMount, ...]:
     async def of_account(request: Request) -> Response:
         email = request.path_params["email"]
         try:
-            signer = identity.blob_key(email)
+            signer = identity.system_key(identity.account(email).email)
         except NotFound:
             return JSONResponse({"error": "Account Not Found"}, 404)
         users = {key.kid: key.certificate for key in identity.user_keys.of(email)}

@@ -111,7 +111,7 @@ class CredentialsApi:
         try:
             claims = json.loads(request.payload)
             expires = float(claims.get("exp", self._clock.machine() + _LONGEST_LIFETIME))
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             raise InvalidArgument("payload must be a JSON object with a numeric exp.") from None
         if not 0 < expires - self._clock.machine() <= _LONGEST_JWT:
             raise InvalidArgument("exp must be in the future, and at most 12 hours from now.")

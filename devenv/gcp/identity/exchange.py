@@ -10,6 +10,7 @@ with `target_audience` an ID token.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ from devenv.gcp.identity.federation import Federation, FederationProblem
 from devenv.gcp.identity.identity import LIFETIME, Identity
 from devenv.gcp.journal import note_caller
 from devenv.gcp.rpc import HttpMount
-from devenv.gcp.rpc.rest import failure, read_body
+from devenv.gcp.rpc.rest import failure, parse_object, read_body
 
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address, no secret
 # Node's storage client still brings a library that uses this address, whatever the key file says.
@@ -76,7 +77,9 @@ def mounts(identity: Identity, federation: Federation) -> tuple[HttpMount, ...]:
 def _mount(host: str, path: str, grant: Callable[[_Form], Awaitable[dict[str, Any]]]) -> HttpMount:
     async def token(request: Request) -> Response:
         try:
-            form = _form(await read_body(request, limit=_LARGEST))
+            content = await read_body(request, limit=_LARGEST)
+            is_json = request.headers.get("content-type", "").startswith("application/json")
+            form = _json_form(content) if is_json else _form(content)
             return JSONResponse(await grant(form))
         except (BadExchange, FederationProblem) as error:
             refusal = {"error": error.code, "error_description": str(error)}
@@ -157,6 +160,14 @@ def _form(content: bytes) -> dict[str, str]:
         return dict(parse_qsl(content.decode(), max_num_fields=_MOST_FIELDS))
     except ValueError as error:
         raise BadExchange("invalid_request", "The form cannot be read.") from error
+
+
+def _json_form(content: bytes) -> dict[str, str]:
+    """Return the fields of a request of Google's generated clients, whose names are in camelCase."""
+    fields = parse_object(content)
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise BadExchange("invalid_request", "The fields of the request must be texts.")
+    return {re.sub("[A-Z]", r"_\g<0>", name).lower(): value for name, value in fields.items()}
 
 
 def read_boundary(options: str) -> AccessBoundary:

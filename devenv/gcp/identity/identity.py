@@ -22,7 +22,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from devenv.gcp.caller import AccessBoundary, ApiCaller
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import FailedPrecondition, NotFound, Unauthenticated
+from devenv.gcp.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
 from devenv.gcp.identity.accounts import Accounts, ServiceAccount
 from devenv.gcp.identity.keys import KeyRing, PublicKey, SigningKey, UserKeys
 from devenv.gcp.identity.pools import PRINCIPAL, Pools
@@ -121,12 +121,21 @@ class AccessTokens:
         self._known: dict[str, AccessGrant] = {}
 
     def mint(self, caller: ApiCaller, *, lifetime: float, primary: bool) -> str:
-        """Return a token for `caller` that expires after `lifetime` seconds."""
+        """Return a token for `caller` that expires after `lifetime` seconds.
+
+        Raises InvalidArgument for one that would be too long to be read again.
+        """
         rules = caller.boundary.rules if caller.boundary else None
         now = self._clock.machine() if primary else self._clock.now()
         fields = [caller.email, now + lifetime, rules, caller.scopes, primary, caller.sets]
         payload = json.dumps(fields).encode()
-        return _PREFIX + _b64(self._mac(payload) + payload)
+        token = _PREFIX + _b64(self._mac(payload) + payload)
+        if len(token) > _LONGEST:
+            raise InvalidArgument(
+                f"The access token would have {len(token)} characters, more than {_LONGEST}: shorten "
+                "its scopes, access boundary, groups or attributes."
+            )
+        return token
 
     def read(self, token: str) -> AccessGrant | None:
         """Return the meaning of `token`, expired or not; None if it is not ours."""
@@ -335,7 +344,10 @@ class Identity:
             keys = [key for key in known if kid in (None, key.kid)]
             issued, expires = float(claims["iat"]), float(claims["exp"])
             genuine = any(key.verifies(_unb64(signature), signed.encode()) for key in keys)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError),
+            *(OverflowError, RecursionError),
+        ):
             return None
         # The program that signed it, and may use it for an hour, reads the machine's clock.
         now = self._clock.machine()

@@ -32,7 +32,7 @@ from devenv.gcp.identity.identity import Identity
 from devenv.gcp.identity.pools import KEPT, PoolRecord
 from devenv.gcp.messages import page
 from devenv.gcp.rpc import HttpMount
-from devenv.gcp.rpc.rest import failure, parse_object, read_body
+from devenv.gcp.rpc.rest import failure, json_names, parse_object, read_body
 
 _ID = re.compile(r"(?!gcp-)[a-z0-9-]{4,32}")
 _LARGEST = 1 << 20
@@ -41,6 +41,7 @@ _MOST_AUDIENCES, _LONGEST_AUDIENCE = 10, 256
 _HOSTS = ("iam.googleapis.com",)
 _VERBS = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
 _METHODS = ("create", "delete", "get", "list", "undelete", "update")
+_OUTPUT_ONLY = ("name", "state", "expireTime")
 _KINDS = ("workloadIdentityPools", "workloadIdentityPoolProviders")
 
 Handler: TypeAlias = Callable[[Request, str], Awaitable[Response]]
@@ -121,18 +122,15 @@ class PoolsApi:
         return JSONResponse(self._resource(self._find(key)))
 
     async def update(self, request: Request, key: str) -> Response:
-        """Change the settings that `updateMask` names; a setting of `oidc` as a whole."""
+        """Change the settings that `updateMask` names, of `oidc` and mappings also one alone."""
         self._allow(request, key, _kind(key), "update")
         record = self._live(key)
         body = await _body(request)
-        names = {
-            name.partition(".")[0]
-            for name in request.query_params.get("updateMask", "").split(",")
-            if name
-        } or set(body)
-        kept = {name: value for name, value in record.settings.items() if name not in names}
-        changed = {name: body[name] for name in names if name in body}
-        settings = _settings({**kept, **changed}, is_provider="/" in key)
+        mask = [path for path in request.query_params.get("updateMask", "").split(",") if path]
+        given = dict(record.settings)
+        for path in mask or body:
+            _replace(given, body, path)
+        settings = _settings(given, is_provider="/" in key)
         return self._operation(self._pools.put(replace(record, settings=settings)))
 
     async def delete(self, request: Request, key: str) -> Response:
@@ -213,12 +211,31 @@ async def _body(request: Request) -> dict[str, Any]:
     return parse_object(await read_body(request, limit=_LARGEST))
 
 
+def _replace(settings: dict[str, Any], body: Mapping[str, Any], path: str) -> None:
+    """Give the setting at `path` of an update mask the value of `body`, none if it has none there."""
+    outer, _, inner = path.partition(".")
+    name = json_names(outer)
+    if name == "oidc":
+        inner = json_names(inner)
+    if name not in {*_OF_ALL, *_OF_PROVIDERS, *_OUTPUT_ONLY}:
+        raise InvalidArgument(
+            f"updateMask names {path[:100]!r}, which is no field that can change."
+        )
+    if not inner or not isinstance(body.get(name, {}), dict):
+        settings.pop(name, None)
+        settings |= {name: body[name]} if name in body else {}
+        return
+    values = {key: value for key, value in settings.get(name, {}).items() if key != inner}
+    new = body.get(name, {})
+    settings[name] = values | ({inner: new[inner]} if inner in new else {})
+
+
 def _settings(given: Mapping[str, Any], *, is_provider: bool) -> dict[str, Any]:
     """Return the settings that a caller sent, without what the service decides. Raises CloudError."""
     known = {**_OF_ALL, **_OF_PROVIDERS} if is_provider else _OF_ALL
     settings: dict[str, Any] = {}
     for name, value in given.items():
-        if name in ("name", "state", "expireTime") or value is None:
+        if name in _OUTPUT_ONLY or value is None:
             continue
         if name not in known:
             raise Unimplemented(f"The field {name[:100]} is not emulated.")

@@ -39,6 +39,8 @@ _PREFIX = 5  # whether the message is compressed, and its length
 _NOT_ONE = "The request is not one whole message."
 _LONGEST_NAME = 500  # of a method that is not emulated, in the journal
 _GRACE = 0.2
+# Of an error, in bytes: Google's client for Python takes 8 KiB of trailers, some others not much more.
+_LONGEST_TEXT, _LONGEST_DETAILS = 1200, 3000
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -289,11 +291,16 @@ class _StreamCall(_Call):
 
 def _refuse(stream: Http2Stream, error: CloudError, head: bytes = _HEAD) -> None:
     """End the answer with an error; `head` is empty if it has begun."""
-    trailers = [("grpc-status", str(error.code))]
-    trailers.append(("grpc-message", quote(error.message, safe=_PRINTABLE)))
+    text = error.message.encode()[:_LONGEST_TEXT].decode(errors="ignore")
+    trailers = [("grpc-status", str(error.code)), ("grpc-message", quote(text, safe=_PRINTABLE))]
     if error.details:
-        details = b64encode(status(error).SerializeToString()).decode()
-        trailers.append(("grpc-status-details-bin", details))
+        detailed = status(error)
+        detailed.message = text
+        if (size := detailed.ByteSize()) <= _LONGEST_DETAILS:
+            details = b64encode(detailed.SerializeToString()).decode()
+            trailers.append(("grpc-status-details-bin", details))
+        else:
+            log.warning("Details of %d bytes are left out of: %s", size, text[:200])
     stream.send(tail=head + header_block(*trailers))
 
 

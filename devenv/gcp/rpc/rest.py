@@ -250,7 +250,7 @@ def _is_mask(field: FieldDescriptor | None) -> bool:
     return bool(field and field.message_type and field.message_type.full_name == _MASK)
 
 
-def _mask(text: str) -> str:
+def json_names(text: str) -> str:
     """Return a mask in names of JSON: Google's documentation and clients write either kind."""
     return re.sub("_([a-z])", lambda letter: letter[1].upper(), text)
 
@@ -258,14 +258,16 @@ def _mask(text: str) -> str:
 def _in_names_of_json(descriptor: Descriptor, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON of a request with its masks as the parser wants them."""
     return {
-        name: _mask(each) if isinstance(each, str) and _is_mask(_field(descriptor, name)) else each
+        name: json_names(each)
+        if isinstance(each, str) and _is_mask(_field(descriptor, name))
+        else each
         for name, each in value.items()
     }
 
 
 def _scalar(field: FieldDescriptor, text: str) -> Any:
     if _is_mask(field):
-        return _mask(text)
+        return json_names(text)
     if field.cpp_type != FieldDescriptor.CPPTYPE_BOOL:
         return text
     if text.lower() not in ("true", "false", "1", "0"):

@@ -42,9 +42,12 @@ def test_certificates_are_cacheable(google: Web) -> None:
 
 def test_certificate_of_account_is_published(google: Web, identity: Identity) -> None:
     email = identity.account("web").email
+    record = identity.accounts.record(email)
+    record.disabled = True  # what it signed before can still be verified
+    identity.accounts.put(record)
 
     answer = google.get(f"/robot/v1/metadata/x509/{email}")
-    assert list(answer.json()) == [identity.blob_key(email).kid]
+    assert list(answer.json()) == [identity.system_key(email).kid]
     assert google.get("/robot/v1/metadata/x509/nobody@p").status_code == 404
 
 

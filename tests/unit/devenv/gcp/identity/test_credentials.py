@@ -117,6 +117,8 @@ def test_method_needs_its_permission_on_account(
         ("signJwt", {"payload": "[]"}, 400),
         ("signJwt", {"payload": '{"exp": 1}'}, 400),
         ("signJwt", {"payload": '{"exp": "x"}'}, 400),
+        ("signJwt", {"payload": f'{{"exp": {10**400}}}'}, 400),
+        ("generateAccessToken", {"scope": ["x" * 20_000]}, 400),
     ],
 )
 def test_invalid_call_is_refused(

@@ -260,16 +260,19 @@ def test_deleted_pool_can_be_restored_for_thirty_days(cloud: FederatedCloud) -> 
 
 
 def test_update_changes_what_its_mask_names(cloud: FederatedCloud) -> None:
-    cloud.prepare(displayName="Jobs")
-    body = {"displayName": "Other", "attributeMapping": {"google.subject": "'all'"}}
-    params = {"updateMask": "attributeMapping"}
+    cloud.prepare(displayName="Jobs", attributeMapping={"google.subject": "assertion.sub"})
+    before = cloud.iam.get(f"{PROVIDERS}/ci-jobs").json()
+    keys, groups = '{"keys": []}', {"google.groups": "assertion.groups", "google.subject": "'all'"}
+    body = {"displayName": "x", "attributeMapping": groups, "attributeCondition": "true"}
+    mask = "attributeMapping.google.groups,attribute_condition,oidc.jwks_json"
+    params, body = {"updateMask": mask}, {**body, "oidc": {"jwksJson": keys}}
     done = cloud.iam.request("PATCH", f"{PROVIDERS}/ci-jobs", params=params, json=body).json()
 
-    found = cloud.iam.get(f"{PROVIDERS}/ci-jobs").json()
-    assert (found["displayName"], found["attributeMapping"]) == (
-        "Jobs",
-        {"google.subject": "'all'"},
-    )
+    assert cloud.iam.get(f"{PROVIDERS}/ci-jobs").json() == before | {
+        "attributeMapping": before["attributeMapping"] | {"google.groups": "assertion.groups"},
+        "attributeCondition": "true",
+        "oidc": before["oidc"] | {"jwksJson": keys},
+    }
     assert cloud.iam.get(f"/v1/{done['name']}").json()["done"]
     assert cloud.guard.asked[-1][0].startswith("iam.workloadIdentityPoolProviders.")
 
@@ -311,11 +314,13 @@ def test_wrong_setting_of_a_provider_is_refused_by_name(
         ("GET", f"{POOLS}?pageSize=x", 400),
         ("POST", f"{POOLS}/missing/providers?workloadIdentityPoolProviderId=abcd", 404),
         ("POST", f"{POOLS}/ci-pool:undelete", 404),
+        ("PATCH", f"{POOLS}/live-pool?updateMask=dispalyName", 400),
     ],
 )
 def test_wrong_request_for_a_pool_is_refused(
     cloud: FederatedCloud, verb: str, path: str, status: int
 ) -> None:
+    cloud.iam.post(POOLS, params={"workloadIdentityPoolId": "live-pool"}, json={})
     assert cloud.iam.request(verb, path).status_code == status
 
 

@@ -66,6 +66,16 @@ async def test_error_has_its_text_and_details_in_trailers() -> None:
     assert headers["grpc-message"] == "No %E2%80%9Ex%E2%80%9C: 100 %25."
 
 
+async def test_trailers_of_long_error_fit_into_8_kib() -> None:
+    client = GrpcClient()
+    client.desk.error = NotFound("ü" * 20_000, (ErrorInfo(reason="R" * 1000),))
+    client.send(client.head() + data(echo(b"")))
+    headers, _ = await client.answer()
+    assert sum(len(name) + len(value) + 32 for name, value in headers.items()) < 8192
+    assert len(headers["grpc-message"]) > 3000
+    assert "grpc-status-details-bin" in headers
+
+
 async def test_message_of_100_mb_is_refused_before_it_comes() -> None:
     client = GrpcClient()
     client.send(client.head() + data(struct.pack(">BI", 0, 100 << 20), 0))
