@@ -181,6 +181,10 @@ class CloudClock:
         """Turn the clock forward to a time; one without an offset is in UTC."""
         _control(self.cloud, "clock", {"set": to if isinstance(to, str) else to.isoformat()})
 
+    def reset(self) -> None:
+        """Show the machine's time again."""
+        _control(self.cloud, "clock", verb="DELETE")
+
 
 @pytest.fixture
 def clock(cloud: Cloud) -> CloudClock:
@@ -259,15 +263,22 @@ def _post(
     return json.loads(_ask(f"{cloud.plain_url}{path}", json.dumps(body).encode(), headers, method))
 
 
-def _control(cloud: Cloud, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def _control(
+    cloud: Cloud, path: str, body: Mapping[str, Any] | None = None, *, verb: str | None = None
+) -> Any:
     headers = {"Authorization": f"Bearer {cloud.control_token}"}
-    return _json(f"{cloud.plain_url}/_devenv/{path}", body, headers=headers)
+    return _json(f"{cloud.plain_url}/_devenv/{path}", body, headers=headers, verb=verb)
 
 
 def _json(
-    url: str, body: Mapping[str, Any] | None = None, *, headers: Mapping[str, str] | None = None
+    url: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    verb: str | None = None,
 ) -> Any:
-    return json.loads(_ask(url, None if body is None else json.dumps(body).encode(), headers))
+    data = None if body is None else json.dumps(body).encode()
+    return json.loads(_ask(url, data, headers, verb))
 
 
 def _ask(

@@ -111,7 +111,7 @@ class CloudServices:
         """Let all that waits happen earlier, after the clock has lost these seconds."""
         self._tasks.take_back(seconds)
         self._pubsub.take_back(seconds)
-        self._scheduler.plan_anew()
+        self._scheduler.take_back(seconds)
         self._secrets.plan_anew()
 
     async def start(self) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from devenv.gcp import Cloud
-from devenv.pytest_plugin import ActAs
+from devenv.gcp.cloud import OPEN_PROJECT
+from devenv.pytest_plugin import ActAs, become
 from tests.cloud import act_as, cloud, config
+from tests.emulator.target import Worker, working
 from tests.unit.devenv.console.console import ConsoleClient, write_state
 from tests.waiting import until
 
@@ -34,3 +36,23 @@ def visitor(cloud: Cloud, tmp_path: Path) -> Iterator[ConsoleClient]:
     client.sign_in()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def turned_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Cloud(data=tmp_path_factory.mktemp("turned")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def turned(turned_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """An empty cloud whose clock may be turned; this process is its account `app`."""
+    turned_cloud.restart(OPEN_PROJECT, clean=True)
+    become(turned_cloud, "app", monkeypatch)
+    return turned_cloud
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    with working() as worker:
+        yield worker

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import datetime as dt
-from collections.abc import Iterator
 from contextlib import closing
 
 import httpx
@@ -15,33 +14,13 @@ from google.oauth2 import id_token
 
 from devenv.gcp import Cloud
 from devenv.gcp.cloud import OPEN_PROJECT
-from devenv.pytest_plugin import CloudClock, become
-from tests.emulator.target import Worker, working
+from devenv.pytest_plugin import CloudClock
+from tests.emulator.target import Worker
 from tests.waiting import until
 
 PLACE = f"projects/{OPEN_PROJECT.project}/locations/{OPEN_PROJECT.region}"
 REST = "rest"  # gRPC reads the CA of one cloud per process: that of the other tests
 HOUR = dt.timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with Cloud(data=tmp_path_factory.mktemp("turned")) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def turned(running: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """An empty cloud that no other test file turns; this process is its account `app`."""
-    running.restart(clean=True)
-    become(running, "app", monkeypatch)
-    return running
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    with working() as worker:
-        yield worker
 
 
 def control(cloud: Cloud, verb: str, **body: str) -> httpx.Response:

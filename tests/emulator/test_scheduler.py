@@ -12,7 +12,7 @@ from google.cloud import scheduler_v1
 from google.oauth2 import id_token
 
 from tests.emulator.conftest import ActAs
-from tests.emulator.target import Worker, working
+from tests.emulator.target import Worker
 
 PLACE = "projects/validibot-local/locations/us-west1"
 ACCOUNT = "scheduler@validibot-local.iam.gserviceaccount.com"
@@ -25,12 +25,6 @@ def client(act_as: ActAs, request: pytest.FixtureRequest) -> Iterator[Client]:
     act_as("admin")
     with scheduler_v1.CloudSchedulerClient(transport=request.param) as client:
         yield client
-
-
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    with working() as worker:
-        yield worker
 
 
 @pytest.fixture

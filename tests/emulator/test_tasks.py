@@ -32,12 +32,6 @@ def client(act_as: ActAs, request: pytest.FixtureRequest) -> Iterator[Client]:
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    with working() as worker:
-        yield worker
-
-
-@pytest.fixture
 def queue(client: Client) -> Iterator[str]:
     """A queue of the test's own, which is paused."""
     name = f"{PLACE}/queues/q-{uuid.uuid4().hex}"

@@ -187,6 +187,7 @@ class Coordinator:
         """Wait for the end; the timeout counts anew for every attempt."""
         limit = seconds(task.timeout)
         left = moment(task.scheduled_time) + limit - self._now()
+        left = min(left, limit)  # the clock may have been reset since the attempt began
         ended = asyncio.ensure_future(running.wait())
         timeout = asyncio.ensure_future(self._context.clock.sleep(max(0.0, left)))
         try:

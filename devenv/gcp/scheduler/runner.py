@@ -51,6 +51,7 @@ class ScheduleRunner:
         self._ready = ready
         self._timer: asyncio.Task[None] | None = None
         self._execution: asyncio.Task[None] | None = None
+        self._begun = 0.0  # the moment from which the execution is retried
         self.job = job
         self._schedule = Schedule(job.schedule, job.time_zone)
 
@@ -59,6 +60,11 @@ class ScheduleRunner:
         self.job, self._schedule = job, Schedule(job.schedule, job.time_zone)
         self._plan()
         self.start()
+
+    def take_back(self, seconds: float) -> None:
+        """Count its slots from now on, and its retries as before: the clock has lost these seconds."""
+        self._begun -= seconds
+        self.configure(self.job)
 
     def start(self) -> None:
         """Count from now on: what fell into a time when nothing ran is not made up for."""
@@ -104,21 +110,20 @@ class ScheduleRunner:
         self._execution = None
 
     async def _execute(self, slot: float) -> None:
-        begun = self._clock.now()
-        next_slot = self._schedule.after(max(slot, begun)) or math.inf
+        self._begun = max(slot, self._clock.now())
         retry = 1
-        while not await self._attempt(slot) and self._may_retry(retry, begun):
+        while not await self._attempt(slot) and self._may_retry(retry):
             again = self._clock.now() + backoff_of(self.job.retry_config).pause(retry)
-            if again >= next_slot:
+            if again >= (self._schedule.after(self._begun) or math.inf):
                 break
             self._plan(again)
             await self._clock.sleep(again - self._clock.now())
             retry += 1
         self._plan()
 
-    def _may_retry(self, retry: int, begun: float) -> bool:
+    def _may_retry(self, retry: int) -> bool:
         config = self.job.retry_config
-        lasted = self._clock.now() - begun
+        lasted = self._clock.now() - self._begun
         return retry <= config.retry_count or lasted < seconds(config.max_retry_duration)
 
     async def _attempt(self, slot: float) -> bool:

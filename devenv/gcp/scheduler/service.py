@@ -96,10 +96,10 @@ class SchedulerService(CloudService):
         for runner in self._runners.values():
             await runner.stop()
 
-    def plan_anew(self) -> None:
-        """Count the slots of every job from now on, after the clock was set back."""
+    def take_back(self, seconds: float) -> None:
+        """Count the slots of every job from now on, after the clock has lost these seconds."""
         for runner in self._runners.values():
-            runner.configure(runner.job)
+            runner.take_back(seconds)
 
     async def create(self, request: Any, call: ApiCall) -> Any:
         parent = self._names.location(request.parent)

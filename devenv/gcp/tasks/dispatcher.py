@@ -7,7 +7,7 @@ on. Headers and counts follow a recording of the real service.
 import asyncio
 import email.utils
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,14 @@ def fail(queue: LiveQueue, entry: QueuedEntry, outcome: DispatchResult, now: flo
     return True
 
 
+def _moments_of(task: Any) -> Iterator[Any]:
+    """Yield the time at which a task leaves next, and those of its attempts."""
+    yield task.schedule_time
+    for name in ("first_attempt", "last_attempt"):
+        attempt = getattr(task, name)
+        yield from (time for field, time in attempt.ListFields() if field.name.endswith("_time"))
+
+
 def retry_after(value: str, now: float) -> float:
     """Return the seconds that a Retry-After header asks for; 0 for none or nonsense."""
     if value.isascii() and value.isdigit():
@@ -190,10 +198,11 @@ class Dispatcher:
         self._launch(self._forced(queue, entry))
 
     def take_back(self, queue: LiveQueue, seconds: float) -> None:
-        """Let the tasks of a queue leave earlier by these seconds."""
+        """Let the tasks of a queue leave, and be given up, earlier by these seconds."""
         for entry in queue.tasks.values():
+            for shown in _moments_of(entry.task):
+                set_moment(shown, moment(shown) - seconds)
             if not entry.in_flight:
-                set_moment(entry.task.schedule_time, moment(entry.task.schedule_time) - seconds)
                 self._saved.save(entry)
                 queue.put(entry)
         self._alarm(queue).cancel()

@@ -70,7 +70,8 @@ class TasksService(CloudService):
         return {"queues": queues, "step": QueueHistory.STEP}
 
     def take_back(self, seconds: float) -> None:
-        """Let every task leave so much earlier, after the clock has lost these seconds."""
+        """Let tasks leave, and names be free, so much earlier: the clock has lost these seconds."""
+        self._context.saved.take_back(seconds)
         for queue in self._context.queues.values():
             self._context.dispatcher.take_back(queue, seconds)
 

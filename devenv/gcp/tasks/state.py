@@ -188,8 +188,16 @@ class Tombstones:
             del self._expiry[oldest]
             self._table.delete(oldest)
         self._expiry.pop(name, None)
-        self._expiry[name] = now + self._seconds
-        self._table.put(name, _EXPIRY.pack(now + self._seconds))
+        self._put(name, now + self._seconds)
+
+    def take_back(self, seconds: float) -> None:
+        """Let every name be free so much earlier, after the clock has lost these seconds."""
+        for name, expiry in self._expiry.items():
+            self._put(name, expiry - seconds)
+
+    def _put(self, name: str, expiry: float) -> None:
+        self._expiry[name] = expiry
+        self._table.put(name, _EXPIRY.pack(expiry))
 
 
 class TasksStore:
@@ -221,6 +229,12 @@ class TasksStore:
             self._delete_with_tombstone(queue.tasks)
             self._queues.delete(queue.state.name)
             self.gone_queues.add(queue.state.name)
+
+    def take_back(self, seconds: float) -> None:
+        """Let blocked names be free so much earlier, after the clock has lost these seconds."""
+        with self._store.transaction():
+            for gone in (self.gone_queues, self.gone_tasks):
+                gone.take_back(seconds)
 
     def save(self, entry: QueuedEntry) -> None:
         counts = _COUNTS.pack(entry.executions, entry.previous)

@@ -1,15 +1,12 @@
 """The clock that can be turned: its moments, its sleepers, its bad input, and a restart."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from devenv.gcp import stack_clock
 from devenv.gcp.clock import Alarm, rfc3339
-from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import InvalidArgument, Unauthenticated
-from devenv.gcp.identity.identity import Identity
+from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.stack_clock import StackClock, duration, moment
 from devenv.gcp.store import Store
 from tests.unit.devenv.gcp.fakes import MemoryStore
@@ -192,38 +189,3 @@ def test_moment_without_offset_is_utc() -> None:
 def test_malformed_moment_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="not a time"):
         moment(text)
-
-
-class TestTokens:
-    """Tokens of accounts under the turned clock."""
-
-    @pytest.fixture
-    def identity(self, tmp_path: Path, clock: StackClock) -> Identity:
-        config = CloudConfig(project="p", accounts=("web",))
-        return Identity(config=config, folder=tmp_path, clock=clock, store=MemoryStore())
-
-    async def test_id_token_expires_here_and_not_for_other_verifiers(
-        self, identity: Identity, clock: StackClock, machine: Machine
-    ) -> None:
-        machine.now -= 1
-        old = identity.id_token("web", "https://a.example")
-        machine.now += 1
-        await clock.advance(HOUR)
-        new = identity.id_token("web", "https://a.example")
-
-        assert identity.claims(old) is None
-        claims = identity.claims(new)
-        assert claims is not None
-        assert (claims["iat"], claims["exp"]) == (START - 1, START - 1 + HOUR)
-
-    async def test_derived_access_token_expires_and_primary_does_not(
-        self, identity: Identity, clock: StackClock
-    ) -> None:
-        derived = identity.access_token("web")
-        primary = identity.access_token("web", primary=True)
-
-        await clock.advance(HOUR)
-
-        with pytest.raises(Unauthenticated):
-            identity.caller({"authorization": f"Bearer {derived}"})
-        assert identity.caller({"authorization": f"Bearer {primary}"}).email

@@ -79,6 +79,20 @@ async def test_timeout_continues_during_restart(bench: Bench) -> None:
     assert attempt.terminated
 
 
+async def test_timeout_ends_after_its_length_if_the_clock_was_reset(bench: Bench) -> None:
+    await bench.clock.turn(86_400)
+    await bench.run()
+    name = (await bench.attempt()).attempt.name
+    bench.clock.lose(86_400)
+    later = await bench.killed()
+    later.runtime.survivors[name] = None
+    await later.service.start()
+    attempt = await later.attempt()
+
+    await later.clock.turn(60)
+    assert attempt.terminated
+
+
 async def test_cancellation_survives_restart(bench: Bench) -> None:
     execution = await bench.run()
     name = (await bench.attempt()).attempt.name

@@ -60,12 +60,18 @@ class SchedulerBench:
             ready=self._ready,
         )
 
+    async def lose(self, seconds: float) -> None:
+        """Set the clock back while it runs."""
+        self.clock.lose(seconds)
+        self.service.take_back(seconds)
+        await settle()
+
     async def _ready(self, _url: str) -> None:
         await self.target_ready.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Invoke]:
-        service = self.make()
+        self.service = service = self.make()
         methods = {rpc.method.rpartition("/")[2]: rpc for rpc in service.rpcs()}
 
         async def call(method: str, request: Any = None, **fields: Any) -> Any:
@@ -95,16 +101,26 @@ async def test_job_fires_at_its_next_slot_after_the_clock_was_reset(
     cloud: SchedulerBench,
 ) -> None:
     cloud.schedules = (ScheduleConfig("tick", "* * * * *", "http://worker/tick", "tasks"),)
-    service = cloud.make()
     await cloud.clock.turn(86_400)
-    await service.start()
-    await settle()
-    cloud.clock.lose(86_400)
-    service.plan_anew()
-    await settle()
-    await cloud.clock.turn(90)
-    await service.stop()
+    async with cloud.running():
+        await cloud.lose(86_400)
+        await cloud.clock.turn(90)
     assert len(cloud.target.requests) == 2
+
+
+async def test_retries_end_in_time_after_the_clock_was_reset(cloud: SchedulerBench) -> None:
+    cloud.target.script = [500] * 60
+    pauses = ("max_retry_duration", "min_backoff_duration", "max_backoff_duration")
+    retries = dict(zip(pauses, ({"seconds": each} for each in (1000, 600, 600)), strict=True))
+    async with cloud.running() as call:
+        yearly = job(schedule="0 0 1 1 *", retry_config=retries)
+        await call("CreateJob", parent=PARENT, job=yearly)
+        await cloud.clock.turn(86_400)
+        await call("RunJob", name=NAME)
+        await cloud.lose(86_400)
+        await cloud.clock.turn(6000)
+
+    assert len(cloud.target.requests) == 3  # at once, after 600 s and after 1200 s
 
 
 async def test_job_fires_at_its_slots_with_headers(cloud: SchedulerBench) -> None:
