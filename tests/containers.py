@@ -133,7 +133,9 @@ def _container(image: str, *ports: int) -> DockerContainer:
 def _sweep() -> None:
     """Remove the containers of test processes that are no more."""
     client = docker.from_env()
-    for container in client.containers.list(all=True, filters={"label": _OWNER}):
+    for container in client.containers.list(
+        all=True, filters={"label": _OWNER}, ignore_removed=True
+    ):
         if not _lives(int(container.labels[_OWNER])):
             container.remove(force=True, v=True)
     client.close()
