@@ -74,11 +74,17 @@ class Worker:
     def next(self, seconds: float = LIMIT, *, path: str = "") -> Arrival:
         """Return the next arrival [at a path], waiting for it. Raises queue.Empty.
 
-        Services of earlier tests may still be called at this port, by another path.
+        Earlier tests may still be called back at the port of a service, by another path: validators
+        repeat their callbacks for half a minute.
         """
         while (arrival := self.arrivals.get(timeout=seconds)).path != (path or arrival.path):
             pass
         return arrival
+
+    def has(self, path: str) -> bool:
+        """Return whether one of the arrivals that nobody took was at a path, and drop them."""
+        paths = [self.arrivals.get().path for _ in range(self.arrivals.qsize())]
+        return path in paths
 
 
 @contextmanager

@@ -84,10 +84,9 @@ def test_task_reaches_private_service_through_ingress(client: Client, config: Cl
     url = config.service_url("validibot-worker")
     port = next(s.port for s in config.services if s.name == "validibot-worker")
     with working(port) as worker:
-        client.create_task(parent=QUEUE, task=task(f"{url}/internal/tasks/", **oidc(url)))
-        arrival = worker.next()
+        client.create_task(parent=QUEUE, task=task(f"{url}/private/", **oidc(url)))
+        arrival = worker.next(path="/private/")
 
-    assert arrival.path == "/internal/tasks/"
     assert arrival.headers["host"] == url.removeprefix("https://")
     assert arrival.headers["x-forwarded-proto"] == "https"
 
