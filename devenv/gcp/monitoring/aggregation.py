@@ -24,8 +24,14 @@ _SHORTEST = 60.0  # seconds of a period
 _MOST_PERIODS = 10_000
 _NANOS = 10**9
 _INT64, _DOUBLE, _BOOL = MetricDescriptor.INT64, MetricDescriptor.DOUBLE, MetricDescriptor.BOOL
+_MOST = 2**63 - 1
 _GAUGE, _DELTA = MetricDescriptor.GAUGE, MetricDescriptor.DELTA
 _NUMBERS = {_INT64: "int64_value", _DOUBLE: "double_value", _BOOL: "bool_value"}
+
+
+def _sum(values: _Values) -> float:
+    """Return the exact sum of whole numbers, the closest of others."""
+    return sum(values) if all(isinstance(each, int) for each in values) else math.fsum(values)
 
 
 def _percentile(share: float) -> _Combine:
@@ -38,9 +44,9 @@ _COMBINATIONS: Mapping[str, tuple[_Combine, int | None]] = {
     "MAX": (max, None),
     "MEAN": (statistics.fmean, _DOUBLE),
     "COUNT": (len, _INT64),
-    "SUM": (math.fsum, None),
+    "SUM": (_sum, None),
     "STDDEV": (statistics.pstdev, _DOUBLE),
-    "COUNT_TRUE": (math.fsum, _INT64),
+    "COUNT_TRUE": (sum, _INT64),
     "FRACTION_TRUE": (statistics.fmean, _DOUBLE),
     "PERCENTILE_99": (_percentile(0.99), _DOUBLE),
     "PERCENTILE_95": (_percentile(0.95), _DOUBLE),
@@ -96,10 +102,11 @@ class SeriesAggregation:
             raise InvalidArgument(
                 f"ALIGN_{self._aligner} cannot be applied to metrics with the kind {kind}."
             )
+        _check_values(f"ALIGN_{self._aligner}", self._aligner, series.value_type)
         groups: dict[int, list[float]] = {}
         before: Any = None
         for point in reversed(series.points):
-            value = float(getattr(point.value, field))
+            value = getattr(point.value, field)
             at = point.interval.end_time.ToNanoseconds()
             if since < at <= until:
                 end = until - (until - at) // self._period * self._period
@@ -124,13 +131,15 @@ class SeriesAggregation:
             groups.setdefault(tuple(value_of(each, name) for name in self._fields), []).append(each)
         reduced = []
         for names, members in sorted(groups.items()):
+            for each in members:
+                _check_values(f"REDUCE_{self._reducer}", self._reducer, each.value_type)
             made = self._like(members[0], members[0].value_type if kind is None else kind)
             _keep_grouped(made, dict(zip(self._fields, names, strict=True)))
             values: dict[int, list[float]] = {}
             field = _NUMBERS[members[0].value_type]
             for point in (point for each in members for point in each.points):
                 end = point.interval.end_time.ToNanoseconds()
-                values.setdefault(end, []).append(float(getattr(point.value, field)))
+                values.setdefault(end, []).append(getattr(point.value, field))
             for end in sorted(values, reverse=True):
                 self._add(made, end, combine(values[end]))
             reduced.append(made)
@@ -147,17 +156,26 @@ class SeriesAggregation:
         point.interval.end_time.FromNanoseconds(end)
         begin = end - self._period if series.metric_kind == _DELTA else end
         point.interval.start_time.FromNanoseconds(begin)
-        kind = {_INT64: int, _BOOL: bool}.get(series.value_type, float)
-        setattr(point.value, _NUMBERS[series.value_type], kind(value))
+        if series.value_type == _INT64:  # a sum may be more than a point can have
+            value = min(max(int(value), -_MOST), _MOST)
+        setattr(point.value, _NUMBERS[series.value_type], value)
+
+
+def _check_values(name: str, kind: str, value_type: int) -> None:
+    """Raise InvalidArgument if an aligner or reducer is not for values of a type."""
+    takes_any = kind in ("COUNT", "NEXT_OLDER")
+    if not takes_any and kind.endswith("_TRUE") != (value_type == _BOOL):
+        given = MetricDescriptor.ValueType.Name(value_type)
+        raise InvalidArgument(f"{name} cannot be applied to metrics with the value type {given}.")
 
 
 def _change(point: Any, before: Any, field: str) -> float:
     """Return what a cumulative point adds to the one before; all of it after a reset."""
-    value = float(getattr(point.value, field))
+    value: float = getattr(point.value, field)
     if before is None:
         return value
     is_reset = point.interval.start_time.ToNanoseconds() >= before.interval.end_time.ToNanoseconds()
-    grown = value - float(getattr(before.value, field))
+    grown: float = value - getattr(before.value, field)
     return value if is_reset or grown < 0 else grown
 
 

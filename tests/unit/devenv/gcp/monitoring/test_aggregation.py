@@ -113,6 +113,34 @@ def test_aligner_must_fit_the_metric() -> None:
         aggregation("MEAN").apply([series(GAUGE)], since=0, until=2 * 10**18)
 
 
+def test_sum_of_whole_numbers_is_exact() -> None:
+    [made] = aggregation("SUM").apply(
+        [series(((60, 2**53), (70, 1), (180, 2**63 - 1), (190, 1)))], since=0, until=UNTIL * 10**9
+    )
+
+    assert values(made) == {100: 2**53 + 1, 200: 2**63 - 1}
+
+
+def test_truths_are_counted_among_truth_values_only() -> None:
+    truths = series(((60, 0), (70, 0), (80, 0)))
+    truths.value_type = MetricDescriptor.BOOL
+    for point, value in zip(truths.points, (True, True, False), strict=True):
+        point.value.bool_value = value
+
+    found = {
+        aligner: aggregation(aligner).apply([truths], since=0, until=UNTIL * 10**9)
+        for aligner in ("COUNT_TRUE", "FRACTION_TRUE", "COUNT")
+    }
+    assert {name: values(made) for name, [made] in found.items()} == {
+        "COUNT_TRUE": {100: 2},
+        "FRACTION_TRUE": {100: pytest.approx(2 / 3)},
+        "COUNT": {100: 3},
+    }
+    for aligner, refused in (("COUNT_TRUE", series(GAUGE)), ("MEAN", truths)):
+        with pytest.raises(InvalidArgument, match=f"ALIGN_{aligner} .* value type (INT64|BOOL)"):
+            aggregation(aligner).apply([refused], since=0, until=UNTIL * 10**9)
+
+
 def test_aligner_of_unknown_number_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="999 is not a valid"):
         SeriesAggregation(monitoring_v3.Aggregation.pb()(per_series_aligner=999))
