@@ -6,6 +6,7 @@ from typing import Any
 import re2
 
 _LONGEST = 4096  # characters
+_MOST_BYTES = 2 << 20  # of a pattern and its automaton; the module keeps 128 patterns
 
 
 def pattern_test(pattern: str) -> Callable[[str], bool]:
@@ -33,6 +34,7 @@ def _compiled(pattern: str) -> Any:
         raise ValueError(f"The regular expression is longer than {_LONGEST} characters.")
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = _MOST_BYTES
     try:
         return re2.compile(_bytes(pattern), options)
     except re2.error as error:
