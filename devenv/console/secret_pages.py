@@ -41,6 +41,7 @@ class SecretPages:
             "secrets.html",
             place="secrets",
             secrets=answer.get("secrets", []),
+            is_first=not token,
             next_page=answer.get("nextPageToken", ""),
         )
 

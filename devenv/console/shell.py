@@ -214,7 +214,7 @@ def _navigation(has: Mapping[str, bool]) -> list[tuple[str, list[tuple[str, str,
 
 def clock(moment: float) -> Markup:
     """Return Unix seconds as a time of this machine's day, with what of the date is not today's."""
-    local = dt.datetime.fromtimestamp(moment).astimezone()
+    local = _local(moment)
     today = dt.datetime.fromtimestamp(time.time()).astimezone().date()
     form = "%H:%M:%S.%f"
     if local.date() != today:
@@ -232,6 +232,12 @@ def zone() -> str:
     now = dt.datetime.fromtimestamp(time.time()).astimezone()
     name, offset = now.strftime("%Z"), now.isoformat()[-6:]
     return name if name == "UTC" else f"{name} (UTC{offset})"
+
+
+def _local(moment: float) -> dt.datetime:
+    """Return Unix seconds as a time of this machine; the last day that there is for a later one."""
+    last = dt.datetime(dt.MAXYEAR, 12, 30, tzinfo=dt.UTC).timestamp()
+    return dt.datetime.fromtimestamp(min(moment, last)).astimezone()
 
 
 def _time(local: dt.datetime, text: str) -> Markup:
@@ -262,7 +268,9 @@ def ago(moment: float, now: float) -> Markup:
         if distance >= size or size == 1:
             text = f"{distance / size:.0f} {unit}"
             break
-    local = dt.datetime.fromtimestamp(moment).astimezone()
+    local = _local(moment)
+    if local.year == dt.MAXYEAR:
+        return _time(local, "never")  # the last second that Google's APIs know
     return _time(local, f"{text} ago" if moment <= now else f"in {text}")
 
 

@@ -4,11 +4,18 @@ import re
 import smtplib
 from collections.abc import Iterator
 from email.message import EmailMessage
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
+from starlette.routing import Match, Route
 
+from devenv.console import resource_pages
+from devenv.console.app import ConsoleConfig, build
+from devenv.console.cloud import LOGGING, PUBSUB, TASKS, CloudClient
 from tests.browser.screens import check_page, shoot
 from tests.flows.stack import Stack
 
@@ -69,6 +76,108 @@ def test_trace_of_a_run_is_one_click_away(visitor: Page, stack: Stack, console: 
     visitor.locator("summary", has_text="execution").first.click()
     expect(visitor.get_by_role("link", name="Execution with its log")).to_be_visible()
     shoot(visitor, "console-trace")
+
+
+def test_following_keeps_what_a_person_does_on_every_page(
+    page: Page, console: str, stack: Stack
+) -> None:
+    """Change each page while something is typed, focused, selected, opened and scrolled there."""
+    _add_records(stack)
+    page.add_init_script(path=Path(__file__).with_name("following.js"))
+    page.clock.install()
+    page.set_viewport_size({"width": 1200, "height": 500})
+    page.goto(console)
+    paths, routes = ["/tasks/followed", *_links(page, "nav")], _routes()
+    seen: dict[str, str] = {}
+    lost = []
+    for path in paths:  # grows by the links of each page
+        route = _route_of(routes, path)
+        if route in seen or route in _NO_PAGES:
+            continue
+        seen[route] = path
+        page.goto(f"{console}{path}")
+        paths += _links(page, "main")
+        if route in _FIXED_PAGES:
+            continue
+        for step in ("act", "read"):
+            before, after = _followed(page, step)
+            lost += [
+                f"{path}: {step}: {name}: {before[name]} became {after[name]}"
+                for name in before
+                if before[name]
+                != pytest.approx(after[name], abs=1.5)  # scrolling is by whole pixels
+            ]
+    assert "\n".join(lost) == ""
+    assert {one.path for one in routes} - {*seen, *_NO_PAGES, *_FIXED_PAGES, *_KINDS} == set()
+
+
+_FIXED_PAGES = ("/journal/{id:int}", "/jobs/{job}/executions/{execution}")  # of what has ended
+# A resource is shown by one template, whatever its kind.
+_KINDS = tuple(f"{one.path}/{{kind}}" for one in resource_pages.PAGES)
+_NO_PAGES = (
+    *("", "/health", "/logs/new", "/services/{name}/state", "/services/{name}/stream"),
+    *(f"/jobs/{{job}}/executions/{{execution}}/{part}" for part in ("state", "stream")),
+    *(f"/storage/{{bucket}}/{part}" for part in ("download", "image")),
+    "/secrets/{secret}/versions/{version}/show",
+)
+
+
+def _add_records(stack: Stack) -> None:
+    """Make what the stack has not of itself: a waiting task, messages, entries of a log, a fault."""
+    cloud = CloudClient(stack.facts["urls"]["gcp"], stack.root / ".devenv/gcp")
+    project = f"projects/{cloud.control('project')['project']}"
+    queue = f"{cloud.location()}/queues/followed"
+    topic, subscription = f"{project}/topics/followed", f"{project}/subscriptions/followed"
+    task = {"httpRequest": {"url": "http://127.0.0.1:9/", "body": "e30="}}
+    message = {"data": "e30=", "attributes": {"colour": "green"}}
+    cloud.api(TASKS, f"/v2/{cloud.location()}/queues", verb="POST", body={"name": queue})
+    cloud.api(TASKS, f"/v2/{queue}:pause", verb="POST", body={})
+    cloud.api(PUBSUB, f"/v1/{topic}", verb="PUT", body={})
+    cloud.api(PUBSUB, f"/v1/{subscription}", verb="PUT", body={"topic": topic})
+    for _ in range(3):
+        cloud.api(TASKS, f"/v2/{queue}/tasks", verb="POST", body={"task": task})
+        cloud.api(PUBSUB, f"/v1/{topic}:publish", verb="POST", body={"messages": [message] * 3})
+        entry = {"logName": f"{project}/logs/followed", "resource": {"type": "global"}}
+        entries = {"entries": [entry | {"textPayload": "An entry"}] * 3}
+        cloud.api(LOGGING, "/v2/entries:write", verb="POST", body=entries)
+    cloud.control("faults", verb="POST", body={"method": "secretmanager.*", "status": 503})
+    path = "/upload/storage/v1/b/validibot-local/o"
+    cloud.upload(path, BytesIO(b"{}"), "text/plain", uploadType="media", name="followed.txt")
+    cloud.close()
+    _send_mail(stack, "Followed")
+    stack.run("meter-readings-schema", stack.sample("meter-readings-schema"))
+
+
+def _routes() -> list[Route]:
+    config = ConsoleConfig(
+        state=Path(), token="", cloud="http://localhost", mail="http://localhost"
+    )
+    return [
+        one
+        for one in build(config).routes
+        if isinstance(one, Route) and "GET" in (one.methods or ())
+    ]
+
+
+def _route_of(routes: list[Route], path: str) -> str:
+    scope = {"type": "http", "method": "GET", "path": path.partition("?")[0]}
+    return next((one.path for one in routes if one.matches(scope)[0] is Match.FULL), "")
+
+
+def _links(page: Page, part: str) -> list[str]:
+    read = "links => links.map(link => link.getAttribute('href'))"
+    found: list[str] = page.locator(part).locator("a[href^='/']").evaluate_all(read)
+    return found
+
+
+def _followed(page: Page, step: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a person has before and after a page has changed."""
+    page.evaluate(f"person.{step}()")
+    before = page.evaluate("person.has()")
+    page.evaluate("person.expect()")
+    page.clock.fast_forward(6_000)
+    page.evaluate("person.swapped")
+    return before, page.evaluate("person.has()")
 
 
 def test_log_follows_and_a_queue_is_paused_by_keyboard(

@@ -89,10 +89,75 @@ document.addEventListener("htmx:after:request", (event) => {
   tell(status === 404 ? gone : status >= 400 ? away : "");
 });
 
+// What is followed is replaced in place. So that a new first row does not take over the focus, the selection
+// and the open details of the old one, rows and links have names: by what they lead to or say, not by place.
+const NAMED = "tr, li, table, details, pre, p, a[href], dt, dd, h2";
+const live = () => document.querySelector("#live, #entries");
+
+function nameOf(node) {
+  if (node.dataset.key) return node.dataset.key;
+  if (node.matches("p")) return node.className;
+  if (node.matches("a")) return node.getAttribute("href");
+  if (node.matches("dd")) return node.previousElementSibling?.textContent;
+  const said = node.matches("tr, li, details")
+    ? node.querySelector('a[href], [action], [id]:not([id^="~"])') ?? node.querySelector("th, summary") ?? node.firstElementChild
+    : node.querySelector("caption, th") ?? (node.matches("dt, h2") ? node : null);
+  return said?.getAttribute("href") ?? (said?.id || said?.textContent.replace(/\d+/g, ""));
+}
+
+function giveNames(root, taken = new Map()) {
+  for (const node of root.querySelectorAll(NAMED)) {
+    if (node.id && !node.id.startsWith("~")) continue;
+    const name = `~${node.localName} ${nameOf(node)}`;
+    taken.set(name, (taken.get(name) ?? 0) + 1);
+    node.id = `${name} ${taken.get(name)}`;
+  }
+}
+
+// The place of what the person is at, or else of the first row in sight, on the screen.
+function placeKept() {
+  const { anchorNode, isCollapsed } = getSelection();
+  const selected = isCollapsed || anchorNode instanceof Element ? anchorNode : anchorNode.parentElement;
+  const chosen = document.activeElement === document.body && !isCollapsed ? selected : document.activeElement;
+  const inSight = (node) => node.getBoundingClientRect().bottom > 0 && node.getBoundingClientRect().top < innerHeight;
+  const rows = scrollY > 0 && live()?.getBoundingClientRect().top < 0 ? live().querySelectorAll(NAMED) : [];
+  const kept = chosen?.closest("main > *") && inSight(chosen) ? chosen : [...rows].find(inSight);
+  const before = kept?.getBoundingClientRect().top;
+  return () => kept?.isConnected && scrollBy(0, kept.getBoundingClientRect().top - before);
+}
+
+function selectionKept() {
+  const { anchorNode, anchorOffset, focusNode, focusOffset, isCollapsed } = getSelection();
+  const most = (node) => (node instanceof Text ? node.length : node.childNodes.length);
+  return () => {
+    if (isCollapsed || !anchorNode.isConnected || !focusNode.isConnected) return;
+    getSelection().setBaseAndExtent(anchorNode, Math.min(anchorOffset, most(anchorNode)),
+      focusNode, Math.min(focusOffset, most(focusNode)));
+  };
+}
+
+// A browser that cannot move an element in the page without taking it out loses both.
+function focusAndScrollKept() {
+  const focus = document.activeElement;
+  const scrolled = [...(live()?.querySelectorAll("*") ?? [])].filter((one) => one.scrollTop || one.scrollLeft)
+    .map((one) => [one, one.scrollTop, one.scrollLeft]);
+  return () => {
+    if (focus !== document.activeElement && focus.isConnected) focus.focus({ preventScroll: true });
+    for (const [one, top, left] of scrolled) one.scrollTo(left, top);
+  };
+}
+
+let giveBack = [];
+document.addEventListener("htmx:before:swap", ({ detail: { tasks } }) => {
+  giveBack = [focusAndScrollKept(), selectionKept(), placeKept()];
+  if (document.getElementById("live")) giveNames(document.getElementById("live"));
+  for (const task of tasks) giveNames(task.fragment);
+});
 // Lists that grow while they follow forget their last entries.
 document.addEventListener("htmx:after:swap", () => {
   for (const list of document.querySelectorAll("[data-most]"))
     while (list.childElementCount > Number(list.dataset.most)) list.lastElementChild.remove();
+  giveBack.splice(0).forEach((one) => one());
 });
 
 // On a narrow screen the navigation is behind a button; Escape closes it.
