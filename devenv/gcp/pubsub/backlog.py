@@ -72,6 +72,17 @@ class Backlog:
         if not entry.acked:
             self._open(entry)
 
+    def restore(self, entry: BacklogEntry, known: BacklogEntry | None) -> None:
+        """Take in an entry with the lease or the pause that the same message has had so far."""
+        if known is None or entry.acked or known.acked:
+            self.add(entry)
+            return
+        entry.moment = 0.0 if known.lease else known.moment
+        self.add(entry)
+        if known.lease > 0:
+            self._count_lease(entry, 1)
+            self.lease(entry, known.lease, known.moment)
+
     def sort(self) -> None:
         """Put the entries back into the order of their numbers."""
         self.entries = dict(sorted(self.entries.items()))

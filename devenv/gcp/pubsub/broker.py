@@ -102,19 +102,13 @@ class Broker:
         most_bytes = min(most_bytes, MOST_BYTES)
         if not (taken := subscription.backlog.take(now, most=most, most_bytes=most_bytes)):
             return taken
+        with self.saved.transaction():
+            for entry in taken:
+                entry.attempts += 1
+                self.saved.save(subscription, entry)
         for entry in taken:
             self._lease += 1
-            entry.attempts += 1
             subscription.backlog.lease(entry, self._lease, now + deadline)
-        try:
-            with self.saved.transaction():
-                for entry in taken:
-                    self.saved.save(subscription, entry)
-        except BaseException:  # on a full disk, for example: nobody gets them
-            for entry in taken:
-                entry.attempts -= 1
-                subscription.backlog.give_back(entry, now)
-            raise
         self._set_alarm(subscription)
         return taken
 

@@ -197,8 +197,9 @@ class PubSubService(CloudService):
         """Let the topics of a deleted schema refuse messages, also when its name is used again."""
         for topic in self.broker.saved.topics.values():
             if topic.state.schema_settings.schema == name:
-                topic.state.schema_settings.schema = DELETED_SCHEMA
-                self.broker.saved.put_topic(topic)
+                with self.broker.saved.transaction():
+                    topic.state.schema_settings.schema = DELETED_SCHEMA
+                    self.broker.saved.put_topic(topic)
 
     def _drop(self, name: str) -> None:
         log.info("%s is no longer in devenv.toml: deleted", name)

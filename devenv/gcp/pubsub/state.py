@@ -6,7 +6,8 @@ acknowledged is delivered again, as at any time with Pub/Sub.
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ _MESSAGE_COST, _ENTRY_COST = 1024, 512  # bytes of memory beside a message's own
 _PUSH_LEAST, _PUSH_MOST = 0.1, 60.0  # seconds: push backoff without a retry policy
 _ENTRY = struct.Struct("<I?")  # deliveries, and whether it is acknowledged
 _NUMBER = struct.Struct("<Q")
+_NONE: Mapping[str, Any] = {}
 _Container = types.PublishRequest.pb()  # one message, and the topic that retains it
 
 
@@ -55,8 +57,13 @@ class LiveSubscription:
     dead_letters: int = 0
 
     def __post_init__(self) -> None:
-        self.backlog = Backlog(self.state.enable_message_ordering, self._pause)
-        self.matches = parse_filter(self.state.filter)
+        self.begin(self.state)
+
+    def begin(self, state: Any) -> None:
+        """Have this state and no messages."""
+        self.state = state
+        self.backlog = Backlog(state.enable_message_ordering, self._pause)
+        self.matches = parse_filter(state.filter)
 
     @property
     def name(self) -> str:
@@ -94,7 +101,7 @@ class PubSubStore:
     """The rows of all of them; a message goes once nothing holds it any more."""
 
     def __init__(self, store: Store) -> None:
-        self.transaction: Callable[[], Any] = store.transaction
+        self._store = store
         self._topics = store.table("pubsub_topics")
         self._subscriptions = store.table("pubsub_subscriptions")
         self._snapshots = store.table("pubsub_snapshots")
@@ -105,9 +112,13 @@ class PubSubStore:
         self.topics: dict[str, LiveTopic] = {}
         self.subscriptions: dict[str, LiveSubscription] = {}
         self.snapshots: dict[str, LiveSnapshot] = {}
-        self._last: int = _NUMBER.unpack(self._numbers.get("last") or bytes(_NUMBER.size))[0]
-        self._stored: int = 0
+        self._last = self._stored = 0
         self._load()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit all changes inside. If that fails, have again in memory what was there before."""
+        known = dict(self.topics), dict(self.subscriptions)
+        return self._store.transaction(lambda: self._load(*known))
 
     @property
     def last(self) -> int:
@@ -235,15 +246,35 @@ class PubSubStore:
             self._stored -= message.size + _MESSAGE_COST
             self._messages.delete(f"{message.number:020d}")
 
-    def _load(self) -> None:
+    def _load(
+        self,
+        topics: Mapping[str, LiveTopic] = _NONE,
+        subscriptions: Mapping[str, LiveSubscription] = _NONE,
+    ) -> None:
+        """Read all rows into the known topics and subscriptions, and into new ones."""
+        (self._last,) = _NUMBER.unpack(self._numbers.get("last") or bytes(_NUMBER.size))
+        self.topics, self.subscriptions = {}, {}
         for name, value in self._topics.scan():
-            self.topics[name] = LiveTopic(Topic.FromString(value))
+            state = Topic.FromString(value)
+            topic = self.topics[name] = topics.get(name) or LiveTopic(state)
+            topic.state, topic.retained = state, {}
+        leases = {}
         for name, value in self._subscriptions.scan():
-            self.subscriptions[name] = LiveSubscription(Subscription.FromString(value))
+            state = Subscription.FromString(value)
+            live = self.subscriptions[name] = subscriptions.get(name) or LiveSubscription(state)
+            leases[name] = live.backlog.entries
+            live.begin(state)
+        self._load_snapshots()
+        self._load_messages(leases)
+
+    def _load_snapshots(self) -> None:
+        self.snapshots = {}
         for name, value in self._snapshots.scan():
             (last,) = _NUMBER.unpack_from(value)
             state = Snapshot.FromString(value[_NUMBER.size :])
             self.snapshots[name] = LiveSnapshot(state, last)
+
+    def _load_messages(self, known: Mapping[str, Mapping[int, BacklogEntry]]) -> None:
         messages = dict(map(_message, self._messages.scan()))
         self._stored = sum(message.size + _MESSAGE_COST for message in messages.values())
         for message in messages.values():
@@ -256,7 +287,7 @@ class PubSubStore:
             attempts, acked = _ENTRY.unpack(value)
             self._hold(message)
             entry = BacklogEntry(message, attempts=attempts, acked=acked)
-            self.subscriptions[name].backlog.add(entry)
+            self.subscriptions[name].backlog.restore(entry, known[name].get(entry.number))
         for key, _ in self._snapshot_messages.scan():
             name, message = _parse_key(key, messages)
             self._hold(message)

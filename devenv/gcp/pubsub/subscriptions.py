@@ -99,8 +99,9 @@ class SubscriptionMethods:
 
     def put(self, live: LiveSubscription, subscription: Any) -> Any:
         """Store a subscription in this state, and return it."""
-        live.state = subscription
-        self._broker.saved.put_subscription(live)
+        with self._broker.saved.transaction():
+            live.state = subscription
+            self._broker.saved.put_subscription(live)
         self._broker.wake(live)
         self._push.follow(live)
         self._files.follow(live)
@@ -233,8 +234,9 @@ class SubscriptionMethods:
         wanted, mask = request.snapshot, request.update_mask
         state = changed(snapshot.state, wanted, mask, immutable={"name", "topic"})
         check_labels(state.labels)
-        snapshot.state = state
-        self._broker.saved.put_snapshot(snapshot)
+        with self._broker.saved.transaction():
+            snapshot.state = state
+            self._broker.saved.put_snapshot(snapshot)
         return state
 
     async def list_snapshots(self, request: Any, call: ApiCall) -> Any:

@@ -82,8 +82,9 @@ class TopicMethods:
         live = self._broker.saved.topics.get(name)
         if live is None:
             live = LiveTopic(topic)
-        live.state = topic
-        self._broker.saved.put_topic(live)
+        with self._broker.saved.transaction():
+            live.state = topic
+            self._broker.saved.put_topic(live)
         return topic
 
     async def get(self, request: Any, call: ApiCall) -> Any:
