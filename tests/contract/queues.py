@@ -86,7 +86,7 @@ def at_work(options: QueueOptions, *, shutdown_timeout: float = 5) -> Iterator[N
         yield
     finally:
         stops.get(timeout=LIMIT)()
-        thread.join(20)
+        thread.join(LIMIT)
 
 
 def forget_workers() -> None:

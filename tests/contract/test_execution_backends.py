@@ -25,7 +25,7 @@ from tests.cloud import ROOT
 from tests.docker import product as program
 from tests.emulator.target import Worker, working
 from tests.factories import StepFactory, ValidatorFactory, started_run
-from tests.waiting import until
+from tests.waiting import LIMIT, until
 from validators.sdk import storage as storages
 from validibot.core.storage import capability
 from validibot.runs.backends import cloud_run, get_backend
@@ -72,7 +72,7 @@ _CACHED = (
 def _join(name: str) -> None:
     for thread in threading.enumerate():
         if name in thread.name:
-            thread.join(20)
+            thread.join(LIMIT)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_exactly_once_stream_confirms_acknowledgements(
     stream = subscriber.subscribe(name, receive)
     publisher.publish(topic, b"once").result(120)
 
-    assert acknowledged.result(20).name == "SUCCESS"
+    assert acknowledged.result(120).name == "SUCCESS"
     stream.cancel()
     stream.result(120)
 

@@ -52,12 +52,21 @@ def launch(step: Step, count: int) -> Iterator[Run]:
 
 
 @contextmanager
-def stuck(step: Step) -> Iterator[Run]:
-    """Start a run and block the worker that executes it, as a long step would."""
-    run = started_run(step=step)
+def blocked(step: Step, count: int) -> Iterator[list[Run]]:
+    """Launch runs that block the workers that execute them, as a long step would."""
+    runs = [started_run(step=step) for _ in range(count)]
     with psycopg.connect(**connection.get_connection_params()) as other:
-        other.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [run.pk])
-        enqueue(run)
+        ids = [run.pk for run in runs]
+        other.execute("SELECT 1 FROM runs_run WHERE id = ANY(%s) FOR UPDATE", [ids])
+        for run in runs:
+            enqueue(run)
+        yield runs
+
+
+@contextmanager
+def stuck(step: Step) -> Iterator[Run]:
+    """Launch a run and block the worker that executes it."""
+    with blocked(step, 1) as (run,):
         until(tasks_of(run).filter(status=QueuedTask.RUNNING).exists)
         yield run
 

@@ -19,6 +19,7 @@ from tests.factories import StepFactory, started_run
 from tests.flows.queue_workers import (
     Crew,
     Worker,
+    blocked,
     crew,
     empty_queue,
     ended,
@@ -38,7 +39,7 @@ pytestmark = [
     pytest.mark.xdist_group("queue"),
 ]
 
-RUNS, WORKERS, KILLS = 120, 3, 2
+RUNS, WORKERS, KILLS = 100, 3, 2
 _chance = random.SystemRandom()
 
 
@@ -63,12 +64,14 @@ def step(transactional_db: None) -> Step:
 
 def test_kill_of_workers_loses_and_doubles_no_run(workers: Crew, step: Step) -> None:
     runs = {run.pk for run in launch(step, RUNS)}
-    for _ in range(WORKERS):
-        workers.hire()
-
-    for number in range(1, KILLS + 1):
-        until(ended(RUNS * number // (KILLS + 1)), seconds=120)
-        _kill_one_of(workers)
+    # The last runs wait for the kills: a busy machine may end all others before the second one.
+    with blocked(step, 2 * WORKERS) as last:
+        runs |= {run.pk for run in last}
+        for _ in range(WORKERS):
+            workers.hire()
+        for number in range(1, KILLS + 1):
+            until(ended(RUNS * number // (KILLS + 1)), seconds=120)
+            _kill_one_of(workers)
     until(lambda: not QueuedTask.objects.exists(), seconds=120)
 
     ends = RunEvent.objects.filter(kind__in=ENDINGS).values_list("run_id", flat=True)
