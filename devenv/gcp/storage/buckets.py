@@ -48,6 +48,13 @@ class WantedLists:
             query.get("predefinedDefaultObjectAcl", ""),
         )
 
+    @property
+    def any(self) -> bool:
+        """Whether the request sets a list at all."""
+        return bool(
+            self.entries or self.predefined or self.default_entries or self.predefined_default
+        )
+
 
 NO_LISTS = WantedLists()
 
@@ -90,7 +97,10 @@ class Buckets:
             raise AlreadyExists(
                 "Your previous request to create the named bucket succeeded and you already own it."
             )
-        bucket = self._new(name, self._with_policies({}, bucket_fields(resource), name))
+        fields = bucket_fields(resource)
+        if wanted.any:  # Google's default, which is of use to such a caller alone
+            fields.setdefault(IAM, {UNIFORM: {"enabled": False}})
+        bucket = self._new(name, self._with_policies({}, fields, name))
         bucket = self._with_lists(bucket, wanted)
         self._catalogue.save_bucket(bucket)
         return bucket

@@ -368,6 +368,20 @@ async def test_acl_is_refused_because_of_uniform_access(
     assert "when uniform bucket-level access is enabled" in message(refused)
 
 
+async def test_bucket_created_with_a_list_has_no_uniform_access(cloud: StorageCloud) -> None:
+    plain = (await cloud.client.post(BUCKETS, json={"name": "plain"})).json()
+    lists = "&predefinedAcl=projectPrivate&predefinedDefaultObjectAcl=bucketOwnerFullControl"
+    made = (await cloud.client.post(BUCKETS + lists, json={"name": "with-list"})).json()
+    uniform = {"uniformBucketLevelAccess": {"enabled": True}}
+    both = {"name": "both", "iamConfiguration": uniform}
+    refused = await cloud.client.post(BUCKETS + lists, json=both)
+
+    enabled = [
+        each["iamConfiguration"]["uniformBucketLevelAccess"]["enabled"] for each in (plain, made)
+    ]
+    assert (enabled, refused.status_code) == ([True, False], 400)
+
+
 async def test_acl_of_the_xml_api_is_refused_because_of_uniform_access(cloud: StorageCloud) -> None:
     headers = {"x-goog-acl": "public-read"}
     put = await cloud.client.put(f"/{BUCKET}/a", content=b"x", headers=headers)
