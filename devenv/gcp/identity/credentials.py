@@ -6,6 +6,7 @@ the keys of a service account: the answer to CreateServiceAccountKey holds a key
 with every Google client, and the private key is not kept.
 """
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -128,7 +129,8 @@ class CredentialsApi:
             raise Unimplemented("key_algorithm must be KEY_ALG_RSA_2048.")
         if len(self._identity.user_keys.of(account.email)) >= _MOST_KEYS:
             raise InvalidArgument(f"A service account has at most {_MOST_KEYS} keys.")
-        key = self._identity.user_keys.create(account.email)
+        now = dt.datetime.fromtimestamp(self._clock.now(), dt.UTC)
+        key = self._identity.user_keys.create(account.email, now)
         file = {
             "type": "service_account",
             "project_id": self._project,
@@ -140,7 +142,7 @@ class CredentialsApi:
             "token_uri": TOKEN_URI,
             "universe_domain": "googleapis.com",
         }
-        answer = self._key(account, PublicKey(key.kid, key.certificate(account.email)))
+        answer = self._key(account, PublicKey(key.kid, key.certificate(account.email, now)))
         answer.private_key_type = 2
         answer.private_key_data = json.dumps(file, indent=2).encode()
         return answer
@@ -203,5 +205,6 @@ class CredentialsApi:
             key_origin=2,  # GOOGLE_PROVIDED
             key_type=2 if key.kid == system else 1,  # SYSTEM_MANAGED or USER_MANAGED
         )
+        answer.valid_after_time.FromDatetime(key.since)
         answer.valid_before_time.seconds = 253402300799
         return answer

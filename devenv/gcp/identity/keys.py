@@ -21,6 +21,8 @@ from cryptography.x509.oid import NameOID
 _KID = re.compile(r"[0-9a-f]{40}")
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*@[A-Za-z0-9.-]+")
 
+_PROJECT_BEGAN = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
@@ -28,6 +30,11 @@ class PublicKey:
 
     kid: str
     certificate: str
+
+    @property
+    def since(self) -> dt.datetime:
+        """When the key was made, to the second."""
+        return x509.load_pem_x509_certificate(self.certificate.encode()).not_valid_before_utc
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Return whether `signature` is this key's of `data`."""
@@ -62,7 +69,7 @@ class SigningKey:
         """Return whether `signature` is this key's of `data`."""
         return _verifies(self.private.public_key(), signature, data)
 
-    def certificate(self, common_name: str) -> str:
+    def certificate(self, common_name: str, since: dt.datetime = _PROJECT_BEGAN) -> str:
         """Return a self-signed certificate of this key as PEM."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         builder = x509.CertificateBuilder(
@@ -70,7 +77,7 @@ class SigningKey:
             subject_name=name,
             public_key=self.private.public_key(),
             serial_number=int(self.kid[:16], 16) or 1,
-            not_valid_before=dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+            not_valid_before=since,
             not_valid_after=dt.datetime(2049, 1, 1, tzinfo=dt.UTC),
         )
         signed = builder.sign(self.private, hashes.SHA256())
@@ -113,12 +120,12 @@ class UserKeys:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, email: str) -> SigningKey:
+    def create(self, email: str, since: dt.datetime = _PROJECT_BEGAN) -> SigningKey:
         """Return a new key; only its certificate is kept."""
         key = SigningKey.new()
         folder = self._folder / email
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(folder / f"{key.kid}.pem", key.certificate(email).encode())
+        write_private(folder / f"{key.kid}.pem", key.certificate(email, since).encode())
         return key
 
     def of(self, email: str) -> list[PublicKey]:

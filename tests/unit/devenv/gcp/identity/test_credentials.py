@@ -154,6 +154,7 @@ def test_created_key_signs_for_its_account_until_deleted(client: Web, identity: 
     signature = SigningKey.of(private).sign(b"hello")
 
     [listed] = client.get(f"{BASE}/keys?keyTypes=USER_MANAGED").json()["keys"]
+    assert listed["validAfterTime"] == created["validAfterTime"] > "2020-01-01T00:00:00Z"
     assert listed["name"] == created["name"]
     assert "privateKeyData" not in listed
     assert identity.verify_signature(TASKS, b"hello", signature)
