@@ -30,6 +30,7 @@ _BUNDLES = (
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
     "CURL_CA_BUNDLE",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "HTTPLIB2_CA_CERTS",  # of google-api-python-client
     "NODE_EXTRA_CA_CERTS",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
@@ -85,6 +86,8 @@ def environ(
         "CLOUDSDK_CONFIG": str(gcloud),
         # Python's storage client else asks for each bucket's metadata, for its telemetry alone.
         "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA": "true",
+        # gcsfs, with which pandas reads gs:// too, else reads no variable of a proxy.
+        "FSSPEC_GCS": '{"session_kwargs": {"trust_env": true}}',
         "GOOGLE_APPLICATION_CREDENTIALS": "",
         "GOOGLE_CLOUD_PROJECT": project,
         # Node's own fetch() and https, from version 22.21 and 24.5 on, else read no variable of a proxy.

@@ -1,5 +1,6 @@
 """The environment variables of client processes, and the hosts of the proxy."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,16 @@ def test_loopback_and_metadata_server_bypass_the_proxy() -> None:
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
         "CURL_CA_BUNDLE",
         "AWS_CA_BUNDLE",
+        "HTTPLIB2_CA_CERTS",
     ],
 )
 def test_bundle_has_a_variable_for_every_client(name: str) -> None:
     assert VARIABLES[name] == "/b.pem"
 
 
-def test_node_itself_uses_the_proxy() -> None:
+def test_programs_that_read_no_variable_of_a_proxy_are_told_to() -> None:
     assert VARIABLES["NODE_USE_ENV_PROXY"] == "1"
+    assert json.loads(VARIABLES["FSSPEC_GCS"])["session_kwargs"] == {"trust_env": True}
 
 
 @pytest.mark.parametrize("name", ["HOST", "IP", "ROOT"])
