@@ -17,6 +17,7 @@ from testcontainers.core.wait_strategies import HttpWaitStrategy
 from devenv.gcp.cloud import OPEN_PROJECT
 from devenv.gcp.config import CloudConfig
 from devenv.gcp.intercept.endpoints import environ
+from devenv.gcp.java import trust_store, trust_store_of
 
 IMAGE = "devenv/gcp:0.1.0"
 # The ports of the image: plain, proxy, then the metadata servers of the accounts in their order.
@@ -61,7 +62,8 @@ class CloudContainer(DockerContainer):
                 "cloud-image` in the repository of devenv, or name another: CloudContainer(image=…)."
             ) from error
         self._bundle = self._folder / "bundle.pem"
-        self._bundle.write_bytes(self._read("/google/bundle.pem"))
+        self._bundle.write_bytes(bundle := self._read("/google/bundle.pem"))
+        Path(trust_store_of(self._bundle)).write_bytes(trust_store(bundle))
         return self
 
     def stop(self, force: bool = True, delete_volume: bool = True) -> None:

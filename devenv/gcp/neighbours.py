@@ -11,6 +11,7 @@ from pathlib import Path
 
 from devenv.gcp.intercept import endpoints
 from devenv.gcp.intercept.endpoints import Endpoints
+from devenv.gcp.java import trust_store, trust_store_of
 
 BUNDLE = "bundle.pem"
 
@@ -32,19 +33,22 @@ def reserve(data: Path, accounts: Sequence[str], *, first: int) -> None:
 def announce(folder: Path, found: Endpoints) -> None:
     """Write the CA bundle and a shell script for each account, for other users to read."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / BUNDLE, Path(found.bundle).read_text())
+    bundle = Path(found.bundle).read_bytes()
+    _write(folder / BUNDLE, bundle)
+    _write(Path(trust_store_of(folder / BUNDLE)), trust_store(bundle))
+    own, shared = (str(trust_store_of(Path(path))) for path in (found.bundle, folder / BUNDLE))
     for account, environ in found.environ.items():
         moved = {
-            name: str(folder / BUNDLE) if value == found.bundle else value
+            name: str(folder / BUNDLE) if value == found.bundle else value.replace(own, shared)
             for name, value in environ.items()
         } | {"CLOUDSDK_CONFIG": f"/tmp/gcloud-{account}"}  # noqa: S108 - of the other container
         lines = (f"export {name}={shlex.quote(value)}\n" for name, value in sorted(moved.items()))
-        _write(folder / f"{account}.sh", "".join(lines))
+        _write(folder / f"{account}.sh", "".join(lines).encode())
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     """Write a file whole, so that nobody reads half of it."""
     draft = path.with_suffix(".new")
-    draft.write_text(text)
+    draft.write_bytes(data)
     draft.chmod(0o644)
     draft.replace(path)

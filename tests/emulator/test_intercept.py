@@ -3,7 +3,10 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import _socket
+import shutil
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 import pytest_socket
@@ -12,12 +15,24 @@ from google.api_core.exceptions import ResourceExhausted
 from google.cloud import run_v2, tasks_v2
 from google.cloud.storage import Client
 
+from devenv.environment import machine
 from devenv.gcp import Cloud
 from tests.emulator.conftest import ActAs
 from tests.waiting import LIMIT, until
 
 PLACE = "projects/validibot-local/locations/us-west1"
 QUEUE = f"{PLACE}/queues/runs"
+FETCH = """
+class Fetch {
+    public static void main(String[] addresses) throws Exception {
+        for (String address : addresses) {
+            var call = (java.net.HttpURLConnection) new java.net.URL(address).openConnection();
+            call.setRequestProperty("Metadata-Flavor", "Google");
+            System.out.println(call.getResponseCode());
+        }
+    }
+}
+"""
 JOB = f"{PLACE}/jobs/validibot-validator-fmu"
 
 
@@ -55,6 +70,24 @@ def test_storage_client_without_arguments_is_intercepted() -> None:
         blob = client.bucket("validibot-local").blob("intercept/a")
         blob.upload_from_string("hello")
         assert blob.download_as_bytes() == b"hello"
+
+
+def test_java_is_intercepted(cloud: Cloud, tmp_path: Path) -> None:
+    if not shutil.which("java"):
+        pytest.skip("java is not installed")
+    program = tmp_path / "Fetch.java"
+    program.write_text(FETCH)
+    environ = machine() | cloud.environ("worker")
+    metadata = f"http://{environ['GCE_METADATA_HOST']}/computeMetadata/v1/project/project-id"
+    done = subprocess.run(
+        ["java", program, metadata, "https://storage.googleapis.com/storage/v1/b/validibot-local"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["200", "401"]
 
 
 def test_other_host_is_refused_naming_the_setting() -> None:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from devenv.gcp.java import trust_store, trust_store_of
+
 _LIFETIME = dt.timedelta(days=90)
 _RENEWED = dt.timedelta(days=30)
 _NAME = "Local emulated Google Cloud"
@@ -44,7 +46,7 @@ class Authority:
 def prepare(folder: Path, *, names: tuple[str, ...], roots: Path | None = None) -> Authority:
     """Return the authority in `folder`, created or renewed if necessary.
 
-    Its bundle holds the machine's own roots (`roots`, else those of SSL_CERT_FILE or the system,
+    Its bundle, and the trust store for Java beside it, hold the machine's own roots (`roots`, else those of SSL_CERT_FILE or the system,
     else certifi's) and ours.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -52,7 +54,11 @@ def prepare(folder: Path, *, names: tuple[str, ...], roots: Path | None = None) 
     ours = folder / "ca.pem"
     if not _good(ours, authority.chain, names):
         _issue(folder, names)
-    _replace(authority.bundle, _roots(roots, authority.bundle) + b"\n" + ours.read_bytes())
+    bundle = _roots(roots, authority.bundle) + b"\n" + ours.read_bytes()
+    store = Path(trust_store_of(authority.bundle))
+    if not store.exists() or authority.bundle.read_bytes() != bundle:
+        _replace(store, trust_store(bundle))
+    _replace(authority.bundle, bundle)
     return authority
 
 

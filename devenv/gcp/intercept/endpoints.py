@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 
 from devenv.gcp.errors import Unavailable
+from devenv.gcp.java import tool_options
 
 log = logging.getLogger(__name__)
 _BACKLOG = 1024
@@ -90,6 +91,7 @@ def environ(
         "FSSPEC_GCS": '{"session_kwargs": {"trust_env": true}}',
         "GOOGLE_APPLICATION_CREDENTIALS": "",
         "GOOGLE_CLOUD_PROJECT": project,
+        "JAVA_TOOL_OPTIONS": tool_options(proxy=proxy, bypass=bypass, bundle=bundle),
         # Node's own fetch() and https, from version 22.21 and 24.5 on, else read no variable of a proxy.
         "NODE_USE_ENV_PROXY": "1",
     }

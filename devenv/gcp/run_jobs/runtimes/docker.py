@@ -26,6 +26,7 @@ from containers import (
     NetworkPeer,
 )
 from devenv.gcp.errors import CloudError, Unavailable
+from devenv.gcp.java import trust_store, trust_store_of
 from devenv.gcp.run_jobs.runtimes.base import (
     LONGEST_LINE,
     LONGEST_SHOWN,
@@ -257,7 +258,9 @@ class DockerRuntime(JobsRuntime):
         """Return the volume with the certificates; it is filled before the first container starts."""
         with self._holding:
             if not self._held:
-                files = {BUNDLE.name: self._bundle.read_bytes()}
+                bundle = self._bundle.read_bytes()
+                store = trust_store_of(BUNDLE).name
+                files = {BUNDLE.name: bundle, store: trust_store(bundle)}
                 self._held = self._engine.hold("certificates", files, image=image)
         return self._held
 

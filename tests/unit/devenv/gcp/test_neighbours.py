@@ -22,12 +22,16 @@ def test_reserved_ports_follow_the_order_of_accounts(tmp_path: Path) -> None:
 def test_announced_script_makes_a_shell_a_client(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("certificates")
     bundle, shared = str(tmp_path / "ca.pem"), tmp_path / "google"
-    environ = {"SSL_CERT_FILE": bundle, "GOOGLE_CLOUD_PROJECT": "it's $HOME"}
+    environ = {
+        "SSL_CERT_FILE": bundle,
+        "GOOGLE_CLOUD_PROJECT": "it's $HOME",
+        "JAVA_TOOL_OPTIONS": f'-Dx="{tmp_path}/ca.p12"',
+    }
 
     neighbours.announce(shared, Endpoints(bundle=bundle, environ={"web": environ}))
 
-    script = '. "$0"; echo "$GOOGLE_CLOUD_PROJECT"; cat "$SSL_CERT_FILE"'
+    script = '. "$0"; echo "$GOOGLE_CLOUD_PROJECT"; cat "$SSL_CERT_FILE"; echo "$JAVA_TOOL_OPTIONS"'
     command = ["sh", "-c", script, str(shared / "web.sh")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "it's $HOME\ncertificates"
+    assert done.stdout == f'it\'s $HOME\ncertificates-Dx="{shared}/bundle.p12"\n'
     assert (shared / "web.sh").stat().st_mode & 0o777 == 0o644

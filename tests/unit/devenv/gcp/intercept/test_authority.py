@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import time_machine
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from devenv.gcp.intercept.authority import Authority, prepare
 from devenv.gcp.intercept.router import certified
+from devenv.gcp.java import trust_store_of
 
 NAMES = certified("us-west1")
 
@@ -34,6 +36,9 @@ def test_bundle_holds_roots_of_the_machine_and_ours(authority: Authority) -> Non
 
     assert bundle.startswith("the machine's own roots\n")
     assert bundle.count("BEGIN CERTIFICATE") == 1
+    store = load_pkcs12(Path(trust_store_of(authority.bundle)).read_bytes(), None)
+    ours = authority.bundle.with_name("ca.pem")
+    assert [each.certificate for each in store.additional_certs] == [certificate(ours)]
 
 
 def test_authority_expires_within_90_days(authority: Authority) -> None:

@@ -49,6 +49,14 @@ def test_programs_that_read_no_variable_of_a_proxy_are_told_to() -> None:
     assert json.loads(VARIABLES["FSSPEC_GCS"])["session_kwargs"] == {"trust_env": True}
 
 
+def test_java_has_properties_for_proxy_and_trust_store() -> None:
+    options = VARIABLES["JAVA_TOOL_OPTIONS"].split(" -D")
+
+    assert {"https.proxyHost=127.0.0.1", "https.proxyPort=1"} <= set(options)
+    assert options[0] == '-Djavax.net.ssl.trustStore="/b.p12"'
+    assert options[-1].startswith("http.nonProxyHosts=127.0.0.1|localhost|[::1]|*.localhost|")
+
+
 @pytest.mark.parametrize("name", ["HOST", "IP", "ROOT"])
 def test_metadata_server_has_three_variables(name: str) -> None:
     assert VARIABLES[f"GCE_METADATA_{name}"] == "127.0.0.1:2"
