@@ -23,6 +23,7 @@ from devenv.gcp.logging.buckets import (
     ACTIVE,
     ALL_LOGS,
     BUILT_IN,
+    DEFAULT,
     DELETE_REQUESTED,
     REQUIRED,
     BucketName,
@@ -220,8 +221,8 @@ class LogBucketMethods:
 
     def _changeable_view(self, text: str, call: ApiCall, verb: str) -> tuple[BucketName, str, Any]:
         found = self._existing_view(text, call, verb)
-        if found[1] == ALL_LOGS:
-            raise InvalidArgument(f"The view {ALL_LOGS} cannot be changed or deleted.")
+        if found[1] in (ALL_LOGS, DEFAULT):
+            raise InvalidArgument(f"The view {found[1]} cannot be changed or deleted.")
         return found
 
     def _existing_view(self, text: str, call: ApiCall, verb: str) -> tuple[BucketName, str, Any]:

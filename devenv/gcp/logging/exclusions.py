@@ -4,7 +4,7 @@ See https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.exclusio
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -38,7 +38,7 @@ class LogExclusionMethods:
         clock: Clock,
         guard: Guard,
         default: Callable[[], Any],
-        put: Callable[[Any], Any],
+        put: Callable[[Any], Awaitable[Any]],
     ) -> None:
         self._names = LoggingNames(config)
         self._clock = clock
@@ -66,7 +66,7 @@ class LogExclusionMethods:
             raise AlreadyExists(f"Exclusion {given.name} already exists")
         if len(found) >= _MOST:
             raise FailedPrecondition(f"The project has {_MOST} exclusions already; delete some.")
-        return self._store(found | {given.name: given})[given.name]
+        return (await self._store(found | {given.name: given}))[given.name]
 
     async def get(self, request: Any, call: ApiCall) -> Any:
         return self._existing(request.name, call, "get")[1]
@@ -88,19 +88,19 @@ class LogExclusionMethods:
             raise InvalidArgument(
                 f"exclusion.name is {after.name[:100]!r}; an exclusion keeps its name."
             )
-        return self._store(self._all() | {name: after})[name]
+        return (await self._store(self._all() | {name: after}))[name]
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
         name, _ = self._existing(request.name, call, "delete")
         found = self._all()
         del found[name]
-        self._store(found)
+        await self._store(found)
         return empty_pb2.Empty()
 
     def _all(self) -> dict[str, Any]:
         return {each.name: each for each in self._default().exclusions}
 
-    def _store(self, wanted: dict[str, Any]) -> dict[str, Any]:
+    async def _store(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Give the sink these exclusions and return them. Raises CloudError."""
         sink = self._default()
         now = self._clock.now()
@@ -108,7 +108,7 @@ class LogExclusionMethods:
         del sink.exclusions[:]
         sink.exclusions.extend(checked)
         set_moment(sink.update_time, now)
-        self._put(sink)
+        await self._put(sink)
         return {each.name: each for each in checked}
 
     def _existing(self, full: str, call: ApiCall, verb: str) -> tuple[str, Any]:

@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -115,6 +116,12 @@ class SinkExports:
             self._move(sink.name, last)
         self._followed[sink.name] = _Followed(sink, test)
 
+    async def write_waiting(self, name: str) -> None:
+        """Write to Cloud Storage what has waited for its hour to end: the sink is about to change."""
+        followed = self._followed.get(name)
+        if followed and followed.sink.destination.startswith(BUCKETS):
+            await self._end_hour(followed)
+
     def forget(self, name: str) -> None:
         self._followed.pop(name, None)
         self._routes.pop(name, None)
@@ -207,13 +214,15 @@ class SinkExports:
         """Write an object, under the name of a late one if the hour has its object already."""
         if self.objects is None:
             return
-        try:
-            self.objects.write(writer, bucket, f"{name}_S{shard}.json", data)
-        except CloudError as error:
-            if error.http != 412:
-                raise
-            late = f"{name}_A{shard}:{int(self._clock.now())}.json"
-            self.objects.write(writer, bucket, late, data)
+        late = (f"A{shard}:{second}" for second in count(int(self._clock.now())))
+        for ending in chain((f"S{shard}",), late):
+            try:
+                self.objects.write(writer, bucket, f"{name}_{ending}.json", data)
+            except CloudError as error:
+                if error.http != 412:
+                    raise
+            else:
+                return
 
     def _leading_to(self, service: str) -> Iterator[_Followed]:
         for followed in list(self._followed.values()):

@@ -103,7 +103,7 @@ class LogSinksService(CloudService):
         set_moment(sink.create_time, self._clock.now())
         sink.update_time.CopyFrom(sink.create_time)
         sink.writer_identity = self._writer(sink, is_unique=request.unique_writer_identity)
-        return self._put(sink)
+        return await self._put(sink)
 
     async def get(self, request: Any, call: ApiCall) -> Any:
         return self._existing(request.sink_name, call, "get")
@@ -134,18 +134,20 @@ class LogSinksService(CloudService):
         was_unique = before.writer_identity == self._writer(before, is_unique=True)
         is_unique = request.unique_writer_identity or was_unique
         sink.writer_identity = self._writer(sink, is_unique=is_unique)
-        return self._put(sink)
+        return await self._put(sink)
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
         sink = self._existing(request.sink_name, call, "delete")
         if sink.name in FILTERS:
             advice = ". Consider disabling instead" if sink.name == DEFAULT else ""
             raise PermissionDenied(f"Sink {sink.name} cannot be deleted{advice}")
+        await self._exports.write_waiting(sink.name)
         self._table.delete(sink.name)
         self._exports.forget(sink.name)
         return empty_pb2.Empty()
 
-    def _put(self, sink: Any) -> Any:
+    async def _put(self, sink: Any) -> Any:
+        await self._exports.write_waiting(sink.name)
         self._table.put(sink.name, sink.SerializeToString())
         self._exports.follow(sink)
         return sink

@@ -168,6 +168,10 @@ async def test_locked_bucket_cannot_be_shortened_or_deleted(bench: SinkBench) ->
         ("DELETE", "locations/global/buckets/_Default", None, 400, "_Default cannot be deleted"),
         ("PATCH", REQUIRED_DAYS, {"retentionDays": 1}, 400, "_Required is locked"),
         ("DELETE", f"{BUCKET}/views/_AllLogs", None, 400, "_AllLogs"),
+        (
+            *("PATCH", "locations/global/buckets/_Default/views/_Default", {"filter": ""}),
+            *(400, "_Default cannot be changed"),
+        ),
         ("POST", f"{BUCKET}:undelete", {}, 400, "is not deleted"),
         ("POST", f"{BUCKET}/views?viewId=v", {"filter": "severity>"}, 400, "severity"),
         ("GET", "locations/global/buckets/none/views", None, 404, "does not exist"),

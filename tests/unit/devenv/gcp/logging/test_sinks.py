@@ -186,6 +186,23 @@ async def test_bucket_gets_an_object_for_each_hour_of_a_log(bench: SinkBench) ->
     }
 
 
+async def test_changed_sink_carried_what_came_before_the_change(bench: SinkBench) -> None:
+    await bench.make_sink(ARCHIVE)
+    path = "sinks/archive?uniqueWriterIdentity=true&updateMask=disabled"
+    bench.write("first")
+    await bench.ask("PATCH", path, {"disabled": True})
+    bench.write("missed")
+    await bench.ask("PATCH", path, {"disabled": False})
+    bench.write("second")
+    await bench.ask("PATCH", path.replace("disabled", "filter"), {"filter": "severity>=ERROR"})
+    bench.write("third", 500)
+    await bench.ask("DELETE", "sinks/archive")
+    await bench.clock.turn(3600)
+
+    carried = [[each["textPayload"] for each in lines] for lines in bench.objects.found.values()]
+    assert carried == [["first"], ["second"], ["third"]]
+
+
 async def test_many_entries_of_an_hour_get_several_objects(
     bench: SinkBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
