@@ -12,12 +12,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.delivery import DeliveryFailed
-from devenv.gcp.forward.connection import Connection, Origin, request_head
+from devenv.gcp.forward.connection import Origin
 from devenv.gcp.messages import seconds
 from devenv.gcp.run_jobs.containers import ContainerSources, cpus_of, memory_of
 from devenv.gcp.run_jobs.resources import Pb
@@ -28,11 +27,11 @@ from devenv.gcp.run_jobs.runtimes.base import (
     JobsRuntime,
     RunningAttempt,
 )
+from devenv.gcp.run_services.probes import probe
 from devenv.gcp.run_services.records import short
 
 log = logging.getLogger(__name__)
 _SHORTEST_QUEUE, _QUEUE_PER_START = 10.0, 3.5  # seconds; times the average start
-_POLL_INTERVAL = 0.05
 _ENDED = 5  # instances that have ended, of which a revision remembers how
 _PAUSE = 1.0  # seconds before an instance that must be there is started again
 
@@ -288,16 +287,13 @@ class RevisionInstances:
         attempt = self._attempt(port)
         try:
             running = await context.runtime.start(context.sources.supply(attempt, self._revision))
-            origin = Origin(await context.runtime.host(attempt), port)
         except AttemptNotStarted as error:
             raise InstanceNotStarted(str(error)) from error
         ended = asyncio.ensure_future(running.wait())
-        probing = asyncio.ensure_future(
-            probe(origin, self._revision.containers[0].startup_probe, context.clock)
-        )
+        probing = asyncio.ensure_future(self._listening(attempt, port))
         try:
             await asyncio.wait({ended, probing}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done() and probing.done() and probing.result():
+            if not ended.done() and (origin := probing.result()):
                 self._start_times.append(time.monotonic() - began)
                 return Instance(running, origin, attempt, context.clock.now())
             running.terminate()
@@ -309,6 +305,16 @@ class RevisionInstances:
         finally:
             ended.cancel()
             probing.cancel()
+
+    async def _listening(self, attempt: EmulatedAttempt, port: int) -> Origin | None:
+        """Return where a new instance listens; None if its startup probe fails, or it is gone."""
+        try:
+            origin = Origin(await self._context.runtime.host(attempt), port)
+        except AttemptNotStarted as error:
+            log.warning("%s: %s", short(self._revision.name), error)
+            return None
+        wanted = self._revision.containers[0].startup_probe
+        return origin if await probe(origin, wanted, self._context.clock) else None
 
     def _attempt(self, port: int) -> EmulatedAttempt:
         revision, container = self._revision, self._revision.containers[0]
@@ -342,57 +348,3 @@ class RevisionInstances:
 async def _discard(running: RunningAttempt) -> None:
     await running.wait()
     running.discard()
-
-
-async def probe(origin: Origin, wanted: Pb, clock: Clock) -> bool:
-    """Return whether a startup probe succeeds before its threshold of failures.
-
-    A probe of one long period, as Cloud Run's default is, asks all the time.
-    """
-    await clock.machine_sleep(wanted.initial_delay_seconds)
-    if wanted.failure_threshold == 1:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wanted.timeout_seconds):
-                while not await _succeeds(origin, wanted):  # noqa: ASYNC110 - another process
-                    await asyncio.sleep(_POLL_INTERVAL)
-                return True
-        return False
-    for _ in range(wanted.failure_threshold):
-        began = clock.machine()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wanted.timeout_seconds):
-                if await _succeeds(origin, wanted):
-                    return True
-        # The machine's clock may have been set back.
-        left = began + wanted.period_seconds - clock.machine()
-        await clock.machine_sleep(min(max(0.0, left), wanted.period_seconds))
-    return False
-
-
-async def _succeeds(origin: Origin, wanted: Pb) -> bool:
-    """Return whether the port accepts a connection or, for HTTP, answers with 200 to 399."""
-    loop = asyncio.get_running_loop()
-    try:
-        _, connection = await loop.create_connection(Connection, origin.host, origin.port)
-    except OSError:
-        return False
-    try:
-        if wanted.WhichOneof("probe_type") != "http_get":
-            return True
-        return await _is_well(connection, wanted.http_get, origin)
-    finally:
-        connection.abort()
-
-
-async def _is_well(connection: Connection, action: Pb, origin: Origin) -> bool:
-    headers = [
-        (b"host", f"{origin.host}:{origin.port}".encode()),
-        (b"user-agent", b"GoogleHC/1.0"),
-        *((each.name.encode(), each.value.encode()) for each in action.http_headers),
-    ]
-    connection.begin(bodiless=False)
-    connection.write(request_head("GET", action.path or "/", headers))
-    try:
-        return 200 <= await connection.head() < 400
-    except DeliveryFailed:
-        return False

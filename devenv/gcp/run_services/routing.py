@@ -5,6 +5,7 @@ caller made it. It follows each change of a service; instances that no host lead
 """
 
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -93,7 +94,9 @@ class Routes:
         url = service.uri
         host = url.partition("//")[2]
         if not service.default_uri_disabled:
-            weights = {name: percent for percent, name, tag in targets if percent}
+            weights: Counter[str] = Counter()
+            for percent, name, _ in targets:
+                weights.update({name: percent} if percent else {})  # several may name one revision
             self._serve(service, host, (url,), weights)
         for _, name, tag in targets:
             if tag:

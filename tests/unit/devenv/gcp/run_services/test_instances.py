@@ -10,6 +10,7 @@ from google.cloud import run_v2
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.forward.connection import Origin
+from devenv.gcp.run_jobs.runtimes.base import AttemptNotStarted, EmulatedAttempt
 from devenv.gcp.run_services import instances as module
 from devenv.gcp.run_services.instances import InstanceNotStarted, NoInstance, RevisionInstances
 from devenv.gcp.run_services.overview import exit_text
@@ -136,6 +137,18 @@ async def test_failed_start_fails_the_requests_that_wait() -> None:
             await it.request()
         it.runtime.broken = False
         await it.request()
+
+
+async def test_container_without_an_address_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(_: EmulatedAttempt) -> str:
+        raise AttemptNotStarted("It is not running.")
+
+    async with bench() as it:
+        monkeypatch.setattr(it.runtime, "host", gone)
+        with pytest.raises(InstanceNotStarted, match="failed to start and listen on the port"):
+            await it.request()
+
+        assert it.stopped == [True]
 
 
 async def test_instance_without_requests_stops_after_idle_time() -> None:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from devenv.gcp.clock import ManualClock, SystemClock
 from devenv.gcp.forward.connection import Origin
-from devenv.gcp.run_services.instances import probe
+from devenv.gcp.run_services.probes import probe
 from tests.emulator.target import serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.enable_socket]
