@@ -63,7 +63,7 @@ class Coordinator:
         """Return when the execution has ended and that is recorded."""
         if not await self._pin():
             return
-        if not self._resumed:
+        if not self._resumed and not self._cancelled.is_set():
             life.start_execution(self.execution, now=self._now())
         self.execution.running_count = 0
         waiting = (task for task in self._tasks if not life.is_done(task))
@@ -79,7 +79,9 @@ class Coordinator:
             running.terminate()
 
     def fail(self, message: str = "Internal error.") -> None:
-        """End it as Google does when the platform itself is at fault."""
+        """End it as Google does when the platform itself is at fault, with all that runs."""
+        for running in self._running.values():
+            running.terminate()
         life.fail(self.execution, message, now=self._now())
         self._save(error=Status(code=Internal.code, message=message))
 
@@ -114,26 +116,29 @@ class Coordinator:
         """Take one task after the other; as many workers do so as tasks may run at a time."""
         for task in waiting:
             admitted = await self._admit()
-            if admitted or task.HasField("start_time"):
-                self.execution.running_count += 1
-                outcome = await self._carry(task)
-                self.execution.running_count -= 1
-            else:
-                outcome = NEVER_RAN
-            if admitted:
-                self._context.capacity.release()
+            outcome = NEVER_RAN
+            try:
+                if admitted or task.HasField("start_time"):
+                    self.execution.running_count += 1
+                    outcome = await self._carry(task)
+                    self.execution.running_count -= 1
+            finally:  # also if a record could not be written: others have the room
+                if admitted:
+                    self._context.capacity.release()
             self._end(task, outcome)
 
     async def _admit(self) -> bool:
         """Wait for the machine to have room; return False if a cancellation comes first."""
+        admitted = False
         room = asyncio.ensure_future(self._context.capacity.acquire())
         stop = asyncio.ensure_future(self._cancelled.wait())
         try:
             await asyncio.wait({room, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if room.done() and stop.done():
-                self._context.capacity.release()
-            return room.done() and not stop.done()
+            admitted = room.done() and not stop.done()
+            return admitted
         finally:
+            if room.done() and not admitted:
+                self._context.capacity.release()
             room.cancel()
             stop.cancel()
 

@@ -1,10 +1,13 @@
 """The life of an execution, as its records tell it."""
 
+import asyncio
+import sqlite3
 from typing import Any
 
 import pytest
 
 from devenv.gcp.errors import FailedPrecondition, InvalidArgument, NotFound
+from devenv.gcp.run_jobs.executions import MOST_AT_A_TIME
 from devenv.gcp.run_jobs.resources import CommonReason, ExecutionReason, State
 from devenv.gcp.run_jobs.runtimes.base import digest
 from tests.unit.devenv.gcp.fakes import settle
@@ -147,6 +150,54 @@ async def test_cancel_ends_running_tasks_without_error(bench: Bench) -> None:
     answer = await bench.operation(operation.name)
     assert answer.done
     assert not answer.HasField("error")
+
+
+async def test_cancel_before_the_image_is_known_is_not_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled, pin = asyncio.Event(), bench.runtime.pin
+
+    async def pull(image: str) -> str | None:
+        await pulled.wait()
+        return await pin(image)
+
+    monkeypatch.setattr(bench.runtime, "pin", pull)
+    execution = await bench.run(overrides={"task_count": 2})
+    await bench.call("CancelExecution", name=execution.name)
+    reasons: list[int] = []
+    save = bench.service._executions._context.store.save
+
+    def watch(record: Any, *tasks: Any, **fields: Any) -> None:
+        reasons.append(completed(record).execution_reason)
+        save(record, *tasks, **fields)
+
+    monkeypatch.setattr(bench.service._executions._context.store, "save", watch)
+    pulled.set()
+
+    assert (await bench.execution(execution)).cancelled_count == 2
+    canceling, canceled = ExecutionReason.CANCELLING, ExecutionReason.CANCELLED
+    assert reasons == [canceling, canceling, canceled]  # what a restart in between would read
+    assert not bench.runtime.started
+
+
+async def test_execution_that_cannot_be_written_ends_what_runs_and_frees_its_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await bench.run(overrides={"task_count": 2})
+    first, second = await bench.attempt(0), await bench.attempt(1)
+    commit, problems = bench.store.commit, [sqlite3.OperationalError("database or disk is full")]
+
+    def fail_once() -> None:
+        if problems:
+            raise problems.pop()
+        commit()
+
+    monkeypatch.setattr(bench.store, "commit", fail_once)
+    first.end(code=1)
+
+    assert completed(await bench.execution(execution)).message == "Internal error."
+    assert second.terminated
+    assert bench.service._executions._context.capacity._value == MOST_AT_A_TIME
 
 
 async def test_cancel_keeps_result_of_finished_task(bench: Bench) -> None:
