@@ -25,7 +25,8 @@ _INSTANCE = {
     "settings": {"tier": "db-f1-micro", "edition": "ENTERPRISE"},
 }
 _BUCKET = "kept-bucket"
-_TOPIC = f"{_GLOBAL}/topics/kept-topic"
+KEPT_TOPIC = f"{_GLOBAL}/topics/kept-topic"
+KEPT_ALL = f"v1/{_GLOBAL}/subscriptions/kept-all"
 _SERIES = (
     'metric.type = "run.googleapis.com/request_count" AND resource.type = "cloud_run_revision"'
 )
@@ -94,8 +95,8 @@ def _project_bodies(name: str) -> dict[str, dict[str, Any]]:
 def _message_bodies(name: str) -> dict[str, dict[str, Any]]:
     queue = {"name": f"{_REGIONAL}/queues/{name}", "httpTarget": {"uriOverride": {"host": "a.org"}}}
     job = {"name": f"{_REGIONAL}/jobs/{name}", "schedule": "0 1 1 1 *"}
-    secret = {"replication": {"automatic": {}}, "topics": [{"name": _TOPIC}]}
-    files = {"topic": _TOPIC, "cloudStorageConfig": {"bucket": _BUCKET}}
+    secret = {"replication": {"automatic": {}}, "topics": [{"name": KEPT_TOPIC}]}
+    files = {"topic": KEPT_TOPIC, "cloudStorageConfig": {"bucket": _BUCKET}}
     return {
         f"v1/{_GLOBAL}/schemas?schemaId={name}": {"type": "AVRO", "definition": _AVRO},
         f"v1/{_GLOBAL}/topics/{name}": {"labels": {"kept": "yes"}},
@@ -106,7 +107,7 @@ def _message_bodies(name: str) -> dict[str, dict[str, Any]]:
         f"v1/{_REGIONAL}/jobs": {**job, "httpTarget": {"uri": "https://example.org/"}},
         f"storage/v1/b?project={PROJECT}": {"name": name},
         f"storage/v1/b/{_BUCKET}/notificationConfigs": {
-            "topic": f"//pubsub.googleapis.com/{_TOPIC}",
+            "topic": f"//pubsub.googleapis.com/{KEPT_TOPIC}",
             "payload_format": "JSON_API_V1",
         },
     }
@@ -140,10 +141,9 @@ class DurableResources:
     def prepare(self, cloud: httpx.Client) -> None:
         """Create what others refer to."""
         cloud.post(f"storage/v1/b?project={PROJECT}", json={"name": _BUCKET}).raise_for_status()
-        cloud.put(f"v1/{_TOPIC}", json={}).raise_for_status()
+        cloud.put(f"v1/{KEPT_TOPIC}", json={}).raise_for_status()
         _finish(cloud, cloud.post(_SQL, json={"name": "kept-sql", **_INSTANCE}))
-        path = f"v1/{_GLOBAL}/subscriptions/kept-all"
-        cloud.put(path, json={"topic": _TOPIC}).raise_for_status()
+        cloud.put(KEPT_ALL, json={"topic": KEPT_TOPIC}).raise_for_status()
 
     def act(self, cloud: httpx.Client, choice: random.Random) -> None:
         """Create a resource, each time of the next kind, or change or delete one."""

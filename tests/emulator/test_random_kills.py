@@ -7,7 +7,13 @@ from typing import Any
 
 import httpx
 
-from tests.emulator.durable_resources import SOFT_DELETED, DurableResources, read
+from tests.emulator.durable_resources import (
+    KEPT_ALL,
+    KEPT_TOPIC,
+    SOFT_DELETED,
+    DurableResources,
+    read,
+)
 from tests.emulator.test_project_durability import PROJECT, running
 
 TOPIC, NAME = f"{PROJECT}/topics/durable", f"{PROJECT}/subscriptions/durable"
@@ -24,6 +30,7 @@ class CloudModel:
         self.published: set[str] = set()
         self.acknowledged: set[str] = set()
         self.versions: list[str] = []
+        self.changes: set[str] = set()  # versions and generations that messages tell of
         self.objects: dict[str, bytes] = {}
         self.resources = DurableResources()
 
@@ -42,10 +49,11 @@ class CloudModel:
             case "secret":
                 value = str(choice.random())
                 payload = {"payload": {"data": base64.b64encode(value.encode()).decode()}}
-                post(cloud, f"{SECRETS}/durable:addVersion", payload)
+                made = post(cloud, f"{SECRETS}/durable:addVersion", payload)
+                self.changes.add(made["name"])
                 self.versions.append(value)
             case verb:
-                for text, ack_id in pull(cloud, most=choice.randint(1, 5)):
+                for text, _, ack_id in pull(cloud, NAME, most=choice.randint(1, 5)):
                     assert text in self.published
                     assert text not in self.acknowledged
                     if verb == "ack":
@@ -60,7 +68,8 @@ class CloudModel:
             del self.objects[name]
         else:
             url = f"upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}"
-            cloud.post(url, content=data).raise_for_status()
+            made = cloud.post(url, content=data).raise_for_status().json()
+            self.changes.add(made["generation"])
             self.objects[name] = data
 
 
@@ -69,11 +78,7 @@ def test_random_kills_lose_nothing_that_was_confirmed(tmp_path: Path) -> None:
     for round_number in range(_ROUNDS):
         with running(tmp_path) as (process, where), client(where) as cloud:
             if not round_number:
-                cloud.put(TOPIC, json={}).raise_for_status()
-                topic = {"topic": TOPIC.removeprefix("v1/")}
-                cloud.put(NAME, json=topic).raise_for_status()
-                post(cloud, f"{SECRETS}?secretId=durable", {"replication": {"automatic": {}}})
-                model.resources.prepare(cloud)
+                prepare(cloud, model.resources)
             for _ in range(choice.randint(_OPERATIONS // 2, _OPERATIONS)):
                 model.act(cloud, choice)
             # The last writes are in the log of the database, perhaps not yet in the database.
@@ -82,9 +87,11 @@ def test_random_kills_lose_nothing_that_was_confirmed(tmp_path: Path) -> None:
             process.kill()
             process.wait()
     with running(tmp_path) as (_, where), client(where) as cloud:
-        left: set[str] = set()
-        while messages := pull(cloud, most=100):
-            left |= {text for text, _ in messages}
+        left = {text for text, _, _ in pull_all(cloud, NAME)}
+        told = {
+            attributes.get("versionId") or attributes.get("objectGeneration")
+            for _, attributes, _ in pull_all(cloud, KEPT_ALL)
+        }
         versions = f"{SECRETS}/durable/versions"
         count = cloud.get(versions).json()["totalSize"]
         latest = cloud.get(f"{versions}/latest:access").json()["payload"]["data"]
@@ -100,8 +107,21 @@ def test_random_kills_lose_nothing_that_was_confirmed(tmp_path: Path) -> None:
     assert objects == model.objects
     assert {path for path in gone if path.split("/")[-2] not in SOFT_DELETED} == set()
     assert left == model.published - model.acknowledged
+    assert model.changes <= told
     assert count == len(model.versions)
     assert base64.b64decode(latest).decode() == model.versions[-1]
+
+
+def prepare(cloud: httpx.Client, resources: DurableResources) -> None:
+    """Create what all operations need; each change of a secret or an object is told to a topic."""
+    cloud.put(TOPIC, json={}).raise_for_status()
+    topic = {"topic": TOPIC.removeprefix("v1/")}
+    cloud.put(NAME, json=topic).raise_for_status()
+    resources.prepare(cloud)
+    told = {"replication": {"automatic": {}}, "topics": [{"name": KEPT_TOPIC}]}
+    post(cloud, f"{SECRETS}?secretId=durable", told)
+    configs = f"storage/v1/b/{BUCKET}/notificationConfigs"
+    post(cloud, configs, {"topic": f"//pubsub.googleapis.com/{KEPT_TOPIC}"})
 
 
 def client(where: dict[str, Any]) -> httpx.Client:
@@ -112,9 +132,23 @@ def post(cloud: httpx.Client, path: str, body: dict[str, Any]) -> Any:
     return cloud.post(path, json=body).raise_for_status().json()
 
 
-def pull(cloud: httpx.Client, *, most: int) -> list[tuple[str, str]]:
-    answer = post(cloud, f"{NAME}:pull", {"maxMessages": most, "returnImmediately": True})
+def pull(
+    cloud: httpx.Client, subscription: str, *, most: int
+) -> list[tuple[str, dict[str, str], str]]:
+    """Return texts, attributes and ids of messages, which are leased."""
+    answer = post(cloud, f"{subscription}:pull", {"maxMessages": most, "returnImmediately": True})
     return [
-        (base64.b64decode(each["message"]["data"]).decode(), each["ackId"])
+        (
+            base64.b64decode(each["message"].get("data", "")).decode(),
+            each["message"].get("attributes", {}),
+            each["ackId"],
+        )
         for each in answer.get("receivedMessages", [])
     ]
+
+
+def pull_all(cloud: httpx.Client, subscription: str) -> list[tuple[str, dict[str, str], str]]:
+    found = []
+    while messages := pull(cloud, subscription, most=1000):
+        found += messages
+    return found

@@ -17,8 +17,8 @@ from devenv.gcp.delivery import Topics
 from devenv.gcp.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.messages import moment, page_in_order, seconds, set_moment
+from devenv.gcp.outbox import Outbox
 from devenv.gcp.rpc import HttpRule, Rpc
-from devenv.gcp.secret_manager.events import SecretEvents
 from devenv.gcp.secret_manager.filters import parse_filter
 from devenv.gcp.secret_manager.names import SERVICE, SecretNames, key_of, location_of
 from devenv.gcp.secret_manager.vault import (
@@ -53,8 +53,9 @@ class SecretManagerService(CloudService):
         self._clock = clock
         self._guard = guard
         self._names = SecretNames(config)
-        self._events = SecretEvents(config, store, clock, guard)
-        self._vault = SecretVault(store, clock, self._events)
+        email = f"service-{config.number}@gcp-sa-secretmanager.iam.gserviceaccount.com"
+        self._outbox = Outbox(store.table("secret_outbox"), ApiCaller(email), guard)
+        self._vault = SecretVault(store, clock, self._outbox)
         self._rotations = Alarm(clock, self._rotate)
 
     def rpcs(self) -> Iterator[Rpc]:
@@ -88,7 +89,7 @@ class SecretManagerService(CloudService):
 
     def use_topics(self, topics: Topics) -> None:
         """Let secrets notify the topics of a Pub/Sub."""
-        self._events.topics = topics
+        self._outbox.topics = topics
 
     def policy_kinds(self) -> tuple[PolicyKind, ...]:
         def find(resource: str) -> str:
@@ -109,7 +110,7 @@ class SecretManagerService(CloudService):
                 secret = self._create(secret_id, new_secret(wanted, now=self._clock.now()))
             if value and not self._vault.numbers(secret_id):
                 self._add(secret_id, secret, secret_manager.SecretPayload.pb()(data=value.encode()))
-        self._events.publish()
+        self._outbox.publish()
         self._rotate()
 
     async def stop(self) -> None:
@@ -143,7 +144,7 @@ class SecretManagerService(CloudService):
             else:
                 secret.ClearField("rotation")
             self._vault.put(key, secret, "SECRET_ROTATE")
-        self._events.publish()
+        self._outbox.publish()
         self.plan_anew()
 
     def value(self, email: str, secret: str, version: str) -> bytes:
@@ -178,7 +179,7 @@ class SecretManagerService(CloudService):
             raise InvalidArgument("A secret without versions cannot have version aliases.")
         if self._vault.secret(key) is not None:
             raise AlreadyExists(f"Secret [{self._names.full(key)}] already exists.")
-        self._events.check(secret)
+        self._check_topics(secret)
         return self._create(key, secret)
 
     async def get(self, request: Any, call: ApiCall) -> Any:
@@ -197,10 +198,10 @@ class SecretManagerService(CloudService):
                 )
         is_configured = secret.topics != before.topics
         if is_configured:
-            self._events.check(secret)
+            self._check_topics(secret)
         events = ("TOPIC_CONFIGURED", "SECRET_UPDATE") if is_configured else ("SECRET_UPDATE",)
         made = self._vault.put(key, secret, *events)
-        self._events.publish()
+        self._outbox.publish()
         self.plan_anew()
         return made
 
@@ -208,7 +209,7 @@ class SecretManagerService(CloudService):
         key, secret = self._find(request.name, call, "secrets.delete")
         _check_etag(request.etag, secret)
         self._vault.delete(key, secret)
-        self._events.publish()
+        self._outbox.publish()
         self._guard.forget(self._names.resource(key))
         return empty_pb2.Empty()
 
@@ -256,7 +257,7 @@ class SecretManagerService(CloudService):
             self._vault.put_version(key, number, version, event)
         else:
             self._vault.destroy(key, number, version, at=now)
-        self._events.publish()
+        self._outbox.publish()
         return version
 
     def _change(self, request: Any, call: ApiCall, verb: str, state: int) -> Any:
@@ -265,7 +266,7 @@ class SecretManagerService(CloudService):
         if state == SecretVersion.ENABLED:
             version.ClearField("scheduled_destroy_time")
         self._vault.put_version(key, number, version, f"SECRET_VERSION_{verb.upper()}")
-        self._events.publish()
+        self._outbox.publish()
         return version
 
     def _changeable(self, request: Any, call: ApiCall, verb: str) -> tuple[str, int, Any]:
@@ -285,13 +286,13 @@ class SecretManagerService(CloudService):
         set_moment(version.create_time, self._clock.now())
         _replicate(version, secret)
         self._vault.add(key, number, version, payload.data)
-        self._events.publish()
+        self._outbox.publish()
         return version
 
     def _create(self, key: str, secret: Any) -> Any:
         secret.name = self._names.full(key)
         made = self._vault.put(key, secret, "TOPIC_CONFIGURED", "SECRET_CREATE")
-        self._events.publish()
+        self._outbox.publish()
         self.plan_anew()
         return made
 
@@ -301,6 +302,10 @@ class SecretManagerService(CloudService):
         place = f"projects/{self._config.project}"
         self._allow(call.caller, permission, f"{place}/locations/{location}" if location else place)
         return location
+
+    def _check_topics(self, secret: Any) -> None:
+        for topic in secret.topics:
+            self._outbox.check(topic.name)
 
     def _find(self, name: str, call: ApiCall, permission: str) -> tuple[str, Any]:
         key = self._names.secret(name, call.headers.get("host", ""))

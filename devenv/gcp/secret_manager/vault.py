@@ -14,7 +14,8 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.messages import every, masked, moment, refuse_unemulated, seconds, set_moment
-from devenv.gcp.secret_manager.events import SecretEvents
+from devenv.gcp.outbox import Outbox
+from devenv.gcp.secret_manager.events import add_event
 from devenv.gcp.store import Store
 
 secret_manager = client_types("google.cloud.secretmanager_v1")
@@ -173,9 +174,9 @@ class SecretVault:
     A change is stored with its event, for the topics of the secret.
     """
 
-    def __init__(self, store: Store, clock: Clock, events: SecretEvents) -> None:
+    def __init__(self, store: Store, clock: Clock, outbox: Outbox) -> None:
         self._store = store
-        self._events = events
+        self._outbox = outbox
         self._clock = clock
         self._secrets = store.table("secrets")
         self._versions = store.table("secret_versions")
@@ -202,14 +203,14 @@ class SecretVault:
         with self._store.transaction():
             self._secrets.put(key, secret.SerializeToString())
             for event in events:
-                self._events.keep(event, secret)
+                self._note(event, secret)
         return secret
 
     def delete(self, key: str, secret: Any = None) -> None:
         """Remove a secret with its versions and payloads; it has an event if it is given."""
         with self._store.transaction():
             if secret is not None:
-                self._events.keep("SECRET_DELETE", secret)
+                self._note("SECRET_DELETE", secret)
             for table in (self._payloads, self._versions):
                 for each, _ in list(table.scan(f"{key}/")):
                     table.delete(each)
@@ -247,7 +248,10 @@ class SecretVault:
         version.etag = _new_etag()
         self._versions.put(_version_key(key, number), version.SerializeToString())
         if secret := self._secrets.get(key):
-            self._events.keep(event, Secret.FromString(secret), version)
+            self._note(event, Secret.FromString(secret), version)
+
+    def _note(self, event: str, secret: Any, version: Any = None) -> None:
+        add_event(self._outbox, event, secret, version, now=self._clock.now())
 
     def payload(self, key: str, number: int) -> bytes:
         """Return the payload of a version that is not destroyed."""

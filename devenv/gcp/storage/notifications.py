@@ -1,23 +1,17 @@
 """Notifications of buckets: messages to Pub/Sub about objects that come, change and go.
 
-A message is stored with its change, and published right after that by the account of Cloud Storage
-itself, which needs the permission for the topic. A message that a killed emulator did not publish
-follows at the next start; it may come twice, as with Google. See
-https://cloud.google.com/storage/docs/pubsub-notifications.
+See https://cloud.google.com/storage/docs/pubsub-notifications.
 """
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
-from devenv.gcp.caller import ApiCaller, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.delivery import Topics
-from devenv.gcp.errors import CloudError, InvalidArgument, NotFound
+from devenv.gcp.errors import InvalidArgument, NotFound
+from devenv.gcp.outbox import Outbox
 from devenv.gcp.storage.access import Access
 from devenv.gcp.storage.catalogue import Catalogue
 from devenv.gcp.storage.errors import NoSuchBucket
@@ -25,7 +19,6 @@ from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.resources import Shapes, timestamp
 from devenv.gcp.store import Store
 
-log = logging.getLogger(__name__)
 _PREFIX = "//pubsub.googleapis.com/"
 _EVENTS = ("OBJECT_FINALIZE", "OBJECT_METADATA_UPDATE", "OBJECT_DELETE", "OBJECT_ARCHIVE")
 _FORMATS = ("JSON_API_V1", "NONE")
@@ -51,35 +44,25 @@ class Notifications:
         self,
         config: CloudConfig,
         catalogue: Catalogue,
-        *,
         store: Store,
         clock: Clock,
-        guard: Guard,
-        topics: Topics,
+        outbox: Outbox,
     ) -> None:
         self._config = config
         self._table = store.table("storage_notifications")
         self._last_ids = store.table("storage_notification_ids")
-        self._unsent = store.table("storage_notifications_unsent")
-        # Continued over restarts; a clock that is set back would change the order.
-        self._numbers = count(max((_number(key) for key, _ in self._unsent.scan()), default=0) + 1)
+        self.outbox = outbox
         # Each change of an object asks for those of its bucket.
         self._known: dict[str, list[dict[str, Any]]] = {}
         self._clock = clock
-        self._guard = guard
-        self._topics = topics
         self._find_bucket = catalogue.bucket
-        email = f"service-{config.number}@gs-project-accounts.iam.gserviceaccount.com"
-        self._agent = ApiCaller(email)
 
     def insert(self, access: Access, bucket: str, sent: Any) -> dict[str, Any]:
         """Store a new configuration and return it as a resource. Raises CloudError."""
         self._require(access, "storage.buckets.update", bucket)
         wanted = _checked(sent)
         topic = str(wanted["topic"]).removeprefix(_PREFIX)
-        if not self._topics.has(topic):
-            raise NotFound(f"Topic {topic[:300]} does not exist.")
-        self._guard.require(self._agent, "pubsub.topics.publish", topic)
+        self.outbox.check(topic)
         known = self.of(bucket)
         if len(known) >= _MOST:
             raise InvalidArgument(f"The bucket has {_MOST} notification configurations already.")
@@ -126,54 +109,28 @@ class Notifications:
             self._known[bucket] = known
         return known
 
-    def note(self, events: Iterable[ObjectEvent]) -> list[str]:
-        """Store the messages about events, within the transaction of the change; return their keys."""
-        keys = []
+    def note(self, events: Iterable[ObjectEvent]) -> None:
+        """Store the messages about events, within the transaction of the change."""
         for event in events:
             for each in self.of(event.item.bucket):
                 kinds = each.get("event_types") or _EVENTS
                 prefix = each.get("object_name_prefix", "")
                 if event.kind in kinds and event.item.name.startswith(prefix):
-                    keys.append(self._note(each, event))
-        return keys
+                    topic = each["topic"].removeprefix(_PREFIX)
+                    self.outbox.add(
+                        topic, self._payload(each, event.item), self._attributes(each, event)
+                    )
 
-    def send(self, keys: Iterable[str]) -> None:
-        """Publish stored messages; a refusal is logged, as nobody waits."""
-        for key in keys:
-            if (stored := self._unsent.get(key)) is None:
-                continue
-            message = json.loads(stored)
-            topic = message["topic"]
-            try:
-                self._guard.require(self._agent, "pubsub.topics.publish", topic)
-                self._topics.publish(topic, message["payload"].encode(), message["attributes"])
-            except CloudError as error:
-                kind = message["attributes"]["eventType"]
-                log.warning("%s of %s was not published: %s", kind, topic, error)
-            self._unsent.delete(key)
-
-    def send_rest(self) -> None:
-        """Publish what an earlier process has stored and not published."""
-        self.send([key for key, _ in self._unsent.scan()])
-
-    def _note(self, each: Mapping[str, Any], event: ObjectEvent) -> str:
-        payload = ""
-        if each["payload_format"] == "JSON_API_V1":
-            shapes = Shapes(
-                "https://www.googleapis.com",
-                self._config.number,
-                self._config.region,
-                self._find_bucket,
-            )
-            payload = json.dumps(shapes.object(event.item), indent=2)
-        message = {
-            "topic": each["topic"].removeprefix(_PREFIX),
-            "payload": payload,
-            "attributes": self._attributes(each, event),
-        }
-        key = f"{next(self._numbers):020d}"
-        self._unsent.put(key, json.dumps(message).encode())
-        return key
+    def _payload(self, each: Mapping[str, Any], item: ObjectRecord) -> str:
+        if each["payload_format"] != "JSON_API_V1":
+            return ""
+        shapes = Shapes(
+            "https://www.googleapis.com",
+            self._config.number,
+            self._config.region,
+            self._find_bucket,
+        )
+        return json.dumps(shapes.object(item), indent=2)
 
     def _attributes(self, each: Mapping[str, Any], event: ObjectEvent) -> dict[str, str]:
         item = event.item
@@ -241,11 +198,6 @@ def _is_text(value: Any, most: int) -> bool:
         return isinstance(value, str) and len(value.encode()) <= most
     except UnicodeEncodeError:  # half of a pair of surrogates
         return False
-
-
-def _number(key: str) -> int:
-    """Return the number of an unsent message; the keys of older versions have a second one."""
-    return int(key.partition("-")[0])
 
 
 def _key(bucket: str, number: int) -> str:

@@ -97,7 +97,7 @@ class Objects:
             with self._catalogue.transaction():
                 yield displaced
                 self._blobs.delete_rows(displaced)
-                noted = self._notifications.note(self._events)
+                self._notifications.note(self._events)
         except BaseException:
             if content and content.blob:
                 self._blobs.delete(content.blob)
@@ -106,7 +106,7 @@ class Objects:
             self._events.clear()
         if displaced:
             self._blobs.delete_files(displaced)
-        self._notifications.send(noted)
+        self._notifications.outbox.publish()
 
     def place(
         self, access: Access, draft: ObjectDraft, received: ReceivedBytes, displaced: list[str]

@@ -19,6 +19,7 @@ from devenv.gcp.faults import Faults
 from devenv.gcp.iam.policies import Policies
 from devenv.gcp.iam.policy_methods import PolicyKind
 from devenv.gcp.journal import Journal
+from devenv.gcp.outbox import Outbox
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.service import CloudService
 from devenv.gcp.storage.access import Access
@@ -114,6 +115,11 @@ def method_id(verb: str, path: str) -> str:
     return f"storage {verb} {path[:200]}"
 
 
+def _agent_of(config: CloudConfig) -> ApiCaller:
+    """Return Cloud Storage's own account, which publishes notifications."""
+    return ApiCaller(f"service-{config.number}@gs-project-accounts.iam.gserviceaccount.com")
+
+
 log = logging.getLogger(__name__)
 
 
@@ -140,9 +146,8 @@ class StorageService(CloudService):
         self._catalogue = catalogue = Catalogue(store)
         self._blobs = blobs = Blobs(data, store)
         self._declared_names = DeclaredNames(store.table("storage_declared"))
-        self._notifications = notices = Notifications(
-            config, catalogue, store=store, clock=clock, guard=guard, topics=topics
-        )
+        outbox = Outbox(store.table("storage_outbox"), _agent_of(config), guard, topics)
+        self._notifications = notices = Notifications(config, catalogue, store, clock, outbox)
         lists = AccessLists(config, policies)
         self._buckets = buckets = Buckets(catalogue, clock, config.region, lists, self._forget)
         self._objects = objects = Objects(catalogue, blobs, clock, lists, notifications=notices)
@@ -201,7 +206,7 @@ class StorageService(CloudService):
 
         A bucket that the file no longer declares is deleted if it is empty: its objects are data.
         """
-        self._notifications.send_rest()
+        self._notifications.outbox.publish()
         self._uploads.clean()
         self._blobs.sweep(self._catalogue.blobs())
         for name in self._declared_names.dropped(self._config.buckets):
