@@ -199,6 +199,11 @@ class Journal:
         """Record what happens inside; the caller of this sets `caller` and `status`."""
         return _Recording(JournalEntry(self._clock.machine(), method, resource), self._add)
 
+    def add_refusal(self, verb: str, host: str, path: str, status: int) -> None:
+        """Add a request that is refused before any service is asked."""
+        with self.entry(f"{verb} {path[:200]}", f"{host}{path}"[:500]) as entry:
+            entry.status = str(status)
+
     def rows(
         self, wanted: Mapping[str, str], *, before: int = 0, limit: int = 100
     ) -> list[dict[str, Any]]:

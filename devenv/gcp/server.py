@@ -201,7 +201,10 @@ class CloudServer:
         forward, hosts = self._web(router, reuse=False), self._hosts
         closed = Hosts(self._config.allow_hosts, loopback=False)
         proxy = ProxyDoor(
-            hosts=closed if self._place.is_container else hosts, plain=plain, forward=forward
+            hosts=closed if self._place.is_container else hosts,
+            plain=plain,
+            forward=forward,
+            journal=self._journal,
         )
         metadata = self._web(self._metadata_server())
         doors: list[tuple[Any, Handler]] = [
@@ -209,7 +212,7 @@ class CloudServer:
             (self._ports.proxy, proxy.handle),
         ]
         if jobs := self._ports.jobs:
-            proxy = ProxyDoor(hosts=closed, plain=plain, forward=forward)
+            proxy = ProxyDoor(hosts=closed, plain=plain, forward=forward, journal=self._journal)
             doors += [(jobs["metadata"], metadata.adopt), (jobs["proxy"], proxy.handle)]
         listeners = [SocketListener(listening, handle) for listening, handle in doors]
         self._ports.serve(metadata.adopt, listeners)

@@ -4,12 +4,9 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-import grpc
 import httpx
 import pytest
 from google.auth import jwt
@@ -20,8 +17,8 @@ from google.oauth2 import service_account
 from devenv.gcp import Cloud
 from devenv.gcp.cloud import OPEN_PROJECT
 from devenv.gcp.rpc.grpc_server import MESSAGE_LIMIT
-from tests.emulator.target import Worker, working
-from tests.waiting import until
+from tests.emulator.doors import Doors
+from tests.emulator.target import working
 
 QueueRequest = tasks_v2.GetQueueRequest.pb()
 
@@ -31,63 +28,6 @@ PLACE = f"{PROJECT}/locations/us-west1"
 DOMAIN = "@test-project.iam.gserviceaccount.com"
 APP = f"app{DOMAIN}"
 JSON = "storage.googleapis.com/storage/v1/b"
-
-
-@dataclass
-class Doors:
-    """Clients of one cloud, by door."""
-
-    cloud: Cloud
-    worker: Worker
-    client: httpx.Client
-    key: dict[str, Any] = field(default_factory=dict)
-
-    def http(
-        self,
-        verb: str,
-        address: str,
-        *,
-        account: str = "app",
-        token: str = "",
-        content: bytes = b"",
-        headers: dict[str, str] | None = None,
-        body: Any = None,
-    ) -> httpx.Response:
-        """Send a request to `host/path` through the plain port; without an account, no token."""
-        host, _, path = address.partition("/")
-        sent = {"host": host, "content-type": "application/json"}
-        if account:
-            token = token or self.cloud.access_token(account)
-            sent["authorization"] = f"Bearer {token}"
-        return self.client.request(
-            verb,
-            f"{self.cloud.plain_url}/{path}",
-            content=json.dumps(body).encode() if body is not None else content,
-            headers=sent | (headers or {}),
-        )
-
-    def grpc(self, method: str, request: bytes = b"", *, token: str = "") -> None:
-        target = self.cloud.plain_url.removeprefix("http://")
-        metadata = [("authorization", f"Bearer {token or self.cloud.access_token('app')}")]
-        with grpc.insecure_channel(target) as channel, suppress(grpc.RpcError):
-            channel.unary_unary(f"/{method}")(request, metadata=metadata)
-
-    def metadata(self, path: str, **headers: str) -> None:
-        host = self.cloud.environ("app")["GCE_METADATA_HOST"]
-        self.client.get(f"http://{host}{path}", headers=headers)
-
-    def control(self, verb: str, path: str, body: Any = None, *, token: str = "") -> None:
-        headers = {"Authorization": f"Bearer {token or self.cloud.control_token}"}
-        url = f"{self.cloud.plain_url}/_devenv/{path}"
-        self.client.request(verb, url, json=body, headers=headers)
-
-    def rows(self, after: int = 0) -> list[dict[str, Any]]:
-        """Return the calls with a larger id, the oldest first."""
-        answer = self.client.get(
-            f"{self.cloud.plain_url}/_devenv/journal?limit=1000",
-            headers={"Authorization": f"Bearer {self.cloud.control_token}"},
-        )
-        return [row for row in reversed(answer.json()["calls"]) if row["id"] > after]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +61,10 @@ def doors() -> Iterator[Doors]:
             "pushConfig": {"pushEndpoint": f"{worker.url}/push"},
         }
         doors.http("PUT", f"{pubsub}/subscriptions/pushed", body=push)
+        doors.see(6)
         yield doors
+        cloud.restart()  # at the end of which no call goes on any more
+        assert doors.rows() == []
 
 
 type Act = Callable[[Doors], object]
@@ -250,6 +193,22 @@ CASES: dict[str, tuple[Act, list[str]]] = {
     "gRPC, unknown": (
         grpc_call("Nothing"),
         ["tasks.CloudTasks.Nothing - - - unknown UNIMPLEMENTED"],
+    ),
+    "HTTP/2, no gRPC": (
+        lambda doors: doors.http2("/page"),
+        ["GET_/page - localhost/page - refused 415"],
+    ),
+    "proxy, other host": (
+        lambda doors: doors.proxy("GET http://other.example/page?q=1 HTTP/1.1"),
+        ["GET_/page - other.example/page - refused 503"],
+    ),
+    "proxy, other host by TLS": (
+        lambda doors: doors.proxy("CONNECT other.example:443 HTTP/1.1"),
+        ["CONNECT_other.example:443 - other.example:443 - refused 503"],
+    ),
+    "proxy, no URL": (
+        lambda doors: doors.proxy("GET /page HTTP/1.1"),
+        ["GET_/page - /page - refused 400"],
     ),
     "REST": (
         call("GET", QUEUE_AT),
@@ -381,10 +340,9 @@ CASES: dict[str, tuple[Act, list[str]]] = {
 @pytest.mark.parametrize("door", CASES)
 def test_each_call_leaves_one_row(doors: Doors, door: str) -> None:
     act, expected = CASES[door]
-    last = max((row["id"] for row in doors.rows()), default=0)
     act(doors)
 
-    rows = until(lambda: found if len(found := doors.rows(last)) >= len(expected) else [])
+    rows = doors.see(len(expected))
 
     assert sorted(shown(row, doors.worker.url) for row in rows) == sorted(expected)
 

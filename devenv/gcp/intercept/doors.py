@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from devenv.gcp.intercept import peek
 from devenv.gcp.intercept.router import Hosts
 from devenv.gcp.intercept.web import AsgiServer, adopt
+from devenv.gcp.journal import Journal
 
 Handler: TypeAlias = Callable[[socket.socket], Awaitable[None]]
 
@@ -210,8 +211,11 @@ class PlainDoor:
 class ProxyDoor:
     """The HTTP proxy, which serves emulated hosts itself."""
 
-    def __init__(self, *, hosts: Hosts, plain: PlainDoor, forward: AsgiServer) -> None:
+    def __init__(
+        self, *, hosts: Hosts, plain: PlainDoor, forward: AsgiServer, journal: Journal
+    ) -> None:
         """Answer plain requests for emulated hosts by `forward`, one per connection."""
+        self._journal = journal
         self._hosts = hosts
         self._plain = plain
         self._forward = forward
@@ -228,10 +232,11 @@ class ProxyDoor:
         except ValueError:
             host, port = "", None
         if not host:
-            await _refuse(client, 400, "This is a proxy; it needs CONNECT or an absolute URL")
+            reason = "This is a proxy; it needs CONNECT or an absolute URL"
+            await self._refuse(client, head, 400, reason)
         elif not self._hosts.emulated(host) and not self._hosts.passed(host):
             log.warning("Refused %s", host)
-            await _refuse(client, 503, self._hosts.refusal(host))
+            await self._refuse(client, head, 503, self._hosts.refusal(host))
         elif verb == b"CONNECT":
             await self._tunnel(client, head, host, port or 443)
         else:
@@ -243,18 +248,19 @@ class ProxyDoor:
             await asyncio.get_running_loop().sock_sendall(client, _ESTABLISHED)
             await self._plain.handle(client)
         else:
-            await self._join(client, host, port, greeting=_ESTABLISHED)
+            await self._join(client, head, host, port, greeting=_ESTABLISHED)
 
     async def _request(self, client: socket.socket, head: bytes, host: str, port: int) -> None:
         if self._hosts.emulated(host):
             await self._forward.adopt(client)
         else:
             client.recv(len(head))
-            await self._join(client, host, port, first=_origin_form(head))
+            await self._join(client, head, host, port, first=_origin_form(head))
 
     async def _join(
         self,
         client: socket.socket,
+        head: bytes,
         host: str,
         port: int,
         *,
@@ -265,7 +271,13 @@ class ProxyDoor:
             await self._plain.pipes.connect(client, host, port, greeting=greeting, first=first)
         except OSError as error:
             reason = f"{host}:{port} cannot be reached: {error.strerror or error}"
-            await _refuse(client, 502, reason)
+            await self._refuse(client, head, 502, reason)
+
+    async def _refuse(self, client: socket.socket, head: bytes, status: int, reason: str) -> None:
+        """Answer a request with an error, and record it if there is one."""
+        if head:
+            self._journal.add_refusal(*_request_of(head), status)
+        await _answer(client, status, reason)
 
 
 def _origin_form(head: bytes) -> bytes:
@@ -279,7 +291,18 @@ def _origin_form(head: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-async def _refuse(client: socket.socket, status: int, reason: str) -> None:
+def _request_of(head: bytes) -> tuple[str, str, str]:
+    """Return method, host and path of a request to the proxy, whatever a client sends as such."""
+    verb, _, rest = head.decode("latin-1").partition("\r\n")[0].partition(" ")
+    target = rest.partition(" ")[0]
+    _, is_url, rest = target.partition("://")
+    if not is_url:
+        return verb, "", target
+    host, slash, path = rest.partition("/")
+    return verb, host, slash + path.partition("?")[0]
+
+
+async def _answer(client: socket.socket, status: int, reason: str) -> None:
     """Answer with `reason`, in the status line too: clients show only that of a failed CONNECT."""
     body = f"{reason}.\n".encode()
     clean = reason.encode("ascii", "replace").replace(b"\r", b" ").replace(b"\n", b" ")

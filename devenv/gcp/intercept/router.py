@@ -11,6 +11,7 @@ the router, requests for unknown hosts and those of pages of other sites are ref
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
@@ -102,14 +103,10 @@ class SiteCheck:
         sent = dict(scope["headers"])  # of several with one name the last
         reason = self._refusal(sent.get(b"host"), sent.get(b"origin"))
         if reason and scope["path"] != _HEALTH:
-            self._record(_host_name(sent.get(b"host")), scope)
+            host = _host_name(sent.get(b"host"))
+            self._journal.add_refusal(scope["method"], host, scope["path"], PermissionDenied.http)
             return failure(PermissionDenied(reason))(scope, receive, send)
         return self._app(scope, receive, send)
-
-    def _record(self, host: str, scope: Scope) -> None:
-        path = scope["path"]
-        with self._journal.entry(f"{scope['method']} {path[:200]}", f"{host}{path}"[:500]) as entry:
-            entry.status = str(PermissionDenied.http)
 
     def _find_refusal(self, host: bytes | None, page: bytes | None) -> str:
         """Return why a request does not get through, empty if it does; `page` is its Origin.
@@ -192,7 +189,7 @@ class Router:
             try:
                 async with self._faults.strike(entry) as fault:
                     is_lost = fault is not None and fault.lose_answer
-                    with answer:
+                    with answer.parts:
                         await mount.app(scope, receive, answer.hold if is_lost else answer.send)
             except CloudError as error:
                 if answer.status or isinstance(error, AnswerLost):
@@ -206,21 +203,16 @@ class Router:
 class _MountAnswer:
     """The way back to the client, on which the status is noted and an answer may be held for ever.
 
-    An answer of several parts is a `stream`.
+    An answer of several parts is a `stream`, which closes with `parts`.
     """
 
-    __slots__ = ("_send", "_stream", "status")
+    __slots__ = ("_send", "_stream", "parts", "status")
 
     def __init__(self, send: Send, stream: OpenStream) -> None:
         self._send = send
         self._stream = stream
+        self.parts = ExitStack()
         self.status = ""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if self._stream.is_open:
-            self._stream.__exit__(kind, *error)
 
     def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
@@ -231,7 +223,7 @@ class _MountAnswer:
 
     async def _send_part(self, message: Message) -> None:
         if not self._stream.is_open:
-            self._stream.__enter__()
+            self.parts.enter_context(self._stream)
         await self._stream.ready()
         await self._send(message)
 

@@ -94,6 +94,13 @@ class Calls:
         with suppress(type(error)), self._entry(rpc.method, headers):
             raise error
 
+    def refuse_other(self, headers: Mapping[str, str], status: int) -> None:
+        """Record a request over HTTP/2 that is no call of gRPC."""
+        host = headers.get(":authority", "").partition(":")[0]
+        self._journal.add_refusal(
+            headers.get(":method", "-"), host, headers.get(":path", ""), status
+        )
+
     def miss(self, method: str) -> None:
         """Record a call of a method that is not emulated."""
         with self._journal.entry(method) as entry:

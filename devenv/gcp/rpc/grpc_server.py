@@ -82,6 +82,7 @@ class GrpcServer:
         path = stream.headers.get(":path", "")
         rpc = self._methods.get(path)
         if not stream.headers.get("content-type", "").startswith("application/grpc"):
+            self._calls.refuse_other(stream.headers, 415)
             stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_NOT_OK)
         elif rpc is None:
             self._calls.miss(method_id(path.removeprefix("/"))[:_LONGEST_NAME])
