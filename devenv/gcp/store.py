@@ -84,6 +84,23 @@ class Transaction:
             self._rolled_back()
 
 
+class _ReadCursor(sqlite3.Cursor):
+    """A cursor whose rows have been read already."""
+
+    def __init__(self, connection: sqlite3.Connection, rows: Iterable[Any]) -> None:
+        super().__init__(connection)
+        self._rows = iter(rows)
+
+    def __next__(self) -> Any:
+        return next(self._rows)
+
+    def fetchone(self) -> Any:
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
+
+
 class Store:
     """A SQLite file in write-ahead mode: an acknowledged write outlives the process.
 
@@ -91,7 +108,8 @@ class Store:
     one process: locks that other processes could see would take a third of the time of a commit.
 
     A logged transaction does not wait for SQLite: its statements go to a log beside the file, and
-    SQLite gets them in the next turn of the event loop, or before the next statement.
+    SQLite gets them in the next turn of the event loop, or before the next statement. While the disk
+    is full, reads see them all the same, and only writes fail.
     """
 
     def __init__(self, path: Path | str, *, timeout: float = 5.0) -> None:
@@ -139,7 +157,12 @@ class Store:
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement after all that were written before it."""
         if self._waiting:
-            self.apply()
+            try:
+                self.apply()
+            except sqlite3.Error:
+                if not sql.startswith("SELECT"):
+                    raise
+                return self._read_uncommitted(sql, values)
         elif self._collected is not None and (self._collected or not sql.startswith("SELECT")):
             collected, self._collected = self._collected, None
             self.connection.execute("BEGIN IMMEDIATE")
@@ -202,6 +225,15 @@ class Store:
         self._waiting = statements
         loop.call_soon(self._apply_soon)
         return True
+
+    def _read_uncommitted(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        """Run a query over what waits in the log. Only a commit needs room on the disk."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._run(self._waiting)
+            return _ReadCursor(self.connection, self.connection.execute(sql, values).fetchall())
+        finally:
+            self.roll_back()
 
     def _apply_soon(self) -> None:
         """Give SQLite what waits, where nobody asks for the state."""

@@ -1,10 +1,11 @@
 """The file of the emulated cloud's state, and the log beside it."""
 
 import asyncio
+import resource
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -123,19 +124,42 @@ async def test_transaction_larger_than_the_log_is_committed_at_once(tmp_path: Pa
         assert in_database(store) == ["a", "b"]
 
 
-async def test_writes_wait_in_the_log_while_sqlite_refuses_them(
+@contextmanager
+def full_disk(store: Path) -> Iterator[None]:
+    """Let no file of this process grow beyond the store's."""
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = Path(f"{store}-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+
+
+async def test_reads_see_what_waits_in_the_log_while_the_disk_is_full(
     tmp_path: Path, copy: Callable[[], Path]
 ) -> None:
-    with closing(Store(tmp_path / "state.sqlite3")) as store:
+    path = tmp_path / "state.sqlite3"
+    with closing(Store(path)) as store:
         table = store.table("things")
-        store.connection.execute("PRAGMA query_only = ON")
-        put_logged(store, table, "a")
-        await asyncio.sleep(0)
-        with pytest.raises(sqlite3.OperationalError):
-            table.get("a")
-        assert keys_in(copy()) == ["a"]
-        store.connection.execute("PRAGMA query_only = OFF")
+        table.put("before", b"")
+        with full_disk(path):
+            put_logged(store, table, "a", "b")
+            await asyncio.sleep(0)
+            assert table.get("a") == b"a"
+            assert table.get("c") is None
+            assert [key for key, _ in table.scan()] == ["a", "b", "before"]
+            assert [key for (key,) in store.execute("SELECT key FROM things")] == [
+                *("a", "b", "before")
+            ]
+            with pytest.raises(sqlite3.OperationalError):
+                table.put("c", b"")
+            with pytest.raises(sqlite3.OperationalError):
+                put_logged(store, table, "d")
+        assert in_database(store) == ["before"]
+        assert keys_in(copy()) == ["a", "b", "before"]
         assert table.get("a") == b"a"
+        assert in_database(store) == ["a", "b", "before"]
 
 
 async def test_close_leaves_in_the_log_what_sqlite_refuses(tmp_path: Path) -> None:
