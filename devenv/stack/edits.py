@@ -116,16 +116,19 @@ def watch_plan(folder: Path) -> tuple[list[Path], list[Path]]:
 async def edits(root: Path, globs: Mapping[str, Iterable[str]]) -> AsyncGenerator[Edits, None]:
     """Yield the edits below `root` that concern a service, those of one moment together.
 
-    Caches, version control and the temporary files of editors are left out. Raises OSError where
-    the system cannot watch, for example because its limit of inotify watches is reached.
+    Caches, version control and the temporary files of editors are left out. A folder that goes is
+    watched again when it is back. Raises OSError where the system cannot watch, for example because
+    its limit of inotify watches is reached.
     """
     patterns = {name: tuple(several) for name, several in globs.items()}
-    places = watched_folders(root, (one for several in patterns.values() for one in several))
+    every = [one for several in patterns.values() for one in several]
     is_source = _SourceFilter(root)
     new: set[Path] = set()
-    while places:
+    while every:
+        places = watched_folders(root, every)
         plans = [watch_plan(place) for place in places]
         trees, alone = ([path for plan in plans for path in plan[kind]] for kind in (0, 1))
+        alone += _above(root, every, places)
         # Files of a new folder may have been written before it was watched.
         changed = {path for folder in new for path in _sources(folder, is_source)}
         if concerned := services_of(patterns, (path.relative_to(root) for path in changed)):
@@ -134,14 +137,25 @@ async def edits(root: Path, globs: Mapping[str, Iterable[str]]) -> AsyncGenerato
         async with aclosing(_batches(trees, alone, is_source)) as batches:
             async for batch in batches:
                 # A folder that is made or touched says nothing; its files do.
-                paths = {Path(path): change for change, path in batch}
+                paths = {Path(path) for _, path in batch}
                 folders = {path for path in paths if path.is_dir()}
-                changed = paths.keys() - folders
+                changed = paths - folders
                 if concerned := services_of(patterns, (path.relative_to(root) for path in changed)):
                     yield concerned
-                new = {one for one in folders if paths[one] is Change.added and one.parent in alone}
+                added = {Path(path) for change, path in batch if change is Change.added}
+                new = {one for one in folders & added if one.parent in alone}
                 if new:
                     break
+
+
+def _above(root: Path, globs: Iterable[str], places: Iterable[Path]) -> list[Path]:
+    """Return the nearest folders above those that globs look into, where these go and come back."""
+    found = set()
+    for place in {_base(root, pattern) for pattern in globs} - {root}:
+        up = next(folder for folder in place.parents if folder.exists())
+        if not any(up.is_relative_to(other) for other in places):
+            found.add(up)
+    return sorted(found)
 
 
 def _sources(folder: Path, is_source: _SourceFilter) -> Iterator[Path]:
@@ -159,7 +173,9 @@ async def _batches(
     def wait(stream: AsyncIterator[set[FileChange]]) -> None:
         waiting[asyncio.ensure_future(anext(stream))] = stream
 
-    for places, recursive in ((trees, True), (alone, False)):
+    for several, recursive in ((trees, True), (alone, False)):
+        # One may have gone since it was planned; that is an event in the folder above.
+        places = [place for place in several if place.exists()]
         if places:
             wait(
                 awatch(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path, PurePath
@@ -130,6 +131,33 @@ def test_files_of_new_folder_are_noticed_beside_unwatched_ones(large: Path) -> N
             assert await anext(seen) == {"web": ["orders/models.py"]}
             await _noticed(seen, large / "orders" / "views.py")
 
+    asyncio.run(edit())
+
+
+def test_folder_that_vanishes_is_watched_again_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, plan = tmp_path / "shop", edits.watch_plan
+    shop.mkdir()
+    (tmp_path / "pages").mkdir()
+
+    def plan_too_early(folder: Path) -> tuple[list[Path], list[Path]]:
+        planned = plan(folder)
+        if folder == shop and not (tmp_path / "gone").exists():
+            (tmp_path / "gone").touch()
+            shop.rmdir()
+        return planned
+
+    async def edit() -> None:
+        seen = edits.edits(tmp_path, {"web": ["shop/**", "pages/**"]})
+        async with asyncio.timeout(20 * slowdown()), aclosing(seen):
+            await _noticed(seen, tmp_path / "pages" / "views.py")
+            for number in range(2):
+                shop.mkdir()
+                await _noticed(seen, shop / f"{number}.py")
+                shutil.rmtree(shop)
+
+    monkeypatch.setattr(edits, "watch_plan", plan_too_early)
     asyncio.run(edit())
 
 
