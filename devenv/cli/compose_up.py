@@ -199,7 +199,7 @@ class _Stack:
         raise StackError(
             what,
             hint=f"see {self._log.relative_to(self._project.root)}; "
-            "where no registry can be reached, make images-offline",
+            "where no registry can be reached, give the engine the images by docker load",
         )
 
     def _show(self, lines: Sequence[str]) -> None:

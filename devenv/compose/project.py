@@ -132,7 +132,7 @@ class ComposeProject:
             wanted = ".".join(str(number) for number in _OLDEST)
             raise StackError(
                 f"RUNTIME=docker needs Docker's plugin compose, {wanted} or newer.",
-                hint="install docker-compose-plugin; on Debian make images-offline fetches it",
+                hint="install docker-compose-plugin",
             )
 
     def other_folder(self) -> str:

@@ -81,7 +81,8 @@ class ImageConfig:
     """The command that the `process` runtime runs for a container image; `{python}` is this interpreter.
 
     `warm` are modules that a waiting process has imported before a task is there; they change
-    when a task starts, never what it does. Only for commands `{python} -m MODULE`.
+    when a task starts, never what it does. Only for commands `{python} -m MODULE`. `build` is the
+    command that makes the image, named where the `docker` runtime does not find it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = TABLE
@@ -89,6 +90,7 @@ class ImageConfig:
     name: str
     command: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
+    build: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Runtimes:
             environ=lambda account: parts.ports.environ_of_job(self._name(account), BUNDLE),
             bundle=parts.authority.bundle,
             data=data,
+            images=parts.config.images,
             network=place.network,
             peer=peer,
         )

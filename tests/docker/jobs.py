@@ -18,7 +18,7 @@ from google.auth.compute_engine import _metadata
 from google.cloud import run_v2
 
 from devenv.gcp import Cloud
-from devenv.gcp.config import CloudPlace, IamBinding
+from devenv.gcp.config import CloudPlace, IamBinding, ImageConfig
 from devenv.gcp.run_jobs.runtimes.docker import engine_of
 from tests import engine as engines
 from tests.declared import cloud as declared_cloud
@@ -102,6 +102,7 @@ def cloud_of(data: Path, place: CloudPlace) -> Cloud:
         accounts=(*declared.accounts, "admin"),
         bindings=(*declared.bindings, *further),
         schedules=(),
+        images=(*declared.images, ImageConfig("demo/made:1", build="make demo")),
     )
     return Cloud(config, data=data, place=place)
 

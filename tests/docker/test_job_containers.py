@@ -103,7 +103,7 @@ def test_missing_image_error_names_build_command(jobs: Jobs) -> None:
     assert "Image 'demo/none:1' not found. Build it, or fetch it: docker pull demo/none:1" in (
         jobs.error("pass", image="demo/none:1")
     )
-    assert "Build it: make validator NAME=none" in jobs.error("pass", image="a/validator-none:1")
+    assert "Build it: make demo" in jobs.error("pass", image="demo/made:1")
 
 
 ASK = """

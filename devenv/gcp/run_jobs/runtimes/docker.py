@@ -3,9 +3,8 @@
 import asyncio
 import hashlib
 import logging
-import re
 import time
-from collections.abc import Callable, Mapping, Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,7 @@ from containers import (
     Network,
     NetworkPeer,
 )
+from devenv.gcp.config import ImageConfig
 from devenv.gcp.errors import CloudError, Unavailable
 from devenv.gcp.java import trust_store, trust_store_of
 from devenv.gcp.run_jobs.runtimes.base import (
@@ -50,7 +50,6 @@ MOST_LOG = 10 * 2**20
 _LAST_LINES = 5.0  # seconds for what was written at the end
 _AGAIN = 1.0  # seconds until an engine that is away is asked again
 _ACCOUNT = "devenv.account"
-_VALIDATOR = re.compile(r"(?:.*/)?validator-([a-z0-9][a-z0-9-]*)")
 
 Environ: TypeAlias = Callable[[str], Mapping[str, str]]
 """Account → the variables by which a container finds this cloud, and that identity."""
@@ -125,26 +124,28 @@ class DockerRunning(RunningAttempt):
 
 
 class DockerRuntime(JobsRuntime):
-    """`bundle` are the certificates that containers are to trust, PEM.
+    """`bundle` are the certificates that containers are to trust, PEM; `images` say how they are built.
 
     `network` is an existing one for them to be put on, else they get one of their own, where they
     cannot reach each other. An emulator that is a container is their `peer`: the network of each
     job then has only these two in it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the runtime, by name
         self,
         engine: ContainerEngine,
         *,
         environ: Environ,
         bundle: Path,
         data: Path,
+        images: Iterable[ImageConfig] = (),
         network: str = "",
         peer: NetworkPeer | None = None,
     ) -> None:
         self._engine = engine
         self._environ = environ
         self._bundle = bundle
+        self._builds = {repository(image.name): image.build for image in images}
         self._network = network
         self._peer = peer
         self._logs = data / "logs"
@@ -163,8 +164,8 @@ class DockerRuntime(JobsRuntime):
         return f"{repository(image)}@{digest}"
 
     def hint(self, image: str) -> str:
-        if validator := _VALIDATOR.fullmatch(repository(image)):
-            return f"Build it: make validator NAME={validator[1]}"
+        if build := self._builds.get(repository(image)):
+            return f"Build it: {build}"
         return f"Build it, or fetch it: docker pull {image}"
 
     async def start(self, attempt: EmulatedAttempt) -> RunningAttempt:

@@ -15,6 +15,7 @@ from containers import (
     ImageMissing,
     Network,
 )
+from devenv.gcp.config import ImageConfig
 from devenv.gcp.errors import Unavailable
 from devenv.gcp.run_jobs.runtimes.base import AttemptExit, AttemptNotStarted, OutputStream
 from devenv.gcp.run_jobs.runtimes.docker import DockerRuntime
@@ -100,6 +101,7 @@ def runtime(engine: StubEngine, tmp_path: Path) -> DockerRuntime:
         environ=lambda account: {"WHO": account, "A": "cloud"},
         bundle=tmp_path / "bundle.pem",
         data=tmp_path,
+        images=[ImageConfig("demo/made:1", build="make demo"), ImageConfig("demo/told:1")],
         network="jobs",
     )
 
@@ -196,8 +198,9 @@ async def test_runtime_without_engine_does_not_open(
 @pytest.mark.parametrize(
     ("image", "hint"),
     [
-        ("validibot/validator-fmu:0.1.0", "make validator NAME=fmu"),
-        ("validator-json-schema@sha256:1", "make validator NAME=json-schema"),
+        ("demo/made:1", "Build it: make demo"),
+        ("demo/made@sha256:1", "Build it: make demo"),
+        ("demo/told:1", "docker pull demo/told:1"),
         ("demo/tool:1", "docker pull demo/tool:1"),
     ],
 )
