@@ -69,7 +69,7 @@ class Config(StackFolder):
         """Return the profiles of a stack. Raises ConfigError if there is no such mode."""
         if mode and mode not in self.modes:
             known = ", ".join(self.modes) or "none"
-            raise ConfigError(f"The profile {mode!r:.60} is not one of {known}.")
+            raise ConfigError(f"{FILE} has no profile {mode!r:.60}; it has {known}.")
         return _layers(self.profiles, mode, jobs, runtime)
 
     def need_tunnel(self) -> TunnelConfig:

@@ -148,7 +148,9 @@ def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_unknown_profile_is_refused_with_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="The profile 'moon' is not one of cloud, plain"):
+    with pytest.raises(
+        ConfigError, match=r"devenv\.toml has no profile 'moon'; it has cloud, plain"
+    ):
         _with(tmp_path, TOML).layers("moon")
 
 
