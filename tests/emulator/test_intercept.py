@@ -118,6 +118,13 @@ def test_invalid_proxy_request_is_refused(cloud: Cloud, head: bytes) -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
 
 
+def test_name_that_no_host_can_have_is_refused(cloud: Cloud) -> None:
+    host, _, port = cloud.proxy_url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=LIMIT) as client:
+        client.sendall(b"CONNECT %b.localhost:443 HTTP/1.1\r\n\r\n" % (b"a" * 70))
+        assert client.recv(1000).startswith(b"HTTP/1.1 502")
+
+
 def test_proxy_answers_while_tests_may_make_no_sockets(cloud: Cloud) -> None:
     """Jobs that outlive their test call the proxy while a test without sockets runs."""
     host, _, port = cloud.proxy_url.removeprefix("http://").partition(":")

@@ -269,8 +269,9 @@ class ProxyDoor:
     ) -> None:
         try:
             await self._plain.pipes.connect(client, host, port, greeting=greeting, first=first)
-        except OSError as error:
-            reason = f"{host}:{port} cannot be reached: {error.strerror or error}"
+        except (OSError, UnicodeError) as error:  # the name may be none of a host
+            what = error.strerror if isinstance(error, OSError) else ""
+            reason = f"{host}:{port} cannot be reached: {what or error}"
             await self._refuse(client, head, 502, reason)
 
     async def _refuse(self, client: socket.socket, head: bytes, status: int, reason: str) -> None:

@@ -8,10 +8,11 @@ RFC 8446, section 4.1.2, and RFC 7301.
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 HEAD_LIMIT = 16_384
 _PAUSE = 0.002
+_LONGEST_PAUSE = 0.1
 _TLS_RECORD_LIMIT = 5 + 16_384
 _HANDSHAKE = 22
 _ALPN = 16
@@ -19,23 +20,32 @@ _ALPN = 16
 
 async def start(client: socket.socket) -> bytes:
     """Return the first bytes; of a TLS client its whole ClientHello, as far as it arrives."""
-    data = await _peek(client, 4)
-    while 0 < len(data) < 4 and await _grown(client, data):
-        data = await _peek(client, 4)
-    size = _TLS_RECORD_LIMIT
-    data = await _peek(client, size) if data else b""
-    while missing(data) and await _grown(client, data):
-        data = await _peek(client, size)
-    return data
+    data = await _peek_until(client, 4, lambda data: len(data) == 4)
+    if not data:
+        return b""
+    return await _peek_until(client, _TLS_RECORD_LIMIT, lambda data: not missing(data))
 
 
 async def head(client: socket.socket) -> bytes:
     """Return the head of an HTTP request; nothing if there is none, or it is too long."""
-    data = await _peek(client, HEAD_LIMIT)
-    while b"\r\n\r\n" not in data and len(data) < HEAD_LIMIT and await _grown(client, data):
-        data = await _peek(client, HEAD_LIMIT)
+    data = await _peek_until(
+        client, HEAD_LIMIT, lambda data: b"\r\n\r\n" in data or len(data) == HEAD_LIMIT
+    )
     found, end, _ = data.partition(b"\r\n\r\n")
     return found + end if end else b""
+
+
+async def _peek_until(client: socket.socket, size: int, is_whole: Callable[[bytes], bool]) -> bytes:
+    """Return the first bytes once they are whole; nothing if the client sends none.
+
+    A socket with unread bytes is always readable, so that only time tells of more. Slow clients are
+    asked more and more rarely.
+    """
+    pause = _PAUSE
+    while (data := await _peek(client, size)) and not is_whole(data):
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    return data
 
 
 async def _peek(client: socket.socket, size: int) -> bytes:
@@ -55,14 +65,6 @@ async def readable(client: socket.socket) -> None:
         await arrived.wait()
     finally:
         loop.remove_reader(client)
-
-
-async def _grown(client: socket.socket, data: bytes) -> bool:
-    """Wait a moment for more than `data`. A socket with unread bytes is always readable."""
-    if not data:
-        return False
-    await asyncio.sleep(_PAUSE)
-    return True
 
 
 def missing(data: bytes) -> int:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 # The largest request is a publication to Pub/Sub, of 10 MB; it is refused with Google's text.
 MESSAGE_LIMIT = 20 << 20
+_MOST_HELD = 256 << 20  # bytes of requests in progress, of all clients together
 _PREFIX = 5  # whether the message is compressed, and its length
 _NOT_ONE = "The request is not one whole message."
 _LONGEST_NAME = 500  # of a method that is not emulated, in the journal
@@ -61,7 +62,7 @@ class GrpcServer:
         self._calls = calls
         self._methods = {f"/{rpc.method}": rpc for rpc in rpcs if rpc.has_grpc}
         self._connections: set[Http2Connection] = set()
-        self._answering: set[asyncio.Task[None]] = set()
+        self._progress = _Progress()
 
     def protocol(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
@@ -71,12 +72,12 @@ class GrpcServer:
         """Close every connection, after a moment for answers in progress."""
         for connection in tuple(self._connections):
             connection.leave()
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=_GRACE)
+        if self._progress.answering:
+            await asyncio.wait(self._progress.answering, timeout=_GRACE)
         for connection in tuple(self._connections):
             connection.abort()
-        if self._answering:  # cancelled now: their ends belong into the journal
-            await asyncio.wait(self._answering, timeout=_GRACE)
+        if self._progress.answering:  # cancelled now: their ends belong into the journal
+            await asyncio.wait(self._progress.answering, timeout=_GRACE)
 
     def _open(self, stream: Http2Stream) -> StreamHandler:
         path = stream.headers.get(":path", "")
@@ -88,9 +89,9 @@ class GrpcServer:
             self._calls.miss(method_id(path.removeprefix("/"))[:_LONGEST_NAME])
             _refuse(stream, Unimplemented("Method not found!"))
         elif isinstance(rpc, StreamRpc):
-            return _StreamCall(self._calls, rpc, stream, self._answering)
+            return _StreamCall(self._calls, rpc, stream, self._progress)
         else:
-            return _UnaryCall(self._calls, rpc, stream, self._answering)
+            return _UnaryCall(self._calls, rpc, stream, self._progress)
         return _Ignored()
 
 
@@ -109,12 +110,12 @@ class _Messages:
         self._encoding = headers.get("grpc-encoding", "identity")
         self._data = bytearray()
 
-    @property
-    def is_broken_off(self) -> bool:
-        return bool(self._data)
+    def __len__(self) -> int:
+        """Return the size of what is here of the next message."""
+        return len(self._data)
 
-    def add(self, payload: bytes) -> Iterator[bytes]:
-        """Yield the messages that became whole by `payload`."""
+    def add(self, payload: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield the messages that became whole by `payload`, each with whether it is compressed."""
         self._data += payload
         while len(self._data) >= _PREFIX:
             end = _PREFIX + int.from_bytes(self._data[1:_PREFIX])
@@ -125,9 +126,12 @@ class _Messages:
             message = bytes(self._data[_PREFIX:end])
             is_packed = self._data[0]
             del self._data[:end]
-            yield self._expanded(message) if is_packed else message
+            yield is_packed, message
 
-    def _expanded(self, message: bytes) -> bytes:
+    def expanded(self, is_packed: int, message: bytes) -> bytes:
+        """Return a message as its sender meant it."""
+        if not is_packed:
+            return message
         bits = _WINDOW_BITS.get(self._encoding)
         if bits is None:
             raise Unimplemented(f"grpc-encoding {self._encoding[:60]!r}: send gzip or deflate.")
@@ -147,16 +151,23 @@ def _too_large(size: int) -> ResourceExhausted:
     return ResourceExhausted(f"Received message larger than max ({size} vs. {MESSAGE_LIMIT})")
 
 
+class _Progress:
+    """The calls of all clients that are not over: the tasks that answer them, and bytes of requests."""
+
+    def __init__(self) -> None:
+        self.answering: set[asyncio.Task[None]] = set()
+        self.held = 0
+
+
 class _Call:
     """A call of a method: its deadline, and the task that answers it."""
 
-    def __init__(
-        self, calls: Calls, stream: Http2Stream, answering: set[asyncio.Task[None]]
-    ) -> None:
-        """Have the task in `answering` until it is done."""
+    def __init__(self, calls: Calls, stream: Http2Stream, progress: _Progress) -> None:
+        """Be part of `progress` until it is over."""
         self._calls = calls
         self._stream = stream
-        self._answering = answering
+        self._progress = progress
+        self._held = 0
         self._messages = _Messages(stream.headers)
         self._head = _HEAD  # empty once it has been sent
         self._task: asyncio.Task[None] | None = None
@@ -168,10 +179,20 @@ class _Call:
 
     def reset(self, status: str | None = None) -> None:
         """Stop the task; the journal has `status`, or that the client cancelled the call."""
+        self._hold(0)
         if self._timer:
             self._timer.cancel()
         if self._task:
             self._task.cancel(status)
+
+    def _hold(self, size: int) -> None:
+        """Have so many bytes in memory of what the client has sent. Raises ResourceExhausted."""
+        self._progress.held += size - self._held
+        is_more, self._held = size > self._held, size
+        if is_more and self._progress.held > _MOST_HELD:
+            raise ResourceExhausted(
+                f"The requests in progress have more than {_MOST_HELD} bytes together; send fewer at once."
+            )
 
     def _break_off(self, error: CloudError) -> None:
         """Answer with an error, whatever the task is doing."""
@@ -183,11 +204,12 @@ class _Call:
         if task.done():
             self._done(task)
         else:
-            self._answering.add(task)
+            self._progress.answering.add(task)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._answering.discard(task)
+        self._progress.answering.discard(task)
+        self._hold(0)
         if self._timer:
             self._timer.cancel()
         if task.cancelled():  # by the client or the deadline, which ended the stream; or by others
@@ -204,10 +226,8 @@ class _Call:
 class _UnaryCall(_Call):
     """A call with one request and one answer."""
 
-    def __init__(
-        self, calls: Calls, rpc: Rpc, stream: Http2Stream, answering: set[asyncio.Task[None]]
-    ) -> None:
-        super().__init__(calls, stream, answering)
+    def __init__(self, calls: Calls, rpc: Rpc, stream: Http2Stream, progress: _Progress) -> None:
+        super().__init__(calls, stream, progress)
         self._rpc = rpc
         self._request: bytes | None = None
 
@@ -216,14 +236,15 @@ class _UnaryCall(_Call):
             for message in self._messages.add(payload):
                 if self._request is not None:
                     raise Internal(_NOT_ONE)
-                self._request = message
+                self._request = self._messages.expanded(*message)
+            self._hold(len(self._messages) + len(self._request or b""))
         except CloudError as error:
             self._decline(error)
         else:
             self._stream.take(len(payload))
 
     def end(self) -> None:
-        if self._request is None or self._messages.is_broken_off:
+        if self._request is None or len(self._messages):
             self._decline(Internal(_NOT_ONE))
         else:
             self._run(self._answer(self._request))
@@ -246,11 +267,11 @@ class _StreamCall(_Call):
     """A call with a stream of requests and one of answers."""
 
     def __init__(
-        self, calls: Calls, rpc: StreamRpc, stream: Http2Stream, answering: set[asyncio.Task[None]]
+        self, calls: Calls, rpc: StreamRpc, stream: Http2Stream, progress: _Progress
     ) -> None:
-        super().__init__(calls, stream, answering)
+        super().__init__(calls, stream, progress)
         self._rpc = rpc
-        self._requests: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._requests: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
         self._waiting = (
             0  # bytes that the handler has not taken: the client's window is smaller by them
         )
@@ -260,6 +281,7 @@ class _StreamCall(_Call):
         try:
             for message in self._messages.add(payload):
                 self._requests.put_nowait(message)
+            self._hold(max(self._waiting + len(payload), len(self._messages)))
         except CloudError as error:
             self._break_off(error)
             return
@@ -273,10 +295,11 @@ class _StreamCall(_Call):
     def _take(self) -> None:
         self._stream.take(self._waiting)
         self._waiting = 0
+        self._hold(len(self._messages))
 
     async def _sent(self) -> AsyncIterator[bytes]:
         while (message := await self._requests.get()) is not None:
-            yield message
+            yield self._messages.expanded(*message)
             if self._requests.empty():
                 self._take()
 

@@ -16,6 +16,7 @@ from devenv.gcp.rpc.http2_frames import (
     Code,
     Flag,
     Frame,
+    FrameWriter,
     ProtocolFault,
     frame,
     frames_in,
@@ -110,7 +111,6 @@ class Http2Connection(asyncio.Protocol):
         self.first_window = _WINDOW
         self._connections = connections
         self._opened = opened
-        self._transport: asyncio.Transport
         self._unread = b""
         self._greeted = False
         self._is_leaving = False
@@ -139,13 +139,13 @@ class Http2Connection(asyncio.Protocol):
     def leave(self) -> None:
         """Tell the client to send no more requests; one that it sends meanwhile is refused unread."""
         self._is_leaving = True
-        self._transport.write(self._goaway(Code.NO_ERROR))
+        self._out.write(self._goaway(Code.NO_ERROR))
 
     def abort(self) -> None:
         self._transport.abort()
 
     def widen(self, number: int, size: int) -> None:
-        self._transport.write(frame(Frame.WINDOW_UPDATE, 0, number, _NUMBER.pack(size)))
+        self._out.write(frame(Frame.WINDOW_UPDATE, 0, number, _NUMBER.pack(size)))
 
     def push(self, stream: Http2Stream, head: bytes = b"") -> None:
         """Write what the windows allow of an answer; the rest follows when they open."""
@@ -171,7 +171,7 @@ class Http2Connection(asyncio.Protocol):
                 if not stream.has_ended:
                     parts.append(_reset_frame(number, Code.NO_ERROR))
                 del self._streams[number]
-        self._transport.write(b"".join(parts))
+        self._out.write(b"".join(parts))
 
     def _header_frames(self, number: int, block: bytes, flags: int = 0) -> Iterator[bytes]:
         block, self._before_headers = self._before_headers + block, b""
@@ -181,18 +181,20 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._out = FrameWriter(self._transport)
         self._transport.set_write_buffer_limits(high=_BUFFER)
         self._connections.add(self)
-        self._transport.write(_GREETING)
+        self._out.write(_GREETING)
 
     def data_received(self, data: bytes) -> None:
         if self._transport.is_closing():  # TLS delivers what came before the client knows
             return
         data = self._unread + data if self._unread else data
         try:
-            self._unread = self._parse(data)
+            with self._out:
+                self._unread = self._parse(data)
         except ProtocolFault as fault:
-            self._transport.write(self._goaway(fault.code, fault.reason))
+            self._out.write(self._goaway(fault.code, fault.reason))
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -290,7 +292,7 @@ class Http2Connection(asyncio.Protocol):
             return
         self._last = number
         if self._is_leaving or len(self._streams) >= _MOST_STREAMS:
-            self._transport.write(_reset_frame(number, Code.REFUSED_STREAM))
+            self._out.write(_reset_frame(number, Code.REFUSED_STREAM))
             return
         stream = self._streams[number] = Http2Stream(self, number, headers)
         stream.has_ended = has_ended
@@ -343,7 +345,7 @@ class Http2Connection(asyncio.Protocol):
         # The last value of each counts; each change of the first window changes that of all streams.
         for name, value in dict(_SETTINGS.iter_unpack(payload)).items():
             self._apply(name, value)
-        self._transport.write(frame(Frame.SETTINGS, Flag.ACK, 0))
+        self._out.write(frame(Frame.SETTINGS, Flag.ACK, 0))
         self._push_blocked()
 
     def _apply(self, name: int, value: int) -> None:
@@ -368,7 +370,7 @@ class Http2Connection(asyncio.Protocol):
         if len(payload) != 8:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "PING has 8 bytes.")
         if not flags & Flag.ACK:
-            self._transport.write(frame(Frame.PING, Flag.ACK, 0, payload))
+            self._out.write(frame(Frame.PING, Flag.ACK, 0, payload))
 
     def _window_update(self, _flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:

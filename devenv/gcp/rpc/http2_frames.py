@@ -1,11 +1,13 @@
 """Frames of HTTP/2 (RFC 9113, section 4) and header blocks without a table (RFC 7541)."""
 
 import struct
+from asyncio import WriteTransport
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 _HEAD = struct.Struct(">HBBBI")  # the length in two parts, kind, flags, stream
 _LARGEST_WINDOW = 2**31 - 1
+_LARGEST_BATCH = 1 << 16
 
 
 class Frame(IntEnum):
@@ -52,6 +54,34 @@ class ProtocolFault(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class FrameWriter:
+    """Frames on their way to a client. Those that are written inside go together, as a batch.
+
+    A transport counts all that waits in it with each write: many small ones would take for ever.
+    """
+
+    def __init__(self, transport: WriteTransport) -> None:
+        self._transport = transport
+        self._batch: bytearray | None = None
+
+    def __enter__(self) -> None:
+        self._batch = bytearray()
+
+    def __exit__(self, *_: object) -> None:
+        batch, self._batch = self._batch, None
+        if batch:
+            self._transport.write(batch)
+
+    def write(self, data: bytes) -> None:
+        if self._batch is None:
+            self._transport.write(data)
+            return
+        self._batch += data
+        if len(self._batch) > _LARGEST_BATCH:  # the client may not fetch it
+            self._transport.write(self._batch)
+            self._batch = bytearray()
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes | bytearray = b"") -> bytes:

@@ -1,12 +1,18 @@
 """The protocols that TLS clients offer, in real and in malformed messages."""
 
+import asyncio
+import socket
 import ssl
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis.strategies import binary
 
+from devenv.gcp.intercept import peek
 from devenv.gcp.intercept.peek import missing, wants_only_h2
+
+pytestmark = pytest.mark.anyio
 
 
 def hello(*protocols: str) -> bytes:
@@ -53,3 +59,21 @@ def test_truncated_client_hello_is_not_grpc() -> None:
     whole = hello("h2")
 
     assert not any(wants_only_h2(whole[:length]) for length in range(len(whole)))
+
+
+async def test_slow_client_is_asked_more_and_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = socket.socketpair()
+    pauses: list[float] = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 100:
+            there.send(b"\r\n\r\n")
+
+    monkeypatch.setattr(peek, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": note}))
+    with here, there:
+        here.setblocking(False)
+        there.send(b"GET")
+        assert await peek.head(here) == b"GET\r\n\r\n"
+
+    assert sum(pauses) > 9

@@ -44,6 +44,14 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def names(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive())["more_body"]:
+        pass
+    body = b" ".join(name for name, _ in scope["headers"])
+    await send(_START | {"headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def late(scope: Scope, receive: Receive, send: Send) -> None:
     await send(_START)
     await asyncio.sleep(0)
@@ -127,6 +135,12 @@ def test_client_that_expects_continue_gets_it_before_its_body() -> None:
 def test_answer_before_an_expected_body_is_the_last_of_its_connection() -> None:
     writes, _ = answers(late, HEAD % 1 + b"expect: 100-continue\r\n\r\n")
     assert b"\r\nconnection: close\r\n" in writes[0]
+
+
+def test_trailers_are_no_headers() -> None:
+    chunked = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n"
+    writes, _ = answers(names, chunked + b"authorization: x\r\n\r\n")
+    assert b"".join(writes).endswith(b"\r\n\r\nhost transfer-encoding")
 
 
 def test_endless_head_is_refused() -> None:

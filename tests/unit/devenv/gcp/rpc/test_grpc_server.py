@@ -11,8 +11,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.errors import NotFound
+from devenv.gcp.rpc import grpc_server
 from devenv.gcp.rpc.grpc_server import MESSAGE_LIMIT
-from devenv.gcp.rpc.http2_frames import Frame, frame
+from devenv.gcp.rpc.http2_frames import Code, Frame, frame
 from tests.unit.devenv.gcp.rpc.grpc_client import GrpcClient, data, echo, message
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +183,17 @@ async def test_stream_answers_each_request_then_its_error() -> None:
     headers, body = await client.answer()
     assert body == echo(b"2")
     assert headers == {"grpc-status": "5", "grpc-message": "gone"}
+
+
+async def test_requests_in_progress_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "_MOST_HELD", 1000)
+    client = GrpcClient()
+    part = message(bytes(900))[:600]
+    client.send(client.head(number=1) + data(part, 0, number=1))
+    client.send(client.head(number=3) + data(part, 0, number=3))
+    headers, _ = await client.answer()
+    assert headers["grpc-status"] == "8"
+    assert "more than 1000 bytes together" in headers["grpc-message"]
+    client.send(frame(Frame.RST_STREAM, 0, 1, Code.CANCEL.to_bytes(4)))
+    client.send(client.head("Stream", number=5) + data(part, 0, number=5))
+    assert await client.frames() == []

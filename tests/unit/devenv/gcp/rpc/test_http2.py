@@ -180,3 +180,11 @@ def test_arbitrary_frames_break_nothing(sent: list[tuple[int, int, int, bytes]])
         client.connection.connection_lost(None)
 
     asyncio.run(run())
+
+
+async def test_answers_to_many_small_frames_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, writes = GrpcClient(), list[int]()
+    monkeypatch.setattr(client.wire, "write", lambda data: writes.append(len(data)))
+    client.send(frame(Frame.PING, 0, 0, bytes(8)) * 10_000)
+    assert sum(writes) == 10_000 * 17
+    assert len(writes) <= 3
