@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from validibot.core.echo import echo
 from validibot.engines.base import (
     Document,
     Engine,
@@ -77,4 +78,4 @@ def get_engine(name: str) -> Engine:
         return ENGINES[name]
     except KeyError:
         known = ", ".join(ENGINES)
-        raise EngineError(f"Unknown engine {name!r}. The engines are {known}.") from None
+        raise EngineError(f"Unknown engine {echo(name)}. The engines are {known}.") from None

@@ -18,6 +18,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
+from validibot.core.echo import echo
 from validibot.engines.base import EngineError
 from validibot.engines.cel_messages import (
     explain_compilation,
@@ -115,7 +116,7 @@ def check_condition(expression: str, *, of_rows: bool = False) -> None:
     """Raise EngineError if an expression cannot be a boolean."""
     kind = compiled(expression, of_rows=of_rows).return_type().name()
     if kind not in ("BOOL", "DYN"):
-        raise EngineError(f"The expression {expression!r} gives {kind}; it must give BOOL.")
+        raise EngineError(f"The expression {echo(expression)} gives {kind}; it must give BOOL.")
 
 
 class ValueScope:

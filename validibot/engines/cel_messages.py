@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from validibot.core.echo import echo
 from validibot.engines.scope import NAMES, ROW, SPELLINGS
 
 _FUNCTIONS = re.findall(
@@ -217,9 +218,9 @@ def _name(fault: _Fault) -> str:
     if reason := _ABSENT.get(root):
         return f"{reason} {place}"
     if root in _NAMESPACES:
-        return f"Unknown function {_dotted(fault.expression, start)!r} {place}"
+        return f"Unknown function {echo(_dotted(fault.expression, start))} {place}"
     if alternative := _ALTERNATIVES.get(root):
-        return f"Unknown name {root!r} {place}: write `{alternative}`"
+        return f"Unknown name {echo(root)} {place}: write `{alternative}`"
     after = fault.expression[start + len(root) :].lstrip()
     is_function = after.startswith("(") or fault.expression[:start].rstrip().endswith(".")
     unknown = _unknown_function if is_function else _unknown_name
@@ -229,19 +230,19 @@ def _name(fault: _Fault) -> str:
 def _unknown_function(fault: _Fault, name: str, place: str) -> str:
     root = name.partition(".")[0]
     near = _nearest(root, _FUNCTIONS)
-    return f"Unknown function {root!r} {place}" + (f": did you mean `{near}`?" if near else "")
+    return f"Unknown function {echo(root)} {place}" + (f": did you mean `{near}`?" if near else "")
 
 
 def _unknown_name(fault: _Fault, name: str, place: str) -> str:
     root = name.partition(".")[0]
     if root == ROW.name:
-        return f"Unknown name {root!r} {place}: it is known only in row expressions of a table"
+        return f"Unknown name {echo(root)} {place}: it is known only in row expressions of a table"
     known = (*SPELLINGS, ROW.name) if fault.of_rows else SPELLINGS
     if near := _nearest(root, known):
-        return f"Unknown name {root!r} {place}: did you mean `{near}`?"
+        return f"Unknown name {echo(root)} {place}: did you mean `{near}`?"
     names = ", ".join(each.name for each in ((*NAMES, ROW) if fault.of_rows else NAMES))
     owner = ROW.name if fault.of_rows else "payload"
-    return f"Unknown name {name!r} {place}: the names are {names}, as in `{owner}.{name}`"
+    return f"Unknown name {echo(name)} {place}: the names are {names}, as in `{owner}.{name}`"
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -305,9 +306,9 @@ def _broken_syntax(fault: _Fault) -> tuple[str, str]:
         return "a quotation mark is not closed", ""
     if not character.isascii():
         hint = f": write such names in brackets, as in `payload['{character}']`"
-        return f"unexpected character {character!r}", hint
+        return f"unexpected character {echo(character)}", hint
     token = re.match(r"\w+|\S", fault.rest.lstrip())
-    return f"unexpected {token[0] if token else ''!r}", ""
+    return f"unexpected {echo(token[0] if token else '')}", ""
 
 
 def _place(expression: str, offset: int) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from lxml import etree
 from validibot_shared.fmu.models import FMUProbeResult, FMUVariableMeta
 
+from validibot.core.echo import echo
 from validibot.engines.base import (
     Document,
     Engine,
@@ -131,13 +132,13 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or _DRIVE.match(entry.filename):
-            raise _bad(f"The archive has an entry outside its folder: {entry.filename!r}.")
+            raise _bad(f"The archive has an entry outside its folder: {echo(entry.filename)}.")
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise _bad(f"The archive has a symbolic link: {entry.filename!r}.")
+            raise _bad(f"The archive has a symbolic link: {echo(entry.filename)}.")
         if entry.flag_bits & _ENCRYPTED:
             raise _bad("The archive is encrypted.")
         if entry.compress_type not in _METHODS:
-            raise _bad(f"The archive has {entry.filename!r} packed otherwise than by deflate.")
+            raise _bad(f"The archive has {echo(entry.filename)} packed otherwise than by deflate.")
 
 
 def _check_interfaces(root: etree._Element) -> None:
@@ -155,7 +156,7 @@ def _variables(root: etree._Element) -> list[ModelVariable]:
     version = root.get("fmiVersion", "")
     if root.tag != "fmiModelDescription" or version[:2] not in ("2.", "3."):
         raise _bad(
-            f"{_DESCRIPTION} is not of FMI 2 or 3, but of {version or root.tag!r}; "
+            f"{_DESCRIPTION} is not of FMI 2 or 3, but of {echo(version or root.tag)}; "
             "export the model as FMI 2.0 or 3.0."
         )
     if root.getroottree().docinfo.internalDTD is not None:
@@ -189,7 +190,7 @@ def _variable(
     typed = _type_element(element, version)
     if typed.tag == "Clock" and element.get("causality") == "input":
         raise _bad(
-            f"The FMU has the input clock {name!r}: its ticks are made by the program that simulates,"
+            f"The FMU has the input clock {echo(name)}: its ticks are made by the program that simulates,"
             " which the validator cannot do. Export the model without input clocks."
         )
     declared = types.get(typed.get("declaredType", ""))
@@ -218,11 +219,13 @@ def _type_element(element: etree._Element, version: str) -> etree._Element:
     if version.startswith("3."):
         if _FMI3_TYPE.fullmatch(str(element.tag)):
             return element
-        raise _bad(f"The variable {element.get('name')!r} has the unknown type {element.tag!r}.")
+        raise _bad(
+            f"The variable {echo(element.get('name'))} has the unknown type {echo(element.tag)}."
+        )
     for child in element:
         if child.tag in _FMI2_TYPES:
             return child
-    raise _bad(f"The variable {element.get('name')!r} has no type.")
+    raise _bad(f"The variable {echo(element.get('name'))} has no type.")
 
 
 def _bad(message: str) -> BadDocument:

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import jsonschema_rs
 from jsonschema_specifications import REGISTRY as SPECIFICATIONS
 
+from validibot.core.echo import echo
 from validibot.engines.base import EngineError
 
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
@@ -124,13 +125,13 @@ def _is_old(uri: str) -> bool:
 
 
 def _check_document(name: str, text: str) -> None:
-    contents = _parsed(text, f"The document {name!r}")
+    contents = _parsed(text, f"The document {echo(name)}")
     try:
         jsonschema_rs.meta.validate(contents)
     except jsonschema_rs.ValidationError as error:
         where = pointer(error.instance_path) or "its root"
         raise EngineError(
-            f"The document {name!r} is an invalid schema at {where}: {error.message}"
+            f"The document {echo(name)} is an invalid schema at {where}: {error.message}"
         ) from None
     except (ValueError, RecursionError):
         # Its metaschema is not one of the drafts; compiling the main schema decides.
@@ -144,15 +145,15 @@ def _parsed(text: str, title: str) -> Any:
         raise EngineError(f"{title} cannot be read: {error}") from None
     draft = contents.get("$schema") if isinstance(contents, dict) else None
     if isinstance(draft, str) and _is_old(draft):
-        raise EngineError(f"{title} names {draft!r}; drafts 4 to 2020-12 are supported.")
+        raise EngineError(f"{title} names {echo(draft)}; drafts 4 to 2020-12 are supported.")
     return contents
 
 
 def _missing(uri: str, schemas: Schemas) -> str:
     if _is_old(uri):
-        return f"The schema refers to {uri!r}; drafts 4 to 2020-12 are supported."
+        return f"The schema refers to {echo(uri)}; drafts 4 to 2020-12 are supported."
     known = ", ".join(repr(name) for name, _ in schemas.documents) or "none"
     return (
-        f"The schema refers to {uri.removeprefix(_BASE)!r}, which is not given. Add it to"
+        f"The schema refers to {echo(uri.removeprefix(_BASE))}, which is not given. Add it to"
         f" `documents` by that name; the documents of the step are: {known}."
     )

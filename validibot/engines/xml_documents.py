@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from lxml import etree
 
+from validibot.core.echo import echo
 from validibot.engines.base import EngineError
 from validibot.engines.json_documents import MAX_DOCUMENTS, MAX_SCHEMA_CHARACTERS
 from validibot.engines.problems import BadDocument
@@ -67,7 +68,7 @@ def parse_schema(text: str, name: str = MAIN) -> etree._Element:
     """Return the root element of a schema document. Raises EngineError."""
     # The text is decoded, so the encoding in its declaration does not apply any more.
     content = _DECLARATION.sub("", text.strip()).encode()
-    title = "The schema" if name == MAIN else f"The document {name!r}"
+    title = "The schema" if name == MAIN else f"The document {echo(name)}"
     try:
         return parse_xml(content)
     except BadDocument as bad:
@@ -283,7 +284,7 @@ def _insert(
             documents.miss(location)
             continue
         if name in path or len(path) > MAX_DOCUMENTS:
-            raise EngineError(f"The document {name!r} includes itself.")
+            raise EngineError(f"The document {echo(name)} includes itself.")
         other = documents.root(name)
         _insert(other, name, documents, (*path, name))
         if etree.QName(element).localname == "include":

@@ -12,6 +12,7 @@ from typing import Any
 
 from lxml import etree
 
+from validibot.core.echo import echo
 from validibot.engines.base import EngineError
 from validibot.engines.problems import MAX_PROBLEMS, DocumentProblem
 from validibot.engines.xml_documents import (
@@ -119,7 +120,7 @@ def compiled(schemas: XmlSchemas) -> CompiledSchema:
         return _compile(schemas, _compile_relax_ng, etree.RelaxNGParseError)
     if namespace != XSD:
         raise EngineError(
-            f"The schema is invalid: its root element is {etree.QName(root).localname!r}, which is"
+            f"The schema is invalid: its root element is {echo(etree.QName(root).localname)}, which is"
             " neither an XML Schema nor a RELAX NG grammar."
         )
     return _compile(schemas, _compile_xsd, etree.XMLSchemaParseError)
@@ -187,7 +188,7 @@ def _invalid(error: Exception, documents: XsdDocuments | None = None) -> str:
     if entry is None:
         return f"The schema is invalid: {in_words(str(error))}"
     name = documents.name_of(entry.filename or "") if documents else ""
-    where = f" in the document {name!r}" if name and name != MAIN else ""
+    where = f" in the document {echo(name)}" if name and name != MAIN else ""
     line = f" (line {entry.line})" if entry.line else ""
     return f"The schema is invalid{where}: {in_words(entry.message)}{line}"
 

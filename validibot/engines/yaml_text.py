@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
+from validibot.core.echo import echo
 from validibot.engines.json_text import JSON, MAX_DEPTH, decode_text
 from validibot.engines.problems import BadDocument, DocumentProblem
 
@@ -170,7 +171,7 @@ class _EventReader:
         if key in owner.value:
             line, _ = owner.places[key]
             message = (
-                f"The key {key[:100]!r} appears more than once in one object; the value of the"
+                f"The key {echo(key)} appears more than once in one object; the value of the"
                 f" first one is on line {line}."
             )
             raise _invalid(message, _at(event.start_mark), "yaml.duplicate_key")
@@ -248,5 +249,5 @@ def _by_core_schema(text: str, event: Any) -> JSON:
 
 
 def _refuse_tag(event: Any) -> NoReturn:
-    reason = f"the tag {event.tag[:100]!r} does not fit its value, or is unknown"
+    reason = f"the tag {echo(event.tag)} does not fit its value, or is unknown"
     raise _invalid(reason, _at(event.start_mark))

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from validibot.accounts.models import Organisation
 from validibot.accounts.regions import OrganisationElsewhere, check_served
 from validibot.accounts.scope import Scope
-from validibot.core.echo import shortened
+from validibot.core.echo import echo, shortened
 from validibot.core.site_limits import MEGABYTE
 from validibot.runs.backends import get_backend
 from validibot.runs.models import Run
@@ -120,13 +120,13 @@ def check_runnable(workflow: Workflow) -> None:
     """Raise NotAdmitted unless the workflow is active and all its validators are."""
     if not workflow.is_active:
         raise NotAdmitted(
-            "WORKFLOW_INACTIVE", f"Workflow {workflow.slug!r} is archived.", status=409
+            "WORKFLOW_INACTIVE", f"Workflow {echo(workflow.slug)} is archived.", status=409
         )
     steps = enabled_steps(workflow)
     if not steps:
         raise NotAdmitted(
             "NO_WORKFLOW_STEPS",
-            f"Workflow {workflow.slug!r} has no steps that are enabled.",
+            f"Workflow {echo(workflow.slug)} has no steps that are enabled.",
             status=400,
         )
     for step in steps:
@@ -248,7 +248,7 @@ def chosen_weather(workflow: Workflow, asked: str) -> dict[int, dict[str, Any]]:
     if asked and not names:
         raise NotAdmitted(
             "WEATHER_UNSUPPORTED",
-            f"weather: {asked[:80]!r} cannot be used, because no validator of {workflow.name} takes"
+            f"weather: {echo(asked)} cannot be used, because no validator of {workflow.name} takes"
             " weather. Leave the field out.",
             status=400,
             field="weather",
@@ -282,7 +282,7 @@ def check_step_files(workflow: Workflow, weather: Mapping[int, Mapping[str, Any]
             )
             raise NotAdmitted(
                 "STEP_FILE_MISSING",
-                f"Step {step.order}, {step.name}, has no file for {port['name']!r}, which"
+                f"Step {step.order}, {step.name}, has no file for {echo(port['name'])}, which"
                 f" {step.validator.title} needs. {remedy} it in the step.",
                 status=409,
             )
@@ -295,7 +295,7 @@ def check_scenario(workflow: Workflow, scenario: str) -> None:
 
 
 def _refusal(workflow: Workflow, scenario: str) -> str:
-    asked = f"scenario: {scenario[:80]!r} cannot be used"
+    asked = f"scenario: {echo(scenario)} cannot be used"
     if not get_backend().plays_scenarios:
         return f"{asked}: the validators of this server are not mocked. Leave the field out."
     if all(step.validator.in_process for step in enabled_steps(workflow)):

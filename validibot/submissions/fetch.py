@@ -9,6 +9,7 @@ import requests
 from django.conf import settings
 from requests_hardened.ip_filter import InvalidIPAddress
 
+from validibot.core.echo import echo
 from validibot.core.outbound import Deadline, open_session
 from validibot.submissions.content import (
     CHUNK_BYTES,
@@ -59,7 +60,7 @@ def _receive(answer: requests.Response, content: BinaryIO) -> str:
     """Write the body of an answer; return its media type. Raises FetchFailed."""
     if answer.is_redirect:
         target = answer.headers.get("Location", "")[:200]
-        raise FetchFailed(f"The address redirects to {target!r}. Use that address.")
+        raise FetchFailed(f"The address redirects to {echo(target)}. Use that address.")
     if answer.status_code != requests.codes.ok:
         raise FetchFailed(f"The address answered {answer.status_code}.")
     size = 0

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError
 from requests_hardened.ip_filter import InvalidIPAddress
 
 from validibot.accounts.models import Organisation
+from validibot.core.echo import echo
 from validibot.core.outbound import Deadline, open_session
 from validibot.core.sealing import SealBroken
 from validibot.engines import EngineError
@@ -154,7 +155,7 @@ class EndpointModel:
         if choice.message.content is None:
             raise EngineError(
                 f"The model {self._endpoint.model} refused to answer:"
-                f" {(choice.message.refusal or 'no reason given')[:200]!r}. Change the criteria."
+                f" {echo((choice.message.refusal or 'no reason given')[:200])}. Change the criteria."
             )
         if choice.finish_reason == "length":
             raise EngineError(

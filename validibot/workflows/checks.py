@@ -173,7 +173,9 @@ def check_file_types(accepts: Any) -> None:
         if not isinstance(entry, Mapping) or set(entry) != {"extension", "mime_type"}:
             raise ValidationError(f"{echo(entry)} must have the keys extension and mime_type.")
         if not _EXTENSION.fullmatch(str(entry["extension"])):
-            raise ValidationError(f"The extension {entry['extension']!r} must look like '.json'.")
+            raise ValidationError(
+                f"The extension {echo(entry['extension'])} must look like '.json'."
+            )
 
 
 def check_extensions(extensions: Any) -> None:

@@ -13,6 +13,7 @@ from validibot_shared.energyplus.envelopes import EnergyPlusInputs
 from validibot_shared.fmu.envelopes import FMUInputs
 from validibot_shared.validations.envelopes import ValidatorType
 
+from validibot.core.echo import echo
 from validibot.core.envelopes import language_of
 
 MAX_RULES_CHARACTERS = 2_000_000
@@ -37,7 +38,7 @@ class EnergyPlusSettings(EnergyPlusInputs):
     @classmethod
     def _is_command_line(cls, mode: str) -> str:
         if mode != "cli":
-            raise ValueError(f"{mode!r} is not available; allowed: 'cli'")
+            raise ValueError(f"{echo(mode)} is not available; allowed: 'cli'")
         return mode
 
 
@@ -105,7 +106,7 @@ class SchematronSettings(BaseModel):
         phases = [each.get("id", "") for each in root.iterchildren(f"{SCHEMATRON}phase")]
         if self.phase and self.phase not in (*_ALL_PHASES, *phases):
             known = ", ".join([*_ALL_PHASES, *phases])
-            raise ValueError(f"The rules have no phase {self.phase!r}; use one of: {known}")
+            raise ValueError(f"The rules have no phase {echo(self.phase)}; use one of: {known}")
         return self
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from validibot.accounts.profile import visible_line
+from validibot.core.echo import echo
 from validibot.engines import JSON, BadDocument
 from validibot.engines.yaml_text import YamlDocument, parse_yaml
 from validibot.workflows.models import MAX_RETENTION_DAYS
@@ -221,9 +222,9 @@ def _faults(error: ValidationError, source: YamlDocument) -> Iterator[ImportProb
         place = tuple(fault["loc"])
         message = str(fault.get("ctx", {}).get("error", fault["msg"])).rstrip(".")
         if fault["type"] == "extra_forbidden":
-            message = f"{place[-1]!r} is not a key here"
+            message = f"{echo(place[-1])} is not a key here"
         elif fault["type"] == "missing":
-            message = f"The key {place[-1]!r} is missing"
+            message = f"The key {echo(place[-1])} is missing"
         yield _problem(source, place, f"{message}.")
 
 

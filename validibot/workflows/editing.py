@@ -15,6 +15,7 @@ from django.db.models import F, QuerySet
 
 from validibot.accounts import audit
 from validibot.accounts.models import Organisation, Project, User, WorkflowGrant
+from validibot.core.echo import echo
 from validibot.core.site_limits import check_room
 from validibot.core.slugs import free_slug
 from validibot.tracking.events import track
@@ -196,5 +197,5 @@ def _check_free(organisation: Organisation, slug: str) -> None:
 
 
 def _taken(slug: str) -> ValidationError:
-    message = f"There is a workflow {slug!r} already. Choose another slug."
+    message = f"There is a workflow {echo(slug)} already. Choose another slug."
     return ValidationError({"slug": message})

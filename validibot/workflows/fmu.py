@@ -17,6 +17,7 @@ from django.db import transaction
 from django.tasks import task
 from django.utils import timezone
 
+from validibot.core.echo import echo
 from validibot.core.storage import ObjectNotFound, ObjectTooLarge, get_storage
 from validibot.engines import BadDocument
 from validibot.engines.fmu_variables import ModelVariable
@@ -191,6 +192,6 @@ def _unknown(name: str, offered: Sequence[ModelVariable]) -> str:
     known = name[:_COMPARED_LENGTH].casefold()
     near = difflib.get_close_matches(known, comparable, n=1, cutoff=0.5)
     if near:
-        return f"The model has no variable {name!r}. Did you mean {names[near[0]]!r}?"
+        return f"The model has no variable {echo(name)}. Did you mean {echo(names[near[0]])}?"
     listed = ", ".join(list(names.values())[:10]) or "none"
-    return f"The model has no variable {name!r}. It has: {listed}."
+    return f"The model has no variable {echo(name)}. It has: {listed}."

@@ -10,6 +10,8 @@ from posixpath import dirname, join, normpath
 
 from lxml import etree
 
+from validibot.core.echo import echo
+
 SCHEMATRON = "{http://purl.oclc.org/dsdl/schematron}"
 MAX_RULES_CHARACTERS = 2_000_000
 MAX_DEPTH = 20
@@ -61,13 +63,13 @@ class _Includes:
 
     def _text(self, name: str, href: str, path: Sequence[str]) -> str:
         if name in path:
-            raise ValueError(f"The document {name!r} includes itself; remove the circle")
+            raise ValueError(f"The document {echo(name)} includes itself; remove the circle")
         if len(path) >= MAX_DEPTH:
             raise ValueError(f"The rules are included more than {MAX_DEPTH} levels deep")
         if name not in self._documents:
             known = ", ".join(map(repr, self._documents)) or "none"
             raise ValueError(
-                f"The rules refer to {href[:200]!r}, which is not given. Add {name[:200]!r} to"
+                f"The rules refer to {echo(href)}, which is not given. Add {echo(name)} to"
                 f" `documents`; the documents of the step are: {known[:500]}"
             )
         text = self._documents[name]
@@ -82,15 +84,17 @@ class _Includes:
 
 def _part(text: str, name: str, fragment: str) -> etree._Element:
     """Return the root of a document, or the element whose id the fragment is. Raises ValueError."""
-    root = _read(text, f"The document {name!r} is")
+    root = _read(text, f"The document {echo(name)} is")
     if fragment:
         named = [each for each in root.iter(f"{SCHEMATRON}*") if each.get("id") == fragment]
         if not named:
-            raise ValueError(f"The document {name!r} has no element with the id {fragment[:100]!r}")
+            raise ValueError(
+                f"The document {echo(name)} has no element with the id {echo(fragment)}"
+            )
         root = named[0]
     if not str(root.tag).startswith(SCHEMATRON) or root.tag == f"{SCHEMATRON}schema":
         raise ValueError(
-            f"The document {name!r} begins with {root.tag}, which cannot be included; it must be a"
+            f"The document {echo(name)} begins with {root.tag}, which cannot be included; it must be a"
             " part of a schema, such as `pattern`"
         )
     return root

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from validibot.core.echo import echo
 from validibot.engines.ai_review.config import AiReviewConfig, ReviewCriterion
 from validibot.engines.ai_review.prompt import (
     AnswerInvalid,
@@ -78,7 +79,7 @@ def _ask(
             reason = str(error)
     raise EngineError(
         f"The model {used[-1].model} gave no valid answer in {MAX_REQUESTS} requests: {reason}. It"
-        f" began with {used[-1].text[:80]!r}. Start the run again, or have a model with structured"
+        f" began with {echo(used[-1].text[:80])}. Start the run again, or have a model with structured"
         " outputs set at the endpoint."
     )
 

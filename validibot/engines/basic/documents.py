@@ -13,6 +13,7 @@ from typing import Any
 
 from lxml import etree
 
+from validibot.core.echo import echo
 from validibot.engines.base import Document
 from validibot.engines.basic.paths import EACH, Keys, PathStep
 from validibot.engines.json_text import Positions, decode_text, line_and_column, parse_json
@@ -215,7 +216,7 @@ def _rows(reader: Any) -> Tree:
         raise _refused(f"more than {MAX_COLUMNS} columns")
     if len(set(header)) < len(header):
         repeated = next(name for name in header if header.count(name) > 1)
-        raise _refused(f"more than one column {repeated!r}")
+        raise _refused(f"more than one column {echo(repeated)}")
     rows: list[dict[str, str]] = []
     lines: list[int] = []
     line = reader.line_num + 1

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from validibot.core.echo import echo
 from validibot.engines.basic.paths import parse_path
 from validibot.engines.basic.values import (
     Unfit,
@@ -240,8 +241,8 @@ def check_value(operator: Operator, value: Any) -> None:
     """Raise ValueError, naming the value, if it does not fit the operator of a rule."""
     wrong = _CHECKS[operator.kind](value)
     if wrong:
-        example = f"; for example {operator.example!r}" if operator.example is not None else ""
-        raise ValueError(f"The value of `{operator.name}` is {value!r}; {wrong}{example}.")
+        example = f"; for example {echo(operator.example)}" if operator.example is not None else ""
+        raise ValueError(f"The value of `{operator.name}` is {echo(value)}; {wrong}{example}.")
 
 
 def _is_number(value: Any) -> bool:

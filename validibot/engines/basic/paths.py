@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from validibot.core.echo import echo
+
 MAX_CHARACTERS = 500
 MAX_DEEP_STEPS = 2
 # So many values are selected by one path.
@@ -62,13 +64,13 @@ def parse_path(text: str) -> tuple[PathStep, ...]:
         bare = found and found["name"] and not found["dots"]
         if not found or (bare and offset > 0) or (found["dots"] == "." and offset == 0):
             raise PathInvalid(
-                f"The path {text!r} cannot be read at column {offset + 1}: write names, indexes and"
+                f"The path {echo(text)} cannot be read at column {offset + 1}: write names, indexes and"
                 " wildcards, as in `items[*].price`, `['unit price']`, `[0]` or `..price`."
             )
         steps.append(_step(found))
         offset = found.end()
     if sum(step.deep for step in steps) > MAX_DEEP_STEPS:
-        raise PathInvalid(f"The path {text!r} has more than {MAX_DEEP_STEPS} times `..`.")
+        raise PathInvalid(f"The path {echo(text)} has more than {MAX_DEEP_STEPS} times `..`.")
     return tuple(steps)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from validibot.core.echo import echo
 from validibot.engines.base import EngineConfig
 from validibot.engines.basic.operators import OPERATORS, ValueKind, check_value
 from validibot.engines.basic.paths import parse_path
@@ -102,7 +103,7 @@ class BasicRule(RuleCondition):
     def quantifier_must_fit_operator(self) -> Self:
         if self.match != Quantifier.EACH and self.operator in (*_ABOUT_ALL, "required", "absent"):
             raise ValueError(
-                f"`match` is {self.match.value!r}; the operator `{self.operator}` is about all values,"
+                f"`match` is {echo(self.match.value)}; the operator `{self.operator}` is about all values,"
                 " so it must be 'each'."
             )
         return self

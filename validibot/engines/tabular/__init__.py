@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from validibot.core.echo import echo
 from validibot.engines.base import (
     Document,
     Engine,
@@ -43,7 +44,7 @@ def check(document: Document, config: Mapping[str, Any]) -> Result:
     if missing:
         names = ", ".join(document.files) or "none"
         message = (
-            f"A foreign key refers to the file {missing[0]!r}, which was not sent. Send it as a further"
+            f"A foreign key refers to the file {echo(missing[0])}, which was not sent. Send it as a further"
             f" file, or add it to the step. The further files are: {names}."
         )
         return Result((DocumentProblem(message, code="table.reference"),))

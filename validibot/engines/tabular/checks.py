@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from validibot.core.echo import echo
 from validibot.engines.problems import MAX_PROBLEMS, DocumentProblem
 from validibot.engines.tabular.columns import ColumnRule, rules_of, typed
 from validibot.engines.tabular.config import (
@@ -79,14 +80,14 @@ class TableChecks:
         for name in wanted:
             if name not in self.cells:
                 near = get_close_matches(name, extra, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = f"; did you mean {echo(near[0])}?" if near else ""
                 listed = ", ".join(self.facts.names[:20])
-                message = f"The table has no column {name!r}{hint} Its columns are: {listed}."
-                message = message.replace(f"{name!r} Its", f"{name!r}. Its")
+                message = f"The table has no column {echo(name)}{hint} Its columns are: {listed}."
+                message = message.replace(f"{echo(name)} Its", f"{echo(name)}. Its")
                 yield self.about_header("column_missing", name, message, "ERROR")
         if known and self.config.extra_columns != ExtraColumns.IGNORE:
             for name in extra[: MAX_EXAMPLES * 2]:
-                message = f"The column {name!r} is not in the schema."
+                message = f"The column {echo(name)} is not in the schema."
                 severity = self.config.extra_columns.value.upper()
                 yield self.about_header("column_extra", name, message, severity)
 
@@ -200,7 +201,7 @@ class TableChecks:
             if absent:
                 listed = ", ".join(facts.names[:20])
                 message = (
-                    f"{reference.file or 'The table'} has no column {absent[0]!r}, to which `"
+                    f"{reference.file or 'The table'} has no column {echo(absent[0])}, to which `"
                     f"{', '.join(reference.columns)}` refers. Its columns are: {listed}."
                 )
                 yield self.about_header("reference", absent[0], message, "ERROR")

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from validibot.core.echo import echo
 from validibot.engines.assertions import message_expressions
 from validibot.engines.base import EngineConfig, EngineError
 from validibot.engines.cel import ValueScope, check_condition, compiled
@@ -125,7 +126,7 @@ class TableColumn(TabularPart):
         except ValueError as error:
             if "directive" in str(error) or "stray" in str(error) or "%" not in self.format:
                 raise ValueError(
-                    f"The format {self.format!r} is no pattern of strptime such as %d.%m.%Y"
+                    f"The format {echo(self.format)} is no pattern of strptime such as %d.%m.%Y"
                 ) from None
         return self
 
@@ -134,7 +135,7 @@ class TableColumn(TabularPart):
     def pattern_must_compile(cls, pattern: str | None) -> str | None:
         # RE2, which the checks use too.
         if pattern and ValueScope({"payload": pattern}).evaluate("''.matches(payload)").error:
-            raise ValueError(f"{pattern!r} is not a regular expression of RE2 (no look-around)")
+            raise ValueError(f"{echo(pattern)} is not a regular expression of RE2 (no look-around)")
         return pattern
 
 
@@ -265,14 +266,18 @@ class TabularConfig(EngineConfig):
             # Some names, such as idna, are no encodings of whole files.
             b"a".decode(encoding or "utf-8", "replace")
         except (LookupError, UnicodeError):
-            raise ValueError(f"{encoding!r} is no encoding; for example utf-8 or cp1252") from None
+            raise ValueError(
+                f"{echo(encoding)} is no encoding; for example utf-8 or cp1252"
+            ) from None
         return encoding
 
     @field_validator("delimiter")
     @classmethod
     def delimiter_must_be_possible(cls, delimiter: str) -> str:
         if delimiter in ('"', "\r", "\n", "\0"):
-            raise ValueError(f"{delimiter!r} cannot stand between cells; for example ; or a tab")
+            raise ValueError(
+                f"{echo(delimiter)} cannot stand between cells; for example ; or a tab"
+            )
         return delimiter
 
     @model_validator(mode="after")
@@ -293,12 +298,12 @@ def check_limits(column: TableColumn) -> None:
             continue
         if column.type not in _LIMITED:
             raise ValueError(
-                f"The column {column.name!r} has the {name} {limit!r} and the type"
+                f"The column {echo(column.name)} has the {name} {echo(limit)} and the type"
                 f" {column.type.value}; only numbers and dates have one."
             )
         if column.type in _NUMERIC and not is_number and not _is_number(str(limit)):
             raise ValueError(
-                f"The {name} of the column {column.name!r} is {limit!r}; it must be a number."
+                f"The {name} of the column {echo(column.name)} is {echo(limit)}; it must be a number."
             )
 
 

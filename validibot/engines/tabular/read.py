@@ -24,6 +24,7 @@ import charset_normalizer
 import duckdb
 from python_calamine import CalamineError, CalamineWorkbook
 
+from validibot.core.echo import echo
 from validibot.engines.problems import BadDocument, DocumentProblem
 from validibot.engines.tabular.config import TabularConfig
 
@@ -235,7 +236,7 @@ def _workbook(
         names = workbook.sheet_names
         facts.sheet = config.sheet or names[0]
         if facts.sheet not in names:
-            message = f"The workbook has no sheet {facts.sheet!r}; it has: {', '.join(names)}."
+            message = f"The workbook has no sheet {echo(facts.sheet)}; it has: {', '.join(names)}."
             raise refuse(message, "table.sheet")
         rows = workbook.get_sheet_by_name(facts.sheet).iter_rows()
         for number, row in enumerate(rows, start=1):
@@ -375,7 +376,7 @@ def _header(cells: list[str], facts: TableFacts, line: int) -> list[str]:
     counts = Counter(names)
     repeated = [name for name, count in counts.items() if count > 1]
     for name in repeated[:MAX_EXAMPLES]:
-        message = f"The header has {counts[name]} columns {name!r}; names must be unique."
+        message = f"The header has {counts[name]} columns {echo(name)}; names must be unique."
         facts.problems.append(DocumentProblem(message, code="table.column_repeated", line=line))
     seen: Counter[str] = Counter()
     for index, name in enumerate(names):

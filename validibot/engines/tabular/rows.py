@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from validibot.core.echo import echo
 from validibot.engines.assertions import fill_message
 from validibot.engines.cel import RowScope, Value
 from validibot.engines.problems import DocumentProblem
@@ -112,9 +113,7 @@ def _columns(rules: Sequence[RowRule], facts: TableFacts) -> list[str]:
 
 
 def _about_unknown(rule: RowRule, name: str) -> RuleResult:
-    message = (
-        f"The row rule {rule.expression} uses the column {name!r}, which the table does not have."
-    )
+    message = f"The row rule {rule.expression} uses the column {echo(name)}, which the table does not have."
     problem = DocumentProblem(message, rule.severity.value, "table.row_error", name)
     return RuleResult("row", rule.expression[:100], rule.severity.value, 1, [problem])
 
@@ -154,7 +153,9 @@ def _problem(
     elif rule.message:
         message = f"{where}: {fill_message(rule.message, scope)}"
     else:
-        values = ", ".join(f"{name} is {value!r}" for name, value in list(scope.row.items())[:8])
+        values = ", ".join(
+            f"{name} is {echo(value)}" for name, value in list(scope.row.items())[:8]
+        )
         message = f"{where}: this must be true: {rule.expression} ({values})."
     code = "table.row_error" if reason else "table.row"
     line = facts.line(number)

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from validibot.core.echo import echo
 from validibot.core.words import WORDS
 from validibot.workflows import checks
 from validibot.workflows.models.catalogue import (
@@ -253,7 +254,9 @@ class StepFile(VersionPart):
         checks.check_port(self.port_key, validator=validator.title, ports=validator.resource_ports)
         taken = StepFile.objects.filter(step=self.step, port_key=self.port_key)
         if taken.exclude(pk=self.pk).exists():
-            raise ValidationError({"port_key": f"The step has a file for port {self.port_key!r}."})
+            raise ValidationError(
+                {"port_key": f"The step has a file for port {echo(self.port_key)}."}
+            )
 
 
 class FmuState(models.TextChoices):
