@@ -34,6 +34,7 @@ MAX_LINES, MAX_LINE = 500, 2000
 MAX_ROWS, MAX_CELLS, MAX_CELL = 200, 40, 200
 # A number with a fraction and more digits than a table shows.
 _LONG = re.compile(r"-?[0-9]+\.[0-9]{6,40}(?:[eE][-+]?[0-9]{1,3})?")
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 _TABLES = {"text/csv": ",", "text/tab-separated-values": "\t"}
 _TEXTS = ("text/", "application/json", "application/xml", "image/svg+xml")
 # A page that a validator wrote has an origin of its own, without scripts and other files.
@@ -135,7 +136,8 @@ def _shown_text(head: FileHead, *, is_json: bool) -> str:
     text = head.text
     if is_json and head.is_whole:
         with suppress(ValueError, RecursionError):  # shown as it is
-            text = _indented(json.loads(text))
+            json.loads(text)
+            text = _indented(text)
     lines = text.split("\n")
     shown = [_cut(line, MAX_LINE) for line in lines[:MAX_LINES]]
     if len(lines) > MAX_LINES:
@@ -143,14 +145,22 @@ def _shown_text(head: FileHead, *, is_json: bool) -> str:
     return "\n".join(shown)
 
 
-def _indented(value: Any) -> str:
-    """Return the first lines of a value; all lines of a deep one could take a gigabyte."""
-    parts, lines = [], 0
-    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
-        parts.append(part)
-        lines += part.count("\n")
+def _indented(text: str) -> str:
+    """Return the first lines of valid JSON, its values as written; all lines could take a gigabyte."""
+    parts: list[str] = []
+    depth, lines, before = 0, 0, ""
+    for match in _JSON_TOKEN.finditer(text):
+        word = match[0]
+        opened = before in ("[", "{")
+        depth -= word in ("]", "}")
+        if before == "," or opened != (word in ("]", "}")):
+            parts.append("\n" + "  " * depth)
+            lines += 1
         if lines > MAX_LINES:
             break
+        parts.append(": " if word == ":" else word)
+        depth += word in ("[", "{")
+        before = word
     return "".join(parts)
 
 

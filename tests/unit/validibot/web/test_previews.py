@@ -42,6 +42,10 @@ def path(artifact: Artifact, route: str = "preview") -> str:
     ("file", "shown"),
     [
         (("a.json", "application/json", b'{"a":[1]}'), "&quot;a&quot;: [\n    1\n  ]"),
+        (
+            ("a.json", "application/json", b'{"a": 1e999, "b": {}}'),
+            "a&quot;: 1e999,\n  &quot;b&quot;: {}",
+        ),
         (("a.json", "application/json", b"[" * 900 + b"1," * 9_000 + b"1" + b"]" * 900), "…"),
         (("a.json", "application/json", b'{"a":'), "{&quot;a&quot;:"),
         (("a.txt", "text/plain", b"<script>alert(1)</script>"), "&lt;script&gt;"),
