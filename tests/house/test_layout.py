@@ -129,6 +129,30 @@ def test_product_code_does_not_ask_for_an_emulator() -> None:
     assert found == set()
 
 
+def test_messages_about_input_shorten_it_with_echo() -> None:
+    """A `!r` of a caller's text repeats all of it; in square brackets it is the part of a path."""
+    folders = ("engines", "submissions", "workflows", "api")
+    found = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in folders
+        for path in (ROOT / "validibot" / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr) and _repeats_raw(node)
+    }
+
+    assert found == set()
+
+
+def _repeats_raw(text: ast.JoinedStr) -> bool:
+    before = ""
+    for part in text.values:
+        is_repr = isinstance(part, ast.FormattedValue) and part.conversion == ord("r")
+        if is_repr and not before.endswith("["):
+            return True
+        before = str(part.value) if isinstance(part, ast.Constant) else ""
+    return False
+
+
 def _code_words(tree: ast.Module) -> Iterator[str]:
     """Yield the names and texts of a module, without its docstrings."""
     bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
