@@ -19,6 +19,11 @@ WORDS: Mapping[str, Promise] = {
     "ERROR": gettext_lazy("Error"),
     "WARNING": gettext_lazy("Warning"),
     "INFO": gettext_lazy("Info"),
+    "ON": gettext_lazy("On"),
+    "OFF": gettext_lazy("Off"),
+    "FAILING": gettext_lazy("Failing"),
+    "EXPIRED": gettext_lazy("Expired"),
+    "REVOKED": gettext_lazy("Revoked"),
 }
 
 

@@ -11,12 +11,16 @@ from contextlib import ExitStack, contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
+from django.utils.translation import gettext
+
 from validibot.accounts.models import User
 from validibot.core.storage import ObjectNotFound
+from validibot.core.words import word_of
 from validibot.runs.access import NotAdmitted
 from validibot.runs.models import Run
 from validibot.runs.start import OriginTaken, RunOrigin, StartedRun, start
 from validibot.runs.takeover import failed_step, living_retry
+from validibot.runs.wording import verdict
 from validibot.submissions.content import CHUNK_BYTES, Incoming, IncomingFile, stream
 from validibot.submissions.models import ReceivedFile
 from validibot.workflows.models import Workflow
@@ -54,8 +58,15 @@ def retry(run: Run, *, user: User, source: str, idempotency_key: str = "") -> St
     if failed_step(run, list(run.steps.order_by("order"))) is None:
         raise NotAdmitted(
             "RUN_NOT_RETRYABLE",
-            f"The run is {run.result if run.ended_at else run.state}; only a run that ended as ERROR or"
-            " TIMED_OUT can be tried again from its failed step. Run it again instead.",
+            gettext(
+                "The state of this run is “%(state)s”. Only a run that ended with “%(error)s” or"
+                " “%(timed_out)s” can be tried again from its failed step. Run it again instead."
+            )
+            % {
+                "state": verdict(run),
+                "error": word_of("ERROR"),
+                "timed_out": word_of("TIMED_OUT"),
+            },
             status=409,
         )
     try:

@@ -171,9 +171,9 @@ def test_retry_without_its_artifact_is_refused(failed: Run, user: User) -> None:
 @pytest.mark.parametrize(
     ("status", "category", "word"),
     [
-        ("SUCCEEDED", "", "PASS"),
-        ("FAILED", "VALIDATION_FAILED", "FAIL"),
-        ("CANCELED", "", "CANCELED"),
+        ("SUCCEEDED", "", "Passed"),
+        ("FAILED", "VALIDATION_FAILED", "Failed"),
+        ("CANCELED", "", "Cancelled"),
     ],
 )
 def test_retry_of_another_result_is_refused(
@@ -181,7 +181,7 @@ def test_retry_of_another_result_is_refused(
 ) -> None:
     failed.status, failed.error_category = status, category
 
-    with pytest.raises(NotAdmitted, match=f"The run is {word};"):
+    with pytest.raises(NotAdmitted, match=f"The state of this run is “{word}”"):
         retry(failed, user=user, source=Run.Source.API)
 
 

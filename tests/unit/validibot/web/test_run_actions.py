@@ -252,7 +252,10 @@ def test_run_that_passed_offers_no_retry(client: Client, step: Step) -> None:
 
     assert "Try again" not in client.get(at(run)).content.decode()
     page = client.post(at(run, "retry/"), follow=True).content.decode()
-    assert "The run is PASS; only a run that ended as ERROR or TIMED_OUT can be tried" in page
+    assert (
+        "The state of this run is “Passed”. Only a run that ended with “Error” or “Timed out”"
+        in page
+    )
 
 
 def test_second_click_on_rerun_leads_to_the_same_run(client: Client, step: Step) -> None:
