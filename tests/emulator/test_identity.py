@@ -90,9 +90,12 @@ def test_tokens_and_ports_survive_restart(config: CloudConfig, tmp_path: Path) -
         environ, plain = before.environ("web"), before.plain_url
         key = (tmp_path / "keys" / "id-tokens.pem").read_bytes()
         bundle = before.bundle.read_bytes()
+    remembered = Path(environ["CLOUDSDK_CONFIG"]) / "gce"
+    remembered.write_text("False")
     with Cloud(config, data=tmp_path) as after:
         assert (after.environ("web"), after.plain_url) == (environ, plain)
         assert after.bundle.read_bytes() == bundle
+        assert not remembered.exists()
     assert (tmp_path / "keys" / "id-tokens.pem").read_bytes() == key
 
 

@@ -116,4 +116,6 @@ class Ports:
     def _gcloud(self, account: str) -> Path:
         folder = self._folder / "gcloud" / account
         folder.mkdir(parents=True, exist_ok=True)
+        # A gcloud that ran without us remembers for ten minutes that it has no metadata server.
+        (folder / "gce").unlink(missing_ok=True)
         return folder
