@@ -93,15 +93,14 @@ class JobPages:
             events(request, more), media_type="text/event-stream", headers=HEADERS
         )
 
-    def run(self, request: Request, _form: FormData) -> str:
-        self._cloud.api(RUN, f"/v2/{self._job(request)}:run", verb="POST", body={})
-        return f"{request.path_params['job']} started."
+    def run(self, request: Request, _form: FormData) -> Response:
+        return self._start(request, {}, f"{request.path_params['job']} started.")
 
     def cancel(self, request: Request, _form: FormData) -> str:
         self._cloud.api(RUN, f"/v2/{self._execution(request)}:cancel", verb="POST", body={})
         return f"{request.path_params['execution']} is being cancelled."
 
-    def rerun(self, request: Request, _form: FormData) -> str:
+    def rerun(self, request: Request, _form: FormData) -> Response:
         """Start the job again with the arguments and variables of an execution."""
         execution = self._cloud.api(RUN, f"/v2/{self._execution(request)}")
         template = execution["template"]
@@ -117,9 +116,16 @@ class JobPages:
             "taskCount": execution.get("taskCount", 1),
             "timeout": template["timeout"],
         }
-        path = f"/v2/{self._job(request)}:run"
-        self._cloud.api(RUN, path, verb="POST", body={"overrides": overrides})
-        return f"{request.path_params['job']} started with what {execution['name'].rpartition('/')[2]} had."
+        before = execution["name"].rpartition("/")[2]
+        notice = f"{request.path_params['job']} started with what {before} had."
+        return self._start(request, {"overrides": overrides}, notice)
+
+    def _start(self, request: Request, body: dict[str, Any], notice: str) -> Response:
+        """Start an execution, and go to its page."""
+        started = self._cloud.api(RUN, f"/v2/{self._job(request)}:run", verb="POST", body=body)
+        execution = started["metadata"]["name"].rpartition("/")[2]
+        path = f"/jobs/{request.path_params['job']}/executions/{execution}"
+        return self._shell.redirect(path, notice)
 
     def _job(self, request: Request) -> str:
         return f"{self._cloud.location()}/jobs/{request.path_params['job']}"

@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -60,13 +61,8 @@ class PubSubPages:
         )
 
     def publish(self, request: Request, form: FormData) -> str:
-        data = str(form.get("data", ""))
-        message = {
-            # A browser sends the line ends of a text field as CR LF.
-            "data": base64.b64encode(data.replace("\r\n", "\n").encode()).decode(),
-            "attributes": attributes_of(str(form.get("attributes", ""))),
-            "orderingKey": str(form.get("ordering_key", "")),
-        }
+        copied = str(form.get("copy", ""))
+        message = _copied(copied) if copied else _typed(form)
         answer = self._cloud.api(
             PUBSUB,
             f"/v1/{self._topic(request)}:publish",
@@ -137,6 +133,25 @@ class PubSubPages:
         return f"projects/{self._cloud.control('project')['project']}/{kind}/{quote(name, safe='')}"
 
 
+def _copied(text: str) -> Any:
+    """Return the message of a button that publishes one again. Raises ConsoleProblem."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConsoleProblem("copy: this is not the JSON of a message.") from error
+
+
+def _typed(form: FormData) -> dict[str, Any]:
+    """Return the message of the form's fields. Raises ConsoleProblem."""
+    data = str(form.get("data", ""))
+    return {
+        # A browser sends the line ends of a text field as CR LF.
+        "data": base64.b64encode(data.replace("\r\n", "\n").encode()).decode(),
+        "attributes": attributes_of(str(form.get("attributes", ""))),
+        "orderingKey": str(form.get("ordering_key", "")),
+    }
+
+
 def attributes_of(text: str) -> dict[str, str]:
     """Return the attributes of lines `name=value`. Raises ConsoleProblem."""
     attributes: dict[str, str] = {}
@@ -153,8 +168,12 @@ def _of_topic(subscriptions: list[dict[str, Any]], topic: str) -> list[dict[str,
 
 
 def _shown(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of the control API with its data as text."""
+    """Return a message of the control API with its data as text, and a copy to publish again."""
+    data = message.get("data", "")
+    names = ("data", "attributes", "orderingKey")
+    is_whole = len(base64.b64decode(data)) == message["size"]
     return message | {
-        "text": readable_body(message.get("data", ""), size=message["size"]),
+        "whole": json.dumps({name: message.get(name) for name in names}) if is_whole else "",
+        "text": readable_body(data, size=message["size"]),
         "dead_letter_of": message.get("attributes", {}).get(_DEAD_LETTER, ""),
     }

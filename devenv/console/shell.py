@@ -116,6 +116,7 @@ class Shell:
             "ago": ago,
             "bytes": readable_bytes,
             "clock": clock,
+            "count": "{:,}".format,
             "dots": dots,
             "duration": lambda text: str(dt.timedelta(seconds=float(text.removesuffix("s")))),
             "moment": moment_of,
@@ -157,6 +158,12 @@ class Shell:
             message=error.message,
             again=error.status == 503 and request.method == "GET",
         )
+
+    def redirect(self, path: str, notice: str) -> Response:
+        """Return the way to another page than the form names, with a notice there."""
+        response = RedirectResponse(path, 303, headers=HEADERS)
+        _leave_notice(response, notice, "success")
+        return response
 
     def action(self, act: Act, *, most_bytes: int = 1 << 20) -> Endpoint:
         """Return an endpoint that checks a form, does it in a thread, and goes back to `next`."""

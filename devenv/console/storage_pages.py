@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import re
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ _PAGE = 200
 _PREVIEW = 64 * 1024
 # Images that no browser runs scripts of; SVG is not among them.
 _IMAGES = ("image/gif", "image/jpeg", "image/png", "image/webp")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')  # of JSON
 _LARGEST_IMAGE = 5_000_000
 
 
@@ -151,15 +153,26 @@ class StoragePages:
             return None
         if "\0" in text:
             return None
-        return _pretty(text) if whole and found.get("contentType") == "application/json" else text
+        return pretty(text) if whole and found.get("contentType") == "application/json" else text
 
 
-def _pretty(text: str) -> str:
-    """Return JSON on lines of its own, anything else as it is."""
+def pretty(text: str) -> str:
+    """Return JSON on lines of its own, each name and value as it is written; other text as it is."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        json.loads(text)
     except (ValueError, RecursionError):
         return text
+    lines, depth, before = [""], 0, ""
+    for part in _TOKEN.findall(text):
+        opens, closes = part in ("[", "{"), part in ("]", "}")
+        depth -= closes
+        was_opened = before in ("[", "{")
+        if (closes and not was_opened) or (not closes and (was_opened or before == ",")):
+            lines.append("  " * depth)
+        lines[-1] += ": " if part == ":" else part
+        depth += opens
+        before = part
+    return "\n".join(lines)
 
 
 def _path(item: dict[str, Any]) -> str:

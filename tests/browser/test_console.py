@@ -254,6 +254,9 @@ def test_mail_is_read_and_deleted_by_keyboard(page: Page, stack: Stack) -> None:
     page.keyboard.press("Escape")
     expect(link).to_be_focused()
     page.keyboard.press("Enter")
+    page.set_viewport_size({"width": 360, "height": 800})
+    expect(page.get_by_role("main")).to_be_in_viewport()
+    expect(page.get_by_role("navigation", name="Messages")).to_be_hidden()
     page.get_by_role("button", name="Delete", exact=True).press("Enter")
     expect(page.get_by_role("link", name=subject)).to_have_count(0)
 

@@ -141,7 +141,8 @@ def test_execution_is_run_shown_cancelled_and_rerun(visitor: ConsoleClient) -> N
     assert "is being cancelled" in visitor.act(f"{execution}/cancel", next=execution)
     until(lambda: 'data-state="cancelled"' in visitor.get(execution).text)
 
-    assert "started with what" in visitor.act(f"{execution}/rerun", next="/jobs/sleeper")
+    rerun = visitor.act(f"{execution}/rerun", next="/jobs/sleeper")
+    assert "started with what" in rerun
     again = re.findall(r'executions/(sleeper-[a-z0-9]{5})"', visitor.get("/jobs/sleeper").text)
     visitor.act(f"/jobs/sleeper/executions/{again[0]}/cancel")
     assert len(set(again)) >= 2

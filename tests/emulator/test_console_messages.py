@@ -26,6 +26,9 @@ def test_message_is_published_looked_at_purged_and_sought(
     fields = {"data": "<Grüße>", "attributes": "colour=green\nsize=1=2"}
     assert "published" in visitor.act(f"/pubsub/topics/{name}/publish", **fields)
     shown = html.unescape(visitor.get(page).text)
+    copy = re.search(r'name="copy" value="([^"]*)"', visitor.get(page).text)
+    assert copy
+    again = visitor.act(f"/pubsub/topics/{name}/publish", copy=html.unescape(copy[1]), next=page)
     lacks = visitor.act(f"/pubsub/topics/{name}/publish", attributes="colour")
     visitor.act(f"{page}/purge")
     purged = visitor.get(page).text
@@ -34,6 +37,7 @@ def test_message_is_published_looked_at_purged_and_sought(
     assert name in visitor.get("/pubsub").text
     assert f'href="{page}"' in visitor.get(f"/pubsub/topics/{name}").text
     assert "delivered again" in back
+    assert "published" in again
     for text in ("<Grüße>", "green", "1=2", "1 not acknowledged, 0 of them delivered"):
         assert text in shown
     assert "No message waits" in purged

@@ -35,6 +35,7 @@ function comeBack(notice, { action, id, typed, page, top }) {
   if (page === location.pathname) scrollTo(0, top);
   const button = id ? document.getElementById(id) ?? counterpart(action) : form?.querySelector("button");
   button?.setAttribute("aria-describedby", notice.id);
+  button?.closest("details")?.setAttribute("open", "");
   (button ?? notice).focus({ preventScroll: true });
 }
 
@@ -49,9 +50,14 @@ function follow(log) {
   let source = null;
   const open = () => {
     source = new EventSource(log.dataset.stream);
-    if ("whole" in log.dataset) source.onopen = () => log.replaceChildren();
+    let place = null; // of a person who reads, while the whole log comes again
+    if ("whole" in log.dataset)
+      source.onopen = () => {
+        place = isAtEnd() ? null : log.scrollTop;
+        log.replaceChildren();
+      };
     source.onmessage = (message) => {
-      const stays = isAtEnd();
+      const stays = place === null && isAtEnd();
       for (const [level, text] of JSON.parse(message.data)) {
         const line = document.createElement("div");
         line.dataset.level = level;
@@ -59,6 +65,8 @@ function follow(log) {
         log.append(line);
       }
       while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
+      if (place !== null) log.scrollTop = place;
+      place = null;
       if (stays) log.scrollTop = log.scrollHeight;
     };
   };

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from devenv.console.shell import readable_body
+from devenv.console.shell import ago, readable_body
+from devenv.console.storage_pages import pretty
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,20 @@ from devenv.console.shell import readable_body
 )
 def test_body_is_text_or_hexadecimal_and_cut(body: bytes, size: int, text: str) -> None:
     assert readable_body(base64.b64encode(body).decode(), size=size) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"a":1e999,"a":[]}', '{\n  "a": 1e999,\n  "a": []\n}'),
+        ('[1.50, {"b": "\\u00fc, [x]"}]', '[\n  1.50,\n  {\n    "b": "\\u00fc, [x]"\n  }\n]'),
+        ("{no json", "{no json"),
+        ("-0.0", "-0.0"),
+    ],
+)
+def test_json_is_indented_with_its_values_as_written(text: str, shown: str) -> None:
+    assert pretty(text) == shown
+
+
+def test_last_second_of_the_apis_is_never() -> None:
+    assert ">never<" in ago(253402300800.0, 0)
