@@ -131,8 +131,8 @@ class QueueMethods:
             state.ClearField(field)
         state.name, state.state = name, Queue.RUNNING
         complete_queue(state)
+        self._context.saved.save_queue(state)
         queue = self._context.queues[name] = LiveQueue(state)
-        self._context.saved.save_queue(queue)
         return queue
 
     async def get(self, request: Any, call: ApiCall) -> Any:
@@ -173,8 +173,8 @@ class QueueMethods:
         state.name, state.state = queue.state.name, queue.state.state
         if queue.state.HasField("purge_time"):
             state.purge_time.CopyFrom(queue.state.purge_time)
+        self._context.saved.save_queue(state)
         queue.configure(state)
-        self._context.saved.save_queue(queue)
         self._context.dispatcher.pump(queue)
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
@@ -191,24 +191,33 @@ class QueueMethods:
 
     async def pause(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "pause")
-        queue.state.state = Queue.PAUSED
-        self._context.saved.save_queue(queue)
-        return queue.state
+        return self._put(queue, state=Queue.PAUSED)
 
     async def resume(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "resume")
-        queue.state.state = Queue.RUNNING
-        self._context.saved.save_queue(queue)
+        state = self._put(queue, state=Queue.RUNNING)
         self._context.dispatcher.pump(queue)
-        return queue.state
+        return state
 
     async def purge(self, request: Any, call: ApiCall) -> Any:
         queue = self._find(request.name, call, "purge")
-        set_moment(queue.state.purge_time, self._context.clock.now())
+        purged = Queue()
+        set_moment(purged.purge_time, self._context.clock.now())
+        state = self._put(queue, purge_time=purged.purge_time)
         self._context.saved.delete(queue.tasks)
-        self._context.saved.save_queue(queue)
         _empty(queue)
-        return queue.state
+        return state
+
+    def _put(self, queue: LiveQueue, **fields: Any) -> Any:
+        """Write the state of a queue with these fields, and have it in memory once it is written."""
+        state = Queue()
+        state.CopyFrom(queue.state)
+        for field in fields:
+            state.ClearField(field)
+        state.MergeFrom(Queue(**fields))
+        self._context.saved.save_queue(state)
+        queue.state = state
+        return state
 
     def _find(self, text: str, call: ApiCall, verb: str, missing: str = "") -> LiveQueue:
         name = self._context.names.queue(text)

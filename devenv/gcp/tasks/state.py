@@ -221,8 +221,9 @@ class TasksStore:
             found[queue_of(name)].put(QueuedEntry(task, executions=executions, previous=previous))
         return found
 
-    def save_queue(self, queue: LiveQueue) -> None:
-        self._queues.put(queue.state.name, queue.state.SerializeToString())
+    def save_queue(self, state: Any) -> None:
+        """Write the state of a queue, which its `LiveQueue` takes over after that."""
+        self._queues.put(state.name, state.SerializeToString())
 
     def delete_queue(self, queue: LiveQueue) -> None:
         with self._store.transaction():

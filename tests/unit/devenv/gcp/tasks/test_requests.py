@@ -17,6 +17,7 @@ from devenv.gcp.errors import (
     PermissionDenied,
     Unimplemented,
 )
+from devenv.gcp.store import Table
 from tests.unit.devenv.gcp.garbage import messages
 from tests.unit.devenv.gcp.tasks.cloud import PARENT, QUEUE, TasksBench, task
 
@@ -108,6 +109,29 @@ async def test_backoff_is_truncated_to_seconds(cloud: TasksBench) -> None:
             "CreateQueue", parent=PARENT, queue={"name": NEW, "retry_config": retries}
         )
     assert (queue.retry_config.min_backoff.seconds, queue.retry_config.min_backoff.nanos) == (2, 0)
+
+
+async def test_change_of_a_queue_that_cannot_be_written_is_none(
+    cloud: TasksBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cloud.running() as call:
+        before = (await call("GetQueue", name=QUEUE)).SerializeToString()
+        changed = {"name": QUEUE, "rate_limits": {"max_dispatches_per_second": 1}}
+        with monkeypatch.context() as patch:
+            patch.setattr(Table, "put", _refuse)
+            for method in ("PauseQueue", "PurgeQueue"):
+                with pytest.raises(OSError, match="disk is full"):
+                    await call(method, name=QUEUE)
+            with pytest.raises(OSError, match="disk is full"):
+                await call("CreateQueue", parent=PARENT, queue={"name": f"{QUEUE}-2"})
+            with pytest.raises(OSError, match="disk is full"):
+                await call("UpdateQueue", queue=changed)
+        answer = await call("ListQueues", parent=PARENT)
+        assert [each.SerializeToString() for each in answer.queues] == [before]
+
+
+def _refuse(_table: Table, _key: str, _value: bytes) -> None:
+    raise OSError("disk is full")
 
 
 async def test_queue_name_is_blocked_after_deletion(cloud: TasksBench) -> None:
