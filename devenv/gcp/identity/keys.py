@@ -8,7 +8,6 @@ kept, as by Google; the private half is returned once, when the key is made.
 import datetime as dt
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
-
-_KID = re.compile(r"[0-9a-f]{40}")
-_EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*@[A-Za-z0-9.-]+")
 
 _PROJECT_BEGAN = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
@@ -132,12 +128,6 @@ class UserKeys:
         """Return the keys of an account; the caller has checked that the account exists."""
         files = sorted((self._folder / email).glob("*.pem"))
         return [PublicKey(file.stem, file.read_text()) for file in files]
-
-    def get(self, email: str, kid: str) -> PublicKey | None:
-        if not _EMAIL.fullmatch(email) or not _KID.fullmatch(kid):
-            return None
-        file = self._folder / email / f"{kid}.pem"
-        return PublicKey(kid, file.read_text()) if file.exists() else None
 
     def delete(self, email: str, kid: str) -> None:
         (self._folder / email / f"{kid}.pem").unlink(missing_ok=True)

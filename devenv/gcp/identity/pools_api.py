@@ -217,7 +217,7 @@ def _replace(settings: dict[str, Any], body: Mapping[str, Any], path: str) -> No
     name = json_names(outer)
     if name == "oidc":
         inner = json_names(inner)
-    if name not in {*_OF_ALL, *_OF_PROVIDERS, *_OUTPUT_ONLY}:
+    if name not in {*body, *_OF_ALL, *_OF_PROVIDERS, *_OUTPUT_ONLY}:
         raise InvalidArgument(
             f"updateMask names {path[:100]!r}, which is no field that can change."
         )

@@ -274,6 +274,8 @@ def test_update_changes_what_its_mask_names(cloud: FederatedCloud) -> None:
         "oidc": before["oidc"] | {"jwksJson": keys},
     }
     assert cloud.iam.get(f"/v1/{done['name']}").json()["done"]
+    other = cloud.iam.request("PATCH", f"{PROVIDERS}/ci-jobs", json={"aws": {}})
+    assert (other.status_code, "aws" in other.text) == (501, True)
     assert cloud.guard.asked[-1][0].startswith("iam.workloadIdentityPoolProviders.")
 
 
