@@ -19,6 +19,8 @@ NEEDED = (
     "project-role/shared-validator-jobs",
     *("access/account/shared-validator-custom", "access/account/shared-custom-12"),
 )
+ROLE = "role/shared_validatorJobs"
+PERMISSIONS = ("run.jobs.create", "run.jobs.list", "run.jobs.delete")
 CUSTOM_JOB = JobDefinition(
     name="custom-7",
     image="sleeper:1",
@@ -32,12 +34,15 @@ CUSTOM_JOB = JobDefinition(
 )
 
 
-def refusal_without(layout: Layout, address: str, backend: CloudRunBackend, act_as: ActAs) -> str:
-    """Return what the worker is told without a role that it needs to make jobs."""
+def refusal_without(layout: Layout, need: str, backend: CloudRunBackend, act_as: ActAs) -> str:
+    """Return what the worker is told without a role or permission that it needs to keep jobs."""
+    address = ROLE if need in PERMISSIONS else need
     role: Any = next(each for each in layout.resources() if each.address == address)
-    none: dict[str, Any] = {"roles": {}} if role.kind == "access" else {"accounts": []}
+    fewer: dict[str, Any] = {"roles": {}} if role.kind == "access" else {"accounts": []}
+    if need in PERMISSIONS:
+        fewer = {"permissions": [each for each in role.permissions if each != need]}
     act_as("deployer")
-    replace(role, **none).update({})
+    replace(role, **fewer).update({})
     act_as("shared-worker")
     with pytest.raises(StateUnavailable) as refused:
         backend.check_preparation()

@@ -27,6 +27,7 @@ from tests.emulator.deploy.conftest import (
 )
 from tests.emulator.deploy.custom_jobs import (
     NEEDED,
+    PERMISSIONS,
     custom_backend,
     problems_of_secrets,
     refusal_without,
@@ -204,6 +205,7 @@ def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: A
     backend.check_preparation()
     use_job(backend)
     refused = [refusal_without(layout, name, backend, act_as) for name in NEEDED]
+    named = [refusal_without(layout, need, backend, act_as) for need in PERMISSIONS]
     problems = problems_of_secrets(layout)
     layout.cloud.jobs.delete_job(name=f"{PLACE}/jobs/shared-custom-7")
     path.write_text(text)
@@ -214,6 +216,7 @@ def test_worker_makes_and_runs_jobs_of_custom_validators(applied: str, act_as: A
     assert "secret/shared-custom-12-api-key has no value" in problems[1]
     assert "shared-custom-7 needs version 1 of the secret" in problems[2]
     assert "run.jobs.create" in refused[0]
+    assert all(need in text for need, text in zip(PERMISSIONS, named, strict=True))
     assert all("iam.serviceAccounts.actAs" in each for each in refused[1:])
     assert "+ role/shared_validatorJobs\n" in told
     assert "project-role/" not in planned
