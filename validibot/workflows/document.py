@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from validibot.accounts.profile import visible_line
-from validibot.core.echo import echo
+from validibot.core.echo import echo, shortened
 from validibot.engines import JSON, BadDocument
 from validibot.engines.yaml_text import YamlDocument, parse_yaml
 from validibot.workflows.models import MAX_RETENTION_DAYS
@@ -229,7 +229,9 @@ def _faults(error: ValidationError, source: YamlDocument) -> Iterator[ImportProb
 
 
 def _problem(source: YamlDocument, place: Place, message: str) -> ImportProblem:
-    return ImportProblem(message, source.position_of(place)[0], ".".join(map(str, place)))
+    return ImportProblem(
+        message, source.position_of(place)[0], ".".join(shortened(str(part)) for part in place)
+    )
 
 
 def unstorable_places(value: JSON, place: Place = ()) -> Iterator[Place]:

@@ -16,6 +16,7 @@ from tests.factories import (
 )
 from validibot.accounts.models import Organisation
 from validibot.accounts.profile import visible_line
+from validibot.core.echo import echo, shortened
 from validibot.workflows.document import ImportInvalid
 from validibot.workflows.editing import StaleEdit, editing, token_of
 from validibot.workflows.exporting import ExportTooLarge, export_bundle, export_text
@@ -24,6 +25,7 @@ from validibot.workflows.models import Sample, Step, StepFile, Validator, Workfl
 from validibot.workflows.versions import content_of, freeze
 from validibot.workflows.weather import store_by_digest
 
+LONG = "x" * 900
 pytestmark = pytest.mark.django_db
 
 HEADER = "format: validibot.workflow.v1\nslug: check\nname: Check\n"
@@ -315,6 +317,7 @@ samples:
         (HEADER + 'description: "\\0"', "Line 4, description: A text contains U+0000"),
         ("a" * 10_000_000, "Line 1: The document has 10000000 bytes; at most"),
         (HEADER + "owner: me\n", "Line 4, owner: 'owner' is not a key here."),
+        (HEADER + f"{LONG}: me\n", f"Line 4, {shortened(LONG)}: {echo(LONG)} is not a key here."),
         (HEADER.replace("v1", "v9"), "Line 1, format: Input should be 'validibot.workflow.v1'."),
         (HEADER + "steps: 3\n", "Line 4, steps: Input should be a valid list."),
         (HEADER.replace("check", "a b"), "Line 2, slug: Enter a valid “slug”"),

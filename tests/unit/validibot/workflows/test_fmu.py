@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from tests.factories import StepFactory, ValidatorFactory, WorkflowFactory
+from validibot.core.echo import echo
 from validibot.engines.scope import build_scope
 from validibot.runs.sweep import run_sweep
 from validibot.workflows import editing, fmu
@@ -22,6 +23,7 @@ from validibot.workflows.scope import names_in_scope
 from validibot.workflows.versions import freeze, next_version
 from validibot.workflows.weather import store_by_digest
 
+LONG = "x" * 5000
 pytestmark = pytest.mark.django_db
 DESCRIPTION = """<fmiModelDescription fmiVersion="2.0"><CoSimulation modelIdentifier="m"/>
 <TypeDefinitions><SimpleType name="T"><Real unit="K" min="200"/></SimpleType></TypeDefinitions>
@@ -179,14 +181,18 @@ def test_probe_goes_to_a_queue_of_its_own() -> None:
 
 def test_unknown_names_are_refused_with_the_nearest(described: Step) -> None:
     config = {
-        "input_values": {"rat": 1, "rate": 2, "validibot:relaxed_xml": True},
+        "input_values": {"rat": 1, LONG: 1, "rate": 2, "validibot:relaxed_xml": True},
         "output_variables": ["levle", "inner"],
     }
     problems = list(fmu.name_problems(fmu.description_of(described), config))
 
-    assert [each.place for each in problems] == [("input_values", "rat"), ("output_variables",)]
+    assert [each.place for each in problems] == [
+        *(("input_values", name) for name in ("rat", LONG)),
+        ("output_variables",),
+    ]
     assert "Did you mean 'rate'?" in problems[0].message
-    assert "Did you mean 'level'?" in problems[1].message
+    assert problems[1].message.startswith(f"The model has no variable {echo(LONG)}.")
+    assert "Did you mean 'level'?" in problems[2].message
 
 
 def test_names_are_accepted_before_the_fmu_was_read(step: Step) -> None:
