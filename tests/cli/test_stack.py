@@ -304,7 +304,12 @@ def foreground(project: CliProject) -> "subprocess.Popen[bytes]":
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    until(lambda: not any(lives(pid) for pid in pids))
+    try:
+        until(lambda: not any(lives(pid) for pid in pids))
+    except AssertionError:
+        stats = [Path(f"/proc/{pid}/stat") for pid in pids]
+        left = [stat.read_text()[:80] for stat in stats if stat.exists()]
+        raise AssertionError(f"processes outlived their stack: {left}") from None
 
 
 def lives(pid: int) -> bool:
