@@ -66,7 +66,12 @@ class Transaction:
         self._is_logged = is_logged
 
     def __enter__(self) -> None:
-        self._store.begin(is_logged=self._is_logged)
+        try:
+            self._store.begin(is_logged=self._is_logged)
+        except sqlite3.Error:  # what its caller has changed already is undone all the same
+            if self._rolled_back:
+                self._rolled_back()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:

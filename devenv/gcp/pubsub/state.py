@@ -8,7 +8,7 @@ import asyncio
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from devenv.gcp.client_types import client_types
@@ -112,12 +112,15 @@ class PubSubStore:
         self.topics: dict[str, LiveTopic] = {}
         self.subscriptions: dict[str, LiveSubscription] = {}
         self.snapshots: dict[str, LiveSnapshot] = {}
+        # Entries as they were before this transaction, or the last one, acknowledged them.
+        self._acked: dict[str, BacklogEntry] = {}
         self._last = self._stored = 0
         self._load()
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit all changes inside. If that fails, have again in memory what was there before."""
         known = dict(self.topics), dict(self.subscriptions)
+        self._acked.clear()
         return self._store.transaction(lambda: self._load(*known))
 
     @property
@@ -215,11 +218,14 @@ class PubSubStore:
         self._entries.put(_key(subscription.name, entry.number), row)
 
     def ack(self, subscription: LiveSubscription, entry: BacklogEntry, *, keep: bool) -> None:
+        key = _key(subscription.name, entry.number)
+        if entry.moment:
+            self._acked.setdefault(key, replace(entry))
         subscription.backlog.ack(entry, keep=keep)
         if keep:
             self.save(subscription, entry)
         else:
-            self._entries.delete(_key(subscription.name, entry.number))
+            self._entries.delete(key)
             self._release(entry.message)
 
     def snapshot(self, state: Any, messages: Iterable[StoredMessage]) -> LiveSnapshot:
@@ -287,7 +293,8 @@ class PubSubStore:
             attempts, acked = _ENTRY.unpack(value)
             self._hold(message)
             entry = BacklogEntry(message, attempts=attempts, acked=acked)
-            self.subscriptions[name].backlog.restore(entry, known[name].get(entry.number))
+            before = self._acked.get(key) or known[name].get(entry.number)
+            self.subscriptions[name].backlog.restore(entry, before)
         for key, _ in self._snapshot_messages.scan():
             name, message = _parse_key(key, messages)
             self._hold(message)

@@ -14,16 +14,17 @@ from tests.unit.devenv.gcp.pubsub.test_broker import NAME, TOPIC, Room, acting
 
 
 @contextmanager
-def full_disk(room: Room) -> Iterator[None]:
-    """Let commits fail as on a full disk."""
+def full_disk(room: Room, step: str = "commit") -> Iterator[None]:
+    """Let a step of each transaction fail as on a full disk."""
 
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    commit, room.store.commit = room.store.commit, fail  # type: ignore[method-assign]
+    before = getattr(room.store, step)
+    setattr(room.store, step, fail)
     with pytest.raises(sqlite3.OperationalError):
         yield
-    room.store.commit = commit  # type: ignore[method-assign]
+    setattr(room.store, step, before)
 
 
 def test_messages_of_a_failed_publication_are_not_delivered() -> None:
@@ -39,19 +40,28 @@ def test_messages_of_a_failed_publication_are_not_delivered() -> None:
     acting(scenario)
 
 
-def test_failed_lease_and_acknowledgement_leave_the_messages_as_they_were() -> None:
+@pytest.mark.parametrize("step", ["begin", "commit"])
+@pytest.mark.parametrize("keeps", [False, True])
+def test_failed_lease_and_acknowledgement_leave_the_messages_as_they_were(
+    step: str, keeps: bool
+) -> None:
     async def scenario(room: Room) -> None:
-        live = room.subscribe(enable_message_ordering=True)
+        live = room.subscribe(
+            enable_message_ordering=True,
+            enable_exactly_once_delivery=True,
+            retain_acked_messages=keeps,
+        )
         room.publish("a", "b", key="k")
-        with full_disk(room):
+        with full_disk(room, step):
             room.take(live)
         assert room.take(live) == ["a", "b"]
         assert [each.attempts for each in live.backlog.entries.values()] == [1, 1]
 
-        with full_disk(room):
-            room.broker.ack(live, room.ids)
-        assert live.backlog.unacked == 2
-        assert room.broker.ack(live, room.ids) == []
+        leases = room.ids
+        with full_disk(room, step):
+            room.broker.ack(live, leases)
+        assert (live.backlog.unacked, room.take(live)) == (2, [])
+        assert room.broker.ack(live, leases) == []
         assert (live.backlog.unacked, live.backlog.leased) == (0, 0)
 
     acting(scenario)
