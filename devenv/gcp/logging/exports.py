@@ -85,6 +85,7 @@ class SinkExports:
         self._followed: dict[str, _Followed] = {}
         self._routes: dict[str, tuple[int, _Followed]] = {}
         self._hours: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # so that no entry is written twice to Cloud Storage
 
     def start(self) -> None:
         """Carry what has waited for this start, and what is written from now on."""
@@ -189,16 +190,20 @@ class SinkExports:
         """
         lines: dict[str, bytearray] = {}
         shard = reached = 0
-        for entries, position in self._waiting(followed):
-            for entry in entries:
-                lines.setdefault(_name(entry), bytearray()).extend(f"{_line(entry)}\n".encode())
-            reached = position
-            if sum(map(len, lines.values())) >= MOST_SHARD:
+        async with self._writing:
+            if self._followed.get(followed.sink.name) is not followed:
+                return  # changed or deleted meanwhile, and written then
+            for entries, position in self._waiting(followed):
+                for entry in entries:
+                    data = f"{_line(entry)}\n".encode()
+                    lines.setdefault(_name(entry), bytearray()).extend(data)
+                reached = position
+                if sum(map(len, lines.values())) >= MOST_SHARD:
+                    self._write_all(followed, lines, shard, reached)
+                    lines, shard = {}, shard + 1
+                await asyncio.sleep(0)
+            if reached:
                 self._write_all(followed, lines, shard, reached)
-                lines, shard = {}, shard + 1
-            await asyncio.sleep(0)
-        if reached:
-            self._write_all(followed, lines, shard, reached)
 
     def _write_all(
         self, followed: _Followed, lines: dict[str, bytearray], shard: int, reached: int
@@ -207,8 +212,7 @@ class SinkExports:
         bucket = followed.sink.destination.removeprefix(BUCKETS)
         for name, data in lines.items():
             self._try(followed, self._write, bucket, name, shard, bytes(data))
-        if followed.sink.name in self._followed:
-            self._move(followed.sink.name, reached)
+        self._move(followed.sink.name, reached)
 
     def _write(self, writer: ApiCaller, bucket: str, name: str, shard: int, data: bytes) -> None:
         """Write an object, under the name of a late one if the hour has its object already."""
@@ -235,9 +239,8 @@ class SinkExports:
         Those of a time when it is disabled pass it by.
         """
         position = int(self._positions.get(followed.sink.name) or 0)
-        last = self._entries.position()
-        position = min(position, last)
-        while position < last:
+        position = min(position, self._entries.position())
+        while position < self._entries.position():
             entries, position = self._entries.written_after(
                 position, followed.test, kept=IN_BUCKETS | TO_EXPORT
             )

@@ -6,8 +6,10 @@ sinks `_Default` and `_Required` are there as in every project; only `_Default` 
 See https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.sinks.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf import empty_pb2
@@ -69,6 +71,7 @@ class LogSinksService(CloudService):
         self._guard = guard
         self._exports = exports
         self._exclusions = LogExclusionMethods(config, clock, guard, self._default, self._put)
+        self._changing = asyncio.Lock()
 
     def rpcs(self) -> Iterator[Rpc]:
         one, many = "/v2/{sink_name=projects/*/sinks/*}", "/v2/{parent=projects/*}/sinks"
@@ -81,8 +84,8 @@ class LogSinksService(CloudService):
             ("DeleteSink", empty_pb2.Empty, self.delete, (HttpRule("DELETE", one),)),
         ):
             request = getattr(types, f"{name}Request").pb()
-            yield Rpc(f"{_GRPC}/{name}", request, response, handle, rules)
-        yield from self._exclusions.rpcs()
+            yield self._in_turn(Rpc(f"{_GRPC}/{name}", request, response, handle, rules))
+        yield from map(self._in_turn, self._exclusions.rpcs())
 
     async def start(self) -> None:
         for sink in self._all().values():
@@ -145,6 +148,16 @@ class LogSinksService(CloudService):
         self._table.delete(sink.name)
         self._exports.forget(sink.name)
         return empty_pb2.Empty()
+
+    def _in_turn(self, rpc: Rpc) -> Rpc:
+        """Let a change wait for the one before it: between reading and writing, objects are written."""
+
+        async def handle(request: Any, call: ApiCall) -> Any:
+            async with self._changing:
+                return await rpc.handle(request, call)
+
+        is_reading = rpc.bindings[0].verb == "GET"
+        return rpc if is_reading else replace(rpc, handle=handle)
 
     async def _put(self, sink: Any) -> Any:
         await self._exports.write_waiting(sink.name)

@@ -1,5 +1,6 @@
 """Log sinks by REST, and the entries that they carry to topics and buckets."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +15,7 @@ from devenv.gcp.errors import CloudError, PermissionDenied
 from devenv.gcp.logging import exports
 from devenv.gcp.logging.entries import complete, new_resource
 from devenv.gcp.logging.entry_view import LogEntry
-from devenv.gcp.logging.exports import SinkExports
+from devenv.gcp.logging.exports import BUCKETS, SinkExports
 from devenv.gcp.logging.service import LoggingService
 from devenv.gcp.logging.sinks import LogSinksService
 from devenv.gcp.rpc.calls import Calls
@@ -201,6 +202,36 @@ async def test_changed_sink_carried_what_came_before_the_change(bench: SinkBench
 
     carried = [[each["textPayload"] for each in lines] for lines in bench.objects.found.values()]
     assert carried == [["first"], ["second"], ["third"]]
+
+
+async def test_concurrent_changes_of_sinks_carry_each_entry_once(
+    bench: SinkBench,
+) -> None:
+    for name in ("archive", "gone"):
+        await bench.make_sink({"name": name, "destination": f"{BUCKETS}{name}"})
+    await bench.ask(
+        "PATCH", "sinks/_Default?updateMask=destination", {"destination": f"{BUCKETS}default"}
+    )
+    path = "sinks/archive?uniqueWriterIdentity=true&updateMask="
+    bench.write("first")
+    turned = asyncio.create_task(bench.clock.turn(3600))
+    await asyncio.gather(
+        bench.ask("PATCH", f"{path}description", {"description": "kept"}),
+        bench.ask("PATCH", f"{path}filter", {"filter": "severity>=ERROR"}),
+        bench.ask("DELETE", "sinks/gone"),
+        *(
+            bench.ask("POST", "exclusions", {"name": name, "filter": "severity=DEBUG"})
+            for name in ("one", "other")
+        ),
+    )
+    await turned
+
+    sink = (await bench.ask("GET", "sinks/archive")).json()
+    assert (sink["description"], sink["filter"]) == ("kept", "severity>=ERROR")
+    found = (await bench.ask("GET", "exclusions")).json()["exclusions"]
+    assert [each["name"] for each in found] == ["one", "other"]
+    carried = [(name.partition("/")[0], len(lines)) for name, lines in bench.objects.found.items()]
+    assert sorted(carried) == [("archive", 1), ("default", 1), ("gone", 1)]
 
 
 async def test_many_entries_of_an_hour_get_several_objects(
