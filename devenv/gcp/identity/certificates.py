@@ -58,11 +58,11 @@ def mounts(identity: Identity) -> tuple[HttpMount, ...]:
         return JSONResponse(_DISCOVERY, headers=_CACHED)
 
     async def of_account(request: Request) -> Response:
-        email = request.path_params["email"]
         try:
-            signer = identity.system_key(identity.account(email).email)
+            email = identity.account(request.path_params["email"]).email
         except NotFound:
             return JSONResponse({"error": "Account Not Found"}, 404)
+        signer = identity.system_key(email)
         users = {key.kid: key.certificate for key in identity.user_keys.of(email)}
         return JSONResponse({signer.kid: signer.certificate(email)} | users, headers=_CACHED)
 

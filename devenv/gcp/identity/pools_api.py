@@ -42,6 +42,7 @@ _HOSTS = ("iam.googleapis.com",)
 _VERBS = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
 _METHODS = ("create", "delete", "get", "list", "undelete", "update")
 _OUTPUT_ONLY = ("name", "state", "expireTime")
+_OF_OIDC = ("issuerUri", "allowedAudiences", "jwksJson")
 _KINDS = ("workloadIdentityPools", "workloadIdentityPoolProviders")
 
 Handler: TypeAlias = Callable[[Request, str], Awaitable[Response]]
@@ -126,6 +127,8 @@ class PoolsApi:
         self._allow(request, key, _kind(key), "update")
         record = self._live(key)
         body = await _body(request)
+        if unknown := body.keys() - _KNOWN:
+            raise Unimplemented(f"The field {min(unknown)[:100]} is not emulated.")
         mask = [path for path in request.query_params.get("updateMask", "").split(",") if path]
         given = dict(record.settings)
         for path in mask or body:
@@ -217,7 +220,8 @@ def _replace(settings: dict[str, Any], body: Mapping[str, Any], path: str) -> No
     name = json_names(outer)
     if name == "oidc":
         inner = json_names(inner)
-    if name not in {*body, *_OF_ALL, *_OF_PROVIDERS, *_OUTPUT_ONLY}:
+    has_inner = inner in _OF_OIDC if name == "oidc" else name == "attributeMapping"
+    if name not in _KNOWN or (inner and not has_inner):
         raise InvalidArgument(
             f"updateMask names {path[:100]!r}, which is no field that can change."
         )
@@ -265,7 +269,7 @@ def _oidc(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidArgument("oidc must be an object.")
     for name in value:
-        if name not in ("issuerUri", "allowedAudiences", "jwksJson"):
+        if name not in _OF_OIDC:
             raise Unimplemented(f"The field oidc.{name[:100]} is not emulated.")
     issuer = _text("oidc.issuerUri", value.get("issuerUri", ""), 2000)
     if not re.match(r"https://[^/\s]+|http://(localhost|127\.0\.0\.1)(:\d+)?(/|$)", issuer):
@@ -296,3 +300,4 @@ _OF_PROVIDERS: Mapping[str, Callable[[Any], Any]] = {
     "attributeCondition": check_condition,
     "oidc": _oidc,
 }
+_KNOWN = frozenset((*_OF_ALL, *_OF_PROVIDERS, *_OUTPUT_ONLY))

@@ -46,8 +46,10 @@ def test_certificate_of_account_is_published(google: Web, identity: Identity) ->
     record.disabled = True  # what it signed before can still be verified
     identity.accounts.put(record)
 
-    answer = google.get(f"/robot/v1/metadata/x509/{email}")
-    assert list(answer.json()) == [identity.system_key(email).kid]
+    user_key = identity.user_keys.create(email)
+    for name in (email, identity.account("web").unique_id):
+        answer = google.get(f"/robot/v1/metadata/x509/{name}")
+        assert list(answer.json()) == [identity.system_key(email).kid, user_key.kid]
     assert google.get("/robot/v1/metadata/x509/nobody@p").status_code == 404
 
 

@@ -274,8 +274,9 @@ def test_update_changes_what_its_mask_names(cloud: FederatedCloud) -> None:
         "oidc": before["oidc"] | {"jwksJson": keys},
     }
     assert cloud.iam.get(f"/v1/{done['name']}").json()["done"]
-    other = cloud.iam.request("PATCH", f"{PROVIDERS}/ci-jobs", json={"aws": {}})
-    assert (other.status_code, "aws" in other.text) == (501, True)
+    for name in ("aws", "attribute_condition"):  # the second would be removed, not replaced
+        other = cloud.iam.request("PATCH", f"{PROVIDERS}/ci-jobs", json={name: {}})
+        assert (other.status_code, name in other.text) == (501, True)
     assert cloud.guard.asked[-1][0].startswith("iam.workloadIdentityPoolProviders.")
 
 
@@ -317,12 +318,15 @@ def test_wrong_setting_of_a_provider_is_refused_by_name(
         ("POST", f"{POOLS}/missing/providers?workloadIdentityPoolProviderId=abcd", 404),
         ("POST", f"{POOLS}/ci-pool:undelete", 404),
         ("PATCH", f"{POOLS}/live-pool?updateMask=dispalyName", 400),
+        ("PATCH", f"{POOLS}/live-pool?updateMask=displayName.text", 400),
+        ("PATCH", f"{POOLS}/live-pool?updateMask=oidc.issuer", 400),
     ],
 )
 def test_wrong_request_for_a_pool_is_refused(
     cloud: FederatedCloud, verb: str, path: str, status: int
 ) -> None:
-    cloud.iam.post(POOLS, params={"workloadIdentityPoolId": "live-pool"}, json={})
+    settings = {"displayName": "Live"}
+    cloud.iam.post(POOLS, params={"workloadIdentityPoolId": "live-pool"}, json=settings)
     assert cloud.iam.request(verb, path).status_code == status
 
 
