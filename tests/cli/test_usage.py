@@ -29,13 +29,20 @@ def test_command_without_running_stack_names_next_command(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--mode", "cloudy"), ("--jobs", "virtual-machine"), ("--runtime", "moon")],
+    [("--jobs", "virtual-machine"), ("--runtime", "moon")],
 )
 def test_unknown_choice_is_refused_by_name(project: CliProject, option: str, value: str) -> None:
     done = project.devenv("up", option, value)
 
     assert done.returncode == 2
     assert f"'{value}' is not one of" in done.stderr
+
+
+def test_unknown_profile_is_refused_by_name(project: CliProject) -> None:
+    done = project.devenv("up", "--mode", "cloudy")
+
+    assert done.returncode == 2
+    assert "devenv.toml has no profile 'cloudy'; it has emulated, mock, local" in done.stderr
 
 
 def test_docker_runtime_without_docker_is_refused(project: CliProject) -> None:

@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from tests.factories import OrganisationFactory, RunFactory, StepFactory, UserFactory
 from validibot.accounts.scope import Scope
+from validibot.core.echo import echo
 from validibot.runs import access
 from validibot.runs.access import NotAdmitted
 from validibot.submissions.content import IncomingFile
@@ -180,7 +181,7 @@ def test_scenario_is_refused_unless_validators_are_mocked(step: Step, settings: 
         access.check_scenario(step.workflow, "x" * 100)
 
     assert str(raised.value) == (
-        f"scenario: {'x' * 80!r} cannot be used: the validators of this server are not mocked."
+        f"scenario: {echo('x' * 100)} cannot be used: the validators of this server are not mocked."
         " Leave the field out."
     )
 

@@ -146,7 +146,7 @@ export async function notifications() {
     [`//pubsub.googleapis.com/${topic.name}`, 'JSON_API_V1'],
   );
   assert.equal((await bucket.getNotifications())[0].length, 1);
-  await refused(bucket.createNotification(`${topic.name}-none`), 404, /does not exist/);
+  await refused(bucket.createNotification(`${topic.name}-none`), 404, /not found/);
   let message;
   subscription.on('message', found => {
     message = found;

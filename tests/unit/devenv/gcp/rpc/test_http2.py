@@ -67,9 +67,11 @@ async def test_requests_that_no_handler_takes_keep_the_window_shut() -> None:
     client.desk.wait.set()
     client.send(frame(Frame.WINDOW_UPDATE, 0, 0, struct.pack(">I", 8 << 20)))
     client.send(frame(Frame.WINDOW_UPDATE, 0, 1, struct.pack(">I", 8 << 20)))
-    for _ in range(8):
+    for _ in range(1000):
         await asyncio.sleep(0)
-    assert _widened(client) == {1}
+        if widened := _widened(client):
+            break
+    assert widened == {1}
 
 
 async def test_data_beyond_the_window_end_the_connection() -> None:
