@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+_NEVER = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)  # RFC 5280, section 4.1.2.5
 _PROJECT_BEGAN = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 
@@ -74,7 +75,7 @@ class SigningKey:
             public_key=self.private.public_key(),
             serial_number=int(self.kid[:16], 16) or 1,
             not_valid_before=since,
-            not_valid_after=dt.datetime(2049, 1, 1, tzinfo=dt.UTC),
+            not_valid_after=_NEVER,
         )
         signed = builder.sign(self.private, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM).decode()

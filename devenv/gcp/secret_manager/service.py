@@ -153,7 +153,10 @@ class SecretManagerService(CloudService):
         `secret` is an id or a full name, as in the environment of a Cloud Run job.
         """
         caller = ApiCaller(email)
-        key = self._names.secret(secret, SERVICE) if "/" in secret else secret
+        if "/" not in secret:
+            secret = f"projects/{self._config.project}/secrets/{secret}"
+        key = self._names.secret(secret, SERVICE)
+        check_secret_id(key)  # the key of a regional one is no id
         number = self._number(key, version)
         self._allow(caller, "versions.access", self._names.resource(key, str(number)))
         return self._accessible(key, number)

@@ -1,8 +1,10 @@
 """The certificate endpoints, as verifiers fetch them."""
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
@@ -46,10 +48,13 @@ def test_certificate_of_account_is_published(google: Web, identity: Identity) ->
     record.disabled = True  # what it signed before can still be verified
     identity.accounts.put(record)
 
-    user_key = identity.user_keys.create(email)
+    turned = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)  # the clock may be 100 years ahead
+    user_key = identity.user_keys.create(email, turned)
     for name in (email, identity.account("web").unique_id):
         answer = google.get(f"/robot/v1/metadata/x509/{name}")
         assert list(answer.json()) == [identity.system_key(email).kid, user_key.kid]
+        found = load_pem_x509_certificate(answer.json()[user_key.kid].encode())
+        assert found.not_valid_before_utc < found.not_valid_after_utc
     assert google.get("/robot/v1/metadata/x509/nobody@p").status_code == 404
 
 

@@ -56,6 +56,8 @@ async def test_regional_secret_is_known_in_its_region_alone(cloud: SecretBench) 
         await cloud("CreateSecret", parent=region, secret_id="other", secret=AUTOMATIC)
     with pytest.raises(InvalidArgument, match=r"expected format \[projects/\*/secrets/\*\]"):
         cloud.service.value("a@b", f"{region}/secrets/key", "latest")
+    with pytest.raises(InvalidArgument, match="us-west1:key"):
+        cloud.service.value("a@b", "us-west1:key", "latest")
 
 
 async def test_second_secret_of_a_name_is_refused(cloud: SecretBench) -> None:
