@@ -17,6 +17,9 @@ from devenv.gcp.rpc.http2_frames import Flag, Frame, frame, frames_in
 from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, no_faults
 
 _LAST = Flag.END_STREAM
+# An event loop refers to its tasks weakly: calls that a test leaves open would be collected as garbage
+# before the loop cancels them at its end.
+_KEPT: "list[GrpcClient]" = []
 
 
 class EchoMethods:
@@ -90,6 +93,7 @@ class GrpcClient:
         self._encoder = hpack.Encoder()
         self._decoder = hpack.Decoder()
         self.send(PREFACE + frame(Frame.SETTINGS, 0, 0))
+        _KEPT.append(self)
 
     def send(self, data: bytes) -> None:
         self.connection.data_received(data)
