@@ -32,6 +32,7 @@ The token is also an access token of the operator, for whom Google's APIs have n
 import hmac
 import os
 import secrets
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -45,7 +46,13 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from devenv.gcp.clock import rfc3339
-from devenv.gcp.errors import CloudError, InvalidArgument, NotFound, PermissionDenied
+from devenv.gcp.errors import (
+    CloudError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    refuse_on_full_disk,
+)
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.journal import FILTERS, MOST, OPERATOR, Journal, is_trace
 from devenv.gcp.rpc.rest import failure, read_body
@@ -115,7 +122,7 @@ class ControlApi:
         )
         self._app = Starlette(
             routes=[Route(path, handle, methods=[verb]) for path, handle, verb in routes],
-            exception_handlers={CloudError: _refused},
+            exception_handlers=dict.fromkeys((CloudError, OSError, sqlite3.Error), _refused),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -228,9 +235,15 @@ class ControlApi:
         return JSONResponse({"removed": 1})
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, CloudError)
-    return failure(error)
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer a refusal, and a change for which the disk has no room."""
+    if isinstance(error, CloudError):
+        return failure(error)
+    try:
+        with refuse_on_full_disk(request.url.path):
+            raise error
+    except CloudError as full:
+        return failure(full)
 
 
 def _names() -> str:

@@ -18,9 +18,16 @@ CloudError
 The numbers are google.rpc.Code and its documented HTTP mapping.
 """
 
+import errno
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from google.rpc import error_details_pb2
+
+log = logging.getLogger(__name__)
 
 
 class CloudError(Exception):
@@ -92,6 +99,32 @@ class Unavailable(CloudError):
 
 class Unauthenticated(CloudError):
     code, http, status = 16, 401, "UNAUTHENTICATED"
+
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+_FULL_DISK = (
+    "The disk of this machine is full, so nothing was changed. Free some space (`df -h` shows where "
+    "there is some), then send the request again."
+)
+
+
+def full_disk(error: BaseException) -> ResourceExhausted | None:
+    """Return the answer to a request that failed with `error` because the disk is full, else None."""
+    code = getattr(error, "sqlite_errorcode", None)
+    is_full = code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in _FULL)
+    return ResourceExhausted(_FULL_DISK) if is_full else None
+
+
+@contextmanager
+def refuse_on_full_disk(method: str) -> Iterator[None]:
+    """Raise ResourceExhausted, with one line in the log, where what is inside finds the disk full."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        if refusal := full_disk(error):
+            log.error("%s failed, for the disk of this machine is full: %s", method, error)  # noqa: TRY400
+            raise refusal from error
+        raise
 
 
 def wrong_project(project: str, service: str) -> PermissionDenied:

@@ -237,8 +237,8 @@ class Faults:
         """Remove one fault, or all; return how many there were."""
         numbers = list(self._active) if number is None else [n for n in self._active if n == number]
         for each in numbers:
-            del self._active[each]
             self._table.delete(f"{each:09d}")
+            del self._active[each]
         return len(numbers)
 
     def strike(self, entry: JournalEntry) -> "_Strike":
@@ -269,8 +269,8 @@ class Faults:
         return None
 
     def _save(self, fault: Fault) -> None:
-        self._active[fault.id] = fault
         self._table.put(f"{fault.id:09d}", json.dumps(asdict(fault)).encode())
+        self._active[fault.id] = fault
 
     def _check(self, fault: Fault) -> None:
         if len(self._active) >= _MOST:

@@ -325,6 +325,13 @@ class Journal:
             return  # somebody looks at a page; the journal is about the programs
         self._waiting.append(entry)
         if len(self._waiting) >= _GROUP:
-            self.flush()
+            self._flush_now()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self.flush)
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._flush_now)
+
+    def _flush_now(self) -> None:
+        """Write the rows that wait. A call is not worse off because its row has no room on the disk."""
+        try:
+            self.flush()
+        except sqlite3.Error as error:
+            log.error("Rows of the journal could not be written and are lost: %s", error)  # noqa: TRY400

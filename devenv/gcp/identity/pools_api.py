@@ -26,6 +26,7 @@ from devenv.gcp.errors import (
     InvalidArgument,
     NotFound,
     Unimplemented,
+    refuse_on_full_disk,
 )
 from devenv.gcp.identity.federation import check_condition, check_mapping
 from devenv.gcp.identity.identity import Identity
@@ -158,7 +159,8 @@ class PoolsApi:
         async def endpoint(request: Request) -> Response:
             path = request.path_params
             try:
-                return await handle(request, path.get("key", path.get("pool", "")))
+                with refuse_on_full_disk(request.url.path):
+                    return await handle(request, path.get("key", path.get("pool", "")))
             except CloudError as error:
                 return failure(error)
 

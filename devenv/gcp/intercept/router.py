@@ -18,7 +18,7 @@ from functools import lru_cache
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from devenv.gcp.errors import CloudError, PermissionDenied
+from devenv.gcp.errors import CloudError, PermissionDenied, refuse_on_full_disk
 from devenv.gcp.faults import AnswerLost, Faults, OpenStream
 from devenv.gcp.journal import Journal, trace_of
 from devenv.gcp.rpc import HttpMount
@@ -189,7 +189,7 @@ class Router:
             try:
                 async with self._faults.strike(entry) as fault:
                     is_lost = fault is not None and fault.lose_answer
-                    with answer.parts:
+                    with answer.parts, refuse_on_full_disk(method):
                         await mount.app(scope, receive, answer.hold if is_lost else answer.send)
             except CloudError as error:
                 if answer.status or isinstance(error, AnswerLost):

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.caller import ApiCall, ApiCaller, Authenticator
-from devenv.gcp.errors import CloudError, Internal, InvalidArgument
+from devenv.gcp.errors import CloudError, Internal, InvalidArgument, refuse_on_full_disk
 from devenv.gcp.faults import Faults
 from devenv.gcp.journal import UNKNOWN, Journal, JournalEntry, trace_of
 from devenv.gcp.rpc import Rpc, StreamRpc
@@ -77,7 +77,8 @@ class Calls:
             try:
                 caller = self._authenticator.caller(headers)
                 entry.caller = caller.email
-                yield entry, caller
+                with refuse_on_full_disk(method):
+                    yield entry, caller
             except CloudError as error:
                 entry.status = error.status
                 raise

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -56,9 +57,14 @@ class ScheduleRunner:
         self._schedule = Schedule(job.schedule, job.time_zone)
 
     def configure(self, job: Any) -> None:
-        """Take over a definition or a state. An execution under way goes on with the new one."""
-        self.job, self._schedule = job, Schedule(job.schedule, job.time_zone)
-        self._plan()
+        """Take over a definition or a state once it is written.
+
+        An execution under way goes on with the new one.
+        """
+        schedule = Schedule(job.schedule, job.time_zone)
+        _show(job, schedule.after(self._clock.now()) if job.state == Job.ENABLED else None)
+        self._save(job)
+        self.job, self._schedule = job, schedule
         self.start()
 
     def take_back(self, seconds: float) -> None:
@@ -136,7 +142,7 @@ class ScheduleRunner:
         if not good:
             self.job.status.CopyFrom(failure(status))
             log.warning("Job %s: HTTP status code %d", self.job.name, status)
-        self._save(self.job)
+        self._record()
         return good
 
     async def _deliver(self, slot: float) -> int:
@@ -179,8 +185,20 @@ class ScheduleRunner:
         """Show when the job is tried next: at `moment`, else at the next slot of its schedule."""
         if moment is None and self._enabled:
             moment = self._schedule.after(self._clock.now())
-        if moment is None:
-            self.job.ClearField("schedule_time")
-        else:
-            set_moment(self.job.schedule_time, moment)
-        self._save(self.job)
+        _show(self.job, moment)
+        self._record()
+
+    def _record(self) -> None:
+        """Save how far the job is. It goes on where that cannot be written, and has it written later."""
+        try:
+            self._save(self.job)
+        except (OSError, sqlite3.Error) as error:  # on a full disk, for example
+            log.error("Job %s could not be written: %s", self.job.name, error)  # noqa: TRY400
+
+
+def _show(job: Any, moment: float | None) -> None:
+    """Show when a job is tried next."""
+    if moment is None:
+        job.ClearField("schedule_time")
+    else:
+        set_moment(job.schedule_time, moment)

@@ -108,8 +108,9 @@ class SchedulerService(CloudService):
         job = self._accept(request.job, call, name)
         if name in self._runners:
             raise AlreadyExists(f"Job {name} already exists.")
-        runner = self._runners[name] = self._runner(job)
+        runner = self._runner(job)
         runner.configure(job)
+        self._runners[name] = runner
         return job
 
     async def get(self, request: Any, call: ApiCall) -> Any:
@@ -136,8 +137,8 @@ class SchedulerService(CloudService):
 
     async def delete(self, request: Any, call: ApiCall) -> Any:
         runner = self._find(request, call, "delete")
-        del self._runners[runner.job.name]
         self._table.delete(runner.job.name)
+        del self._runners[runner.job.name]
         await runner.stop()
         return empty_pb2.Empty()
 
@@ -156,9 +157,11 @@ class SchedulerService(CloudService):
         if runner.job.state != old:
             state = Job.State.Name(old)
             raise FailedPrecondition(f"Job.state must be {state} for this operation.")
-        runner.job.state = new
-        runner.configure(runner.job)
-        return runner.job
+        job = Job()
+        job.CopyFrom(runner.job)
+        job.state = new
+        runner.configure(job)
+        return job
 
     def _accept(self, wanted: Any, call: ApiCall, name: str) -> Any:
         """Return a checked and completed copy of what a caller wants."""

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from devenv.gcp.caller import ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import CloudError, NotFound
+from devenv.gcp.errors import CloudError, NotFound, refuse_on_full_disk
 from devenv.gcp.journal import note_caller, trace_of
 from devenv.gcp.rpc.rest import gunzipped
 from devenv.gcp.storage.access import Access, StorageTarget
@@ -126,7 +126,8 @@ class StorageApp:
             else:
                 handler, names = self._find(request.method, path)
                 exchange = self._exchange(request, path, headers, is_json=True)
-                response = _partial(exchange, await handler(exchange, *names))
+                with refuse_on_full_disk(f"storage {request.method}"):
+                    response = _partial(exchange, await handler(exchange, *names))
         except CloudError as error:
             response = as_json(error)
         if "origin" in headers:
@@ -139,7 +140,8 @@ class StorageApp:
             return preflight(self._catalogue.bucket(bucket), headers)
         try:
             exchange = self._exchange(request, path, headers, is_json=False)
-            response = await self._xml_api.handle(exchange, bucket, name)
+            with refuse_on_full_disk(f"storage {request.method}"):
+                response = await self._xml_api.handle(exchange, bucket, name)
         except CloudError as error:
             response = as_xml(error)
         if "origin" in headers:

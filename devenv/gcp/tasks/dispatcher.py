@@ -7,6 +7,7 @@ on. Headers and counts follow a recording of the real service.
 import asyncio
 import email.utils
 import logging
+import sqlite3
 from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from devenv.gcp.delivery import (
     method_of,
     signed_headers,
 )
-from devenv.gcp.errors import CloudError
+from devenv.gcp.errors import CloudError, full_disk
 from devenv.gcp.messages import moment, seconds, set_moment
 from devenv.gcp.tasks.rules import RETENTION, backoff_of, exhausted, queue_of, short
 from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, QueueHistory, TasksStore
@@ -243,7 +244,8 @@ class Dispatcher:
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         self._attempts.discard(attempt)
         if not attempt.cancelled() and (error := attempt.exception()):
-            log.error("An attempt of a task could not be written", exc_info=error)
+            trace = None if full_disk(error) else error
+            log.error("An attempt of a task could not be written: %s", error, exc_info=trace)
 
     async def _forced(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         if not entry.gone:  # RunTask is answered with the task as it was before
@@ -254,7 +256,7 @@ class Dispatcher:
         try:
             outcome = None if entry.gone else await self._deliver(queue, entry)
             if outcome and not entry.gone:
-                self._settle(queue, entry, outcome)
+                await self._settle(queue, entry, outcome)
         finally:  # what came of it may not be written, on a full disk: the queue goes on
             queue.land(entry)
             self.pump(queue)
@@ -272,7 +274,7 @@ class Dispatcher:
             log.exception("Task %s was not delivered", entry.name)
             return UNREACHABLE
 
-    def _settle(self, queue: LiveQueue, entry: QueuedEntry, outcome: DispatchResult) -> None:
+    async def _settle(self, queue: LiveQueue, entry: QueuedEntry, outcome: DispatchResult) -> None:
         if outcome.good:
             done = True
         else:
@@ -284,8 +286,20 @@ class Dispatcher:
                 "given up" if done else "will be tried again",
             )
         if done:
-            queue.drop(entry)
-            self._saved.delete([entry.name])
+            await self._delete(queue, entry)
         else:
             queue.put(entry)
             self._saved.save(entry)
+
+    async def _delete(self, queue: LiveQueue, entry: QueuedEntry) -> None:
+        """Delete a task that is done. One that cannot be written keeps its place, and is not sent again."""
+        is_reported = False
+        while not entry.gone:
+            try:
+                self._saved.delete([entry.name])
+                queue.drop(entry)
+            except (OSError, sqlite3.Error) as error:
+                if not is_reported:
+                    log.error("The end of task %s could not be written: %s", entry.name, error)  # noqa: TRY400
+                is_reported = True
+                await self._clock.sleep(_REWRITE_SECONDS)

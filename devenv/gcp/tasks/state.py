@@ -15,7 +15,7 @@ from typing import Any
 
 from devenv.gcp.clock import Clock
 from devenv.gcp.messages import moment
-from devenv.gcp.store import Store, Table
+from devenv.gcp.store import Store, Table, Transaction
 from devenv.gcp.tasks.rules import Queue, Task, queue_of
 
 _TOLERANCE = 1e-6  # seconds by which a clock's float may fall short of a computed moment
@@ -174,7 +174,11 @@ class Tombstones:
         self._table = table
         self._clock = clock
         self._seconds = seconds
-        rows = ((name, _EXPIRY.unpack(value)[0]) for name, value in table.scan())
+        self.load()
+
+    def load(self) -> None:
+        """Read the names, for example after a transaction that was rolled back."""
+        rows = ((name, _EXPIRY.unpack(value)[0]) for name, value in self._table.scan())
         self._expiry: dict[str, float] = dict(sorted(rows, key=lambda row: row[1]))
 
     def __contains__(self, name: str) -> bool:
@@ -226,14 +230,14 @@ class TasksStore:
         self._queues.put(state.name, state.SerializeToString())
 
     def delete_queue(self, queue: LiveQueue) -> None:
-        with self._store.transaction():
+        with self._transaction():
             self._delete_with_tombstone(queue.tasks)
             self._queues.delete(queue.state.name)
             self.gone_queues.add(queue.state.name)
 
     def take_back(self, seconds: float) -> None:
         """Let blocked names be free so much earlier, after the clock has lost these seconds."""
-        with self._store.transaction():
+        with self._transaction():
             for gone in (self.gone_queues, self.gone_tasks):
                 gone.take_back(seconds)
 
@@ -242,8 +246,15 @@ class TasksStore:
         self._tasks.put(entry.name, counts + entry.task.SerializeToString())
 
     def delete(self, names: Iterable[str]) -> None:
-        with self._store.transaction():
+        with self._transaction():
             self._delete_with_tombstone(names)
+
+    def _transaction(self) -> Transaction:
+        return self._store.transaction(self._load_tombstones)
+
+    def _load_tombstones(self) -> None:
+        self.gone_queues.load()
+        self.gone_tasks.load()
 
     def _delete_with_tombstone(self, names: Iterable[str]) -> None:
         for name in names:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from devenv.gcp.caller import ApiCall, ApiCaller, Authenticator, Guard
 from devenv.gcp.clock import Clock
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.errors import CloudError, InvalidArgument, wrong_project
+from devenv.gcp.errors import CloudError, InvalidArgument, refuse_on_full_disk, wrong_project
 from devenv.gcp.otlp import attribute
 from devenv.gcp.rpc import HttpMount, Rpc
 from devenv.gcp.rpc.calls import method_id, status
@@ -170,7 +170,8 @@ class TelemetryService(CloudService):
                 caller = self._authenticator.caller(dict(request.headers))
                 body = await read_body(request, limit=_LARGEST)
                 message = _parsed(signal.request(), kind, body)
-                return _answer(kind, await self._export(signal, message, ApiCall(caller)))
+                with refuse_on_full_disk(request.url.path):
+                    return _answer(kind, await self._export(signal, message, ApiCall(caller)))
             except CloudError as error:
                 return _answer(kind, status(error), error.http)
 
