@@ -72,6 +72,10 @@ class Coordinator:
                 group.create_task(self._work(waiting))
         self._conclude()
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
         """End what runs and start nothing more; a task that ended first keeps its result."""
         self._cancelled.set()
@@ -80,8 +84,8 @@ class Coordinator:
 
     def fail(self, message: str = "Internal error.") -> None:
         """End it as Google does when the platform itself is at fault, with all that runs."""
-        for running in self._running.values():
-            running.terminate()
+        while self._running:
+            self._running.popitem()[1].terminate()
         life.fail(self.execution, message, now=self._now())
         self._save(error=Status(code=Internal.code, message=message))
 

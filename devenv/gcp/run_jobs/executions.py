@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections import Counter
 
 from devenv.gcp.clock import Clock
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 MOST_AT_A_TIME = 64  # containers; a laptop is no data centre
 KEPT_PER_JOB = 1000
 KEPT_SECONDS = 7 * 86400
+_WRITE_AGAIN = 1.0  # seconds
 
 
 class Executions:
@@ -99,8 +101,9 @@ class Executions:
             raise FailedPrecondition(
                 f"Execution '{short}' cannot be cancelled because it is not running."
             )
-        if not life.is_cancelling(coordinator.execution):
-            life.begin_cancel(coordinator.execution, now=self._clock.now())
+        if not coordinator.is_cancelled:
+            if not life.is_cancelling(coordinator.execution):  # else noted, and not written
+                life.begin_cancel(coordinator.execution, now=self._clock.now())
             self._context.store.save(coordinator.execution)
             coordinator.cancel()
         return describe(coordinator.execution, CANCEL)
@@ -136,11 +139,20 @@ class Executions:
                 await coordinator.run()
         except Exception:
             log.exception("%s: the emulator itself failed.", execution.name)
-            coordinator.fail()
+            await self._fail(coordinator)
         finally:
             del self._coordinators[execution.name], self._carrying[execution.name]
         if execution.HasField("delete_time"):
             self._context.store.remove(execution)
+
+    async def _fail(self, coordinator: Coordinator) -> None:
+        """Record that an execution has failed; while the disk is full, try again."""
+        while True:
+            try:
+                return coordinator.fail()
+            except sqlite3.Error as error:
+                log.warning("%s cannot be written: %s", coordinator.execution.name, error)
+                await self._clock.machine_sleep(_WRITE_AGAIN)
 
     def _tasks(self, execution: str) -> list[Pb]:
         return sorted(self._state.tasks.below(execution), key=lambda task: task.index)

@@ -16,6 +16,10 @@ from tests.unit.devenv.gcp.run_jobs.bench import IMAGE, JOB, Bench, completed, u
 pytestmark = pytest.mark.anyio
 
 
+def refuse() -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
 async def test_operation_names_execution_immediately(bench: Bench) -> None:
     operation = await bench.call("RunJob", name=JOB)
 
@@ -180,20 +184,32 @@ async def test_cancel_before_the_image_is_known_is_not_forgotten(
     assert not bench.runtime.started
 
 
+async def test_cancellation_that_could_not_be_written_can_be_repeated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await bench.run()
+    attempt = await bench.attempt()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "commit", refuse)
+        with pytest.raises(sqlite3.OperationalError):
+            await bench.call("CancelExecution", name=execution.name)
+    assert not attempt.terminated
+
+    await bench.call("CancelExecution", name=execution.name)
+    assert attempt.terminated
+
+
 async def test_execution_that_cannot_be_written_ends_what_runs_and_frees_its_room(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = await bench.run(overrides={"task_count": 2})
     first, second = await bench.attempt(0), await bench.attempt(1)
-    commit, problems = bench.store.commit, [sqlite3.OperationalError("database or disk is full")]
-
-    def fail_once() -> None:
-        if problems:
-            raise problems.pop()
-        commit()
-
-    monkeypatch.setattr(bench.store, "commit", fail_once)
-    first.end(code=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "commit", refuse)
+        first.end(code=1)
+        await bench.clock.turn(10)
+        assert not (await bench.execution(execution)).HasField("completion_time")
+    await bench.clock.turn(1)
 
     assert completed(await bench.execution(execution)).message == "Internal error."
     assert second.terminated
