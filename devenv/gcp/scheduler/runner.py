@@ -146,9 +146,9 @@ class ScheduleRunner:
         return good
 
     async def _deliver(self, slot: float) -> int:
-        if self.job.HasField("pubsub_target"):
-            return self._publish_message()
         try:
+            if self.job.HasField("pubsub_target"):
+                return self._publish_message()
             return (await self._send(self._request(slot))).status
         except TimeoutError:
             return 504

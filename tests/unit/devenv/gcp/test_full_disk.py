@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
-from devenv.gcp.errors import ResourceExhausted, refuse_on_full_disk
+from devenv.gcp.errors import ResourceExhausted, Unavailable, refuse_on_full_disk
 from devenv.gcp.fault_matchers import ANY
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.intercept.router import Router
@@ -146,6 +146,23 @@ async def test_change_of_a_scheduler_job_that_cannot_be_written_is_none() -> Non
             await cloud.clock.turn(61)
         await cloud.clock.turn(60)
         assert len(cloud.target.requests) == 2
+    cloud.store.close()
+
+
+@pytest.mark.anyio
+async def test_scheduled_message_that_cannot_be_written_is_tried_again() -> None:
+    cloud = SchedulerBench()
+    target = {"topic_name": "projects/p/topics/t", "data": b"tick"}
+    job = {"name": NAME, "schedule": "0 0 1 1 *", "pubsub_target": target}
+    async with cloud.running() as call:
+        await call("CreateJob", parent=JOBS, job={**job, "retry_config": {"retry_count": 1}})
+        cloud.topics.problem = SQLITE_FULL
+        await call("RunJob", name=NAME)
+        await cloud.clock.turn(1)
+        assert (await call("GetJob", name=NAME)).status.code == Unavailable.code
+        cloud.topics.problem = None
+        await cloud.clock.turn(60)
+    assert [data for _, data, _ in cloud.topics.published] == [b"tick"]
     cloud.store.close()
 
 
