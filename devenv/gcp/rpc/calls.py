@@ -90,7 +90,7 @@ class Calls:
                 log.exception("%s broke", method)
                 raise Internal("Internal error encountered.") from error
 
-    def refuse(self, rpc: Rpc, headers: Mapping[str, str], error: CloudError) -> None:
+    def refuse(self, rpc: Rpc | StreamRpc, headers: Mapping[str, str], error: CloudError) -> None:
         """Record a call whose request cannot be read. Raises Unauthenticated, which comes first."""
         with suppress(type(error)), self._entry(rpc.method, headers):
             raise error

@@ -7,6 +7,7 @@ docs/decisions/0028-grpc-in-the-event-loop.md.
 
 import asyncio
 import logging
+import re
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ from devenv.gcp.rpc import Rpc, StreamRpc
 from devenv.gcp.rpc.calls import Calls, method_id, status
 from devenv.gcp.rpc.http2 import Http2Connection, Http2Stream, StreamHandler
 from devenv.gcp.rpc.http2_frames import header_block
+from devenv.gcp.rpc.http2_headers import HEADERS_LIMIT
 from devenv.gcp.turns import begin
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ _HEAD = header_block(
 _OK = header_block(("grpc-status", "0"))
 _NOT_OK = header_block(("grpc-status", "13"))
 _NO_GRPC = header_block((":status", "415"), ("content-type", "text/plain"))
+_TOO_LARGE = header_block((":status", "431"), ("content-type", "text/plain"))
+_GRPC = re.compile(r"application/grpc(?:[+;].*)?", re.IGNORECASE)  # not gRPC-Web
 
 
 class GrpcServer:
@@ -82,17 +86,51 @@ class GrpcServer:
     def _open(self, stream: Http2Stream) -> StreamHandler:
         path = stream.headers.get(":path", "")
         rpc = self._methods.get(path)
-        if not stream.headers.get("content-type", "").startswith("application/grpc"):
-            self._calls.refuse_other(stream.headers, 415)
-            stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_NOT_OK)
+        if not _GRPC.fullmatch(stream.headers.get("content-type", "")):
+            self._refuse_other(stream)
         elif rpc is None:
             self._calls.miss(method_id(path.removeprefix("/"))[:_LONGEST_NAME])
             _refuse(stream, Unimplemented("Method not found!"))
+        elif refusal := _refusal_of_head(stream):
+            _refuse(stream, _recorded(self._calls, rpc, stream, refusal))
         elif isinstance(rpc, StreamRpc):
             return _StreamCall(self._calls, rpc, stream, self._progress)
         else:
             return _UnaryCall(self._calls, rpc, stream, self._progress)
         return _Ignored()
+
+    def _refuse_other(self, stream: Http2Stream) -> None:
+        """Answer a request that is no call of gRPC."""
+        if stream.is_too_large:
+            self._calls.refuse_other(stream.headers, 431)
+            stream.send(head=_TOO_LARGE, data=b"The headers are too large.\n", tail=_NOT_OK)
+        else:
+            self._calls.refuse_other(stream.headers, 415)
+            stream.send(head=_NO_GRPC, data=b"HTTP/2 is for gRPC here.\n", tail=_NOT_OK)
+
+
+def _refusal_of_head(stream: Http2Stream) -> CloudError | None:
+    """Return the error of a call whose headers are too large, or whose deadline is now."""
+    if stream.is_too_large:
+        return ResourceExhausted(
+            f"Received metadata size exceeds hard limit ({HEADERS_LIMIT} bytes)"
+        )
+    return _expired() if _timeout(stream.headers.get("grpc-timeout", "")) == 0 else None
+
+
+def _expired() -> DeadlineExceeded:
+    return DeadlineExceeded("Deadline Exceeded")
+
+
+def _recorded(
+    calls: Calls, rpc: Rpc | StreamRpc, stream: Http2Stream, error: CloudError
+) -> CloudError:
+    """Record a call that is refused before it is handled; return its error, or that of its caller."""
+    try:
+        calls.refuse(rpc, _metadata(stream), error)
+    except CloudError as first:
+        return first
+    return error
 
 
 class _Ignored:
@@ -172,10 +210,9 @@ class _Call:
         self._head = _HEAD  # empty once it has been sent
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        if seconds := _timeout(stream.headers.get("grpc-timeout", "")):
-            expired = DeadlineExceeded("Deadline Exceeded")
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._break_off, expired)
+        seconds = _timeout(stream.headers.get("grpc-timeout", ""))
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 
     def reset(self, status: str | None = None) -> None:
         """Stop the task; the journal has `status`, or that the client cancelled the call."""
@@ -193,6 +230,9 @@ class _Call:
             raise ResourceExhausted(
                 f"The requests in progress have more than {_MOST_HELD} bytes together; send fewer at once."
             )
+
+    def _expire(self) -> None:
+        self._break_off(_expired())
 
     def _break_off(self, error: CloudError) -> None:
         """Answer with an error, whatever the task is doing."""
@@ -251,11 +291,13 @@ class _UnaryCall(_Call):
 
     def _decline(self, error: CloudError) -> None:
         """Answer a request that cannot be read."""
-        try:
-            self._calls.refuse(self._rpc, _metadata(self._stream), error)
-        except CloudError as first:
-            error = first
-        self._break_off(error)
+        self._break_off(_recorded(self._calls, self._rpc, self._stream, error))
+
+    def _expire(self) -> None:
+        if self._task is None:  # nobody else records a request that is not whole
+            self._decline(_expired())
+        else:
+            super()._expire()
 
     async def _answer(self, request: bytes) -> None:
         read = partial(self._rpc.request.FromString, request)
@@ -339,7 +381,9 @@ def _metadata(stream: Http2Stream) -> Mapping[str, str]:
     return {"host": stream.headers.get(":authority", ""), **sent}
 
 
-def _timeout(text: str) -> float:
-    """Return the seconds of a grpc-timeout, 0 without one."""
-    digits, unit = text[:-1], _UNITS.get(text[-1:], 0.0)
-    return int(digits) * unit if digits.isascii() and digits.isdigit() and len(digits) < 9 else 0.0
+def _timeout(text: str) -> float | None:
+    """Return the seconds of a grpc-timeout, None without one."""
+    digits, unit = text[:-1], _UNITS.get(text[-1:])
+    if unit is None or not digits.isascii() or not digits.isdigit() or len(digits) > 8:
+        return None
+    return int(digits) * unit

@@ -10,8 +10,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, cast
 
-import hpack
-
 from devenv.gcp.rpc.http2_frames import (
     Code,
     Flag,
@@ -21,10 +19,10 @@ from devenv.gcp.rpc.http2_frames import (
     frame,
     frames_in,
     header_frames,
-    joined_headers,
     unpadded,
     window_of,
 )
+from devenv.gcp.rpc.http2_headers import BLOCK_LIMIT, HEADERS_LIMIT, HeaderReader, Headers
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME_LIMIT = 16_384  # of both sides, until the client says that it takes longer ones
@@ -32,8 +30,8 @@ _WINDOW = 65_535  # of both sides at first
 _STREAM_WINDOW = 4 << 20
 _CONNECTION_WINDOW = 16 << 20
 _MOST_STREAMS = 4096
-_HEADERS_LIMIT = 65_536
-_MOST_KNOWN = 64
+# Of streams that the client takes back: so many at once, and so many in a second in the long run.
+_MOST_RESETS, _RESETS_A_SECOND = 1000, 33.0
 _BUFFER = 1 << 20  # bytes that the client has not fetched, from which on we read nothing more
 _SETTINGS = struct.Struct(">HI")
 _NUMBER = struct.Struct(">I")
@@ -46,7 +44,7 @@ _GREETING = frame(
     0,
     _SETTINGS.pack(_MOST_STREAMS_ID, _MOST_STREAMS)
     + _SETTINGS.pack(_STREAM_WINDOW_ID, _STREAM_WINDOW)
-    + _SETTINGS.pack(_HEADERS_LIMIT_ID, _HEADERS_LIMIT),
+    + _SETTINGS.pack(_HEADERS_LIMIT_ID, HEADERS_LIMIT),
 ) + frame(Frame.WINDOW_UPDATE, 0, 0, _NUMBER.pack(_CONNECTION_WINDOW - _WINDOW))
 
 
@@ -61,11 +59,10 @@ class StreamHandler(Protocol):
 class Http2Stream:
     """A request and its answer; `headers` are lower-cased, with the names that begin with `:`."""
 
-    def __init__(
-        self, connection: "Http2Connection", number: int, headers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: "Http2Connection", number: int, headers: Headers) -> None:
         self.number = number
-        self.headers = headers
+        self.headers: Mapping[str, str] = headers.fields
+        self.is_too_large = headers.are_too_large  # to be answered with an error
         self.handler: StreamHandler
         self.has_ended = False  # the client has sent everything
         self.window = connection.first_window
@@ -115,8 +112,8 @@ class Http2Connection(asyncio.Protocol):
         self._greeted = False
         self._is_leaving = False
         self._is_writable = True  # the client fetches what we write
-        self._decoder = hpack.Decoder(max_header_list_size=_HEADERS_LIMIT)
-        self._known: dict[bytes, Mapping[str, str]] = {}
+        self._header_reader = HeaderReader()
+        self._resets = _ResetBudget()
         self._streams: dict[int, Http2Stream] = {}
         self._blocked: dict[int, Http2Stream] = {}
         self._last = 0
@@ -193,6 +190,9 @@ class Http2Connection(asyncio.Protocol):
         try:
             with self._out:
                 self._unread = self._parse(data)
+                if self._taken >= _CONNECTION_WINDOW // 4:
+                    self.widen(0, self._taken)
+                    self._taken = 0
         except ProtocolFault as fault:
             self._out.write(self._goaway(fault.code, fault.reason))
             self._transport.close()
@@ -240,9 +240,8 @@ class Http2Connection(asyncio.Protocol):
         if not 0 < number <= self._last:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "DATA of a stream that was not opened.")
         self._taken += len(payload)
-        if self._taken >= _CONNECTION_WINDOW // 4:
-            self.widen(0, self._taken)
-            self._taken = 0
+        if self._taken > _CONNECTION_WINDOW:
+            raise ProtocolFault(Code.FLOW_CONTROL_ERROR, "More DATA than the connection's window.")
         stream = self._streams.get(number)
         if stream is None or stream.has_ended:
             return  # it has been answered or reset while this was on its way
@@ -269,9 +268,9 @@ class Http2Connection(asyncio.Protocol):
         if self._block is None:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "CONTINUATION without HEADERS.")
         self._block[2].extend(payload)
-        if len(self._block[2]) > _HEADERS_LIMIT:
+        if len(self._block[2]) > BLOCK_LIMIT:
             raise ProtocolFault(
-                Code.ENHANCE_YOUR_CALM, f"Headers of more than {_HEADERS_LIMIT} bytes."
+                Code.ENHANCE_YOUR_CALM, f"Headers of more than {BLOCK_LIMIT} bytes."
             )
         if flags & Flag.END_HEADERS:
             self._open()
@@ -280,7 +279,7 @@ class Http2Connection(asyncio.Protocol):
         """Open the stream whose header block is whole, or end one whose trailers these are."""
         assert self._block
         (number, flags, block), self._block = self._block, None
-        headers = self._decoded(bytes(block))
+        headers = self._header_reader.read(bytes(block))
         has_ended = bool(flags & Flag.END_STREAM)
         if number % 2 == 0:
             raise ProtocolFault(Code.PROTOCOL_ERROR, "A client's streams have odd numbers.")
@@ -300,32 +299,6 @@ class Http2Connection(asyncio.Protocol):
         if has_ended and number in self._streams:
             stream.handler.end()
 
-    def _decoded(self, block: bytes) -> Mapping[str, str]:
-        """Return the headers in a block; clients repeat blocks that leave the table as it is."""
-        if headers := self._known.get(block):
-            return headers
-        limit, count, newest = self._table()
-        try:
-            pairs = self._decoder.decode(block, raw=True)
-        except hpack.OversizedHeaderListError as error:
-            raise ProtocolFault(Code.ENHANCE_YOUR_CALM, str(error)) from error
-        except hpack.HPACKError as error:
-            raise ProtocolFault(Code.COMPRESSION_ERROR, str(error)) from error
-        headers = joined_headers(pairs)
-        after = self._table()
-        is_same = after[:2] == (limit, count) and after[2] is newest
-        if not is_same or len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        if is_same:
-            self._known[block] = headers
-        return headers
-
-    def _table(self) -> tuple[int, int, object]:
-        """Return what differs after each change of the client's table: limit, size, newest entry."""
-        table = self._decoder.header_table
-        entries = table.dynamic_entries
-        return table.maxsize, len(entries), entries[0] if entries else None
-
     def _reset(self, _flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ProtocolFault(Code.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes.")
@@ -334,6 +307,7 @@ class Http2Connection(asyncio.Protocol):
         self._blocked.pop(number, None)
         if stream := self._streams.pop(number, None):
             stream.handler.reset()
+            self._resets.take()
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -394,6 +368,24 @@ class Http2Connection(asyncio.Protocol):
         return frame(
             Frame.GOAWAY, 0, 0, _NUMBER.pack(self._last) + _NUMBER.pack(code) + reason.encode()
         )
+
+
+class _ResetBudget:
+    """The streams that a client may take back before we had answered: each is work for nothing."""
+
+    def __init__(self) -> None:
+        self._left = float(_MOST_RESETS)
+        self._seen = 0.0
+
+    def take(self) -> None:
+        """Count one more. Raises ProtocolFault when there were too many."""
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._left + (now - self._seen) * _RESETS_A_SECOND, _MOST_RESETS) - 1
+        self._seen = now
+        if self._left < 0:
+            raise ProtocolFault(
+                Code.ENHANCE_YOUR_CALM, f"Over {_MOST_RESETS} streams were reset in a short time."
+            )
 
 
 def _reset_frame(number: int, code: int) -> bytes:

@@ -50,9 +50,10 @@ async def test_repeated_path_breaks_the_connection() -> None:
     assert [kind for kind, *_ in await client.frames()] == [Frame.GOAWAY]
 
 
-async def test_request_that_is_no_grpc_gets_415() -> None:
+@pytest.mark.parametrize("kind", ["application/json", "application/grpc-web+proto"])
+async def test_request_that_is_no_grpc_gets_415(kind: str) -> None:
     client = GrpcClient()
-    client.send(client.head(content_type="application/json") + data(b"{}"))
+    client.send(client.head(content_type=kind) + data(b"{}"))
     headers, _ = await client.answer()
     assert (headers[":status"], headers["grpc-status"]) == ("415", "13")
 
@@ -154,10 +155,12 @@ async def test_handler_that_is_cancelled_by_others_is_answered() -> None:
     assert (await client.answer())[0]["grpc-status"] == "14"
 
 
-async def test_deadline_ends_the_call() -> None:
+@pytest.mark.parametrize("limit", ["1n", "0S"])
+@pytest.mark.parametrize("sent", [data(echo(b"")), data(echo(b"")[:3], 0)], ids=["whole", "begun"])
+async def test_deadline_ends_the_call(limit: str, sent: bytes) -> None:
     client = GrpcClient()
     client.desk.wait = asyncio.Event()
-    client.send(client.head(grpc_timeout="1n") + data(echo(b"")))
+    client.send(client.head(grpc_timeout=limit) + sent)
     await asyncio.sleep(0)
     headers, _ = await client.answer()
     await client.frames()

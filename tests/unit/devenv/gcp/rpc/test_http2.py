@@ -82,6 +82,47 @@ async def test_data_beyond_the_window_end_the_connection() -> None:
     assert (kind, int.from_bytes(payload[4:8])) == (Frame.GOAWAY, Code.FLOW_CONTROL_ERROR)
 
 
+async def test_data_beyond_the_window_of_the_connection_end_it() -> None:
+    client = GrpcClient()
+    client.desk.wait = asyncio.Event()
+    for number in range(1, 11, 2):
+        client.send(client.head("Stream", number=number))
+    client.send(b"".join(220 * data(echo(bytes(16_000)), 0, number) for number in range(1, 11, 2)))
+    kind, _, _, payload = (await client.frames())[-1]
+    assert (kind, int.from_bytes(payload[4:8])) == (Frame.GOAWAY, Code.FLOW_CONTROL_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("application/grpc", ("200", "8")), ("text/plain", ("431", "13"))]
+)
+async def test_too_large_headers_end_their_stream_alone(kind: str, answer: tuple[str, str]) -> None:
+    client = GrpcClient()
+    block = header_block(
+        *((":method", "POST"), (":path", "/t.T/Echo"), ("content-type", kind)),
+        ("x-large", "x" * 100_000),
+    )
+    client.send(frame(Frame.HEADERS, 0, 1, block[:16_384]))
+    for start in range(16_384, len(block), 16_384):
+        client.send(frame(Frame.CONTINUATION, 0, 1, block[start : start + 16_384]))
+    client.send(frame(Frame.CONTINUATION, Flag.END_HEADERS, 1) + data(echo(b"")))
+    headers, _ = await client.answer()
+    assert (headers[":status"], headers["grpc-status"]) == answer
+    assert [row["status"] for row in client.journal.rows({})] == [
+        "RESOURCE_EXHAUSTED" if kind == "application/grpc" else "431"
+    ]
+    client.send(client.head(number=3) + data(echo(b"two"), number=3))
+    assert (await client.answer())[1] == echo(b"two")
+
+
+async def test_client_that_resets_many_streams_is_told_to_calm_down() -> None:
+    client = GrpcClient()
+    reset = struct.pack(">I", Code.CANCEL)
+    for number in range(1, 2401, 2):
+        client.send(client.head(number=number) + frame(Frame.RST_STREAM, 0, number, reset))
+    kind, _, _, payload = (await client.frames())[-1]
+    assert (kind, int.from_bytes(payload[4:8])) == (Frame.GOAWAY, Code.ENHANCE_YOUR_CALM)
+
+
 async def test_answer_waits_for_a_client_that_fetches_nothing() -> None:
     client = GrpcClient()
     client.connection.pause_writing()
@@ -114,7 +155,7 @@ async def test_known_block_is_read_again_after_its_entry_was_replaced() -> None:
 
     client = GrpcClient()
     call = header_block((":method", "POST"), (":path", "/t.T/Echo"))
-    types = [kind + b"-" * 3000 for kind in (b"text/plain", b"text/html", b"application/grpc")]
+    types = [kind + b"-" * 3000 for kind in (b"text/plain", b"text/html", b"application/grpc;")]
     names = (b"content-type", b"x-other", b"content-type")
     first, second, third = map(literal, names, types)
     expected = ["13", "13", "0", "0"]
@@ -150,7 +191,7 @@ async def test_smaller_table_is_acknowledged_in_the_next_headers() -> None:
         (frame(Frame.HEADERS, 0, 1) + frame(Frame.PING, 0, 0, bytes(8)), Code.PROTOCOL_ERROR),
         (frame(Frame.CONTINUATION, 0, 1), Code.PROTOCOL_ERROR),
         (
-            frame(Frame.HEADERS, 0, 1) + 5 * frame(Frame.CONTINUATION, 0, 1, bytes(16_384)),
+            frame(Frame.HEADERS, 0, 1) + 65 * frame(Frame.CONTINUATION, 0, 1, bytes(16_384)),
             Code.ENHANCE_YOUR_CALM,
         ),
         (frame(Frame.SETTINGS, 0, 0, b"1"), Code.FRAME_SIZE_ERROR),
