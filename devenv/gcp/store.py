@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from devenv.gcp.clock import Clock
 from devenv.gcp.write_log import Statement, WriteLog
 
 log = logging.getLogger(__name__)
-
+_WRITE_AGAIN = 1.0  # seconds
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS write_log (id INTEGER PRIMARY KEY, number INTEGER);
@@ -260,6 +261,19 @@ class Store:
     def _run(self, statements: Iterable[Statement]) -> None:
         for sql, values in statements:
             self.connection.execute(sql, values)
+
+
+async def write_at_last(what: str, write: Callable[[], None], clock: Clock) -> None:
+    """Write how something has ended, which nobody asks for again; while that fails, each second."""
+    is_reported = False
+    while True:
+        try:
+            return write()
+        except sqlite3.Error as error:  # on a full disk, for example
+            if not is_reported:
+                log.warning("The end of %s cannot be written yet: %s", what, error)
+            is_reported = True
+        await clock.machine_sleep(_WRITE_AGAIN)
 
 
 class DeclaredNames:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections import Counter
 
 from devenv.gcp.clock import Clock
@@ -14,13 +13,13 @@ from devenv.gcp.run_jobs.coordinator import Coordinator, CoordinatorContext, att
 from devenv.gcp.run_jobs.resources import Execution, Pb, new_suffix
 from devenv.gcp.run_jobs.runtimes.base import JobsRuntime
 from devenv.gcp.run_jobs.state import CANCEL, DELETE, RUN, ExecutionStore, RunJobsState, describe
+from devenv.gcp.store import write_at_last
 
 log = logging.getLogger(__name__)
 
 MOST_AT_A_TIME = 64  # containers; a laptop is no data centre
 KEPT_PER_JOB = 1000
 KEPT_SECONDS = 7 * 86400
-_WRITE_AGAIN = 1.0  # seconds
 
 
 class Executions:
@@ -139,20 +138,11 @@ class Executions:
                 await coordinator.run()
         except Exception:
             log.exception("%s: the emulator itself failed.", execution.name)
-            await self._fail(coordinator)
+            await write_at_last(execution.name, coordinator.fail, self._clock)
         finally:
             del self._coordinators[execution.name], self._carrying[execution.name]
         if execution.HasField("delete_time"):
             self._context.store.remove(execution)
-
-    async def _fail(self, coordinator: Coordinator) -> None:
-        """Record that an execution has failed; while the disk is full, try again."""
-        while True:
-            try:
-                return coordinator.fail()
-            except sqlite3.Error as error:
-                log.warning("%s cannot be written: %s", coordinator.execution.name, error)
-                await self._clock.machine_sleep(_WRITE_AGAIN)
 
     def _tasks(self, execution: str) -> list[Pb]:
         return sorted(self._state.tasks.below(execution), key=lambda task: task.index)

@@ -36,6 +36,7 @@ from devenv.gcp.run_services.records import (
     tell,
 )
 from devenv.gcp.run_services.routing import Routes
+from devenv.gcp.store import write_at_last
 
 log = logging.getLogger(__name__)
 
@@ -139,10 +140,9 @@ class Deployments:
         except Exception:
             log.exception("%s: the emulator itself failed.", short(revision_name))
             failure = DeploymentFailed(13, "Internal error.", int(CommonReason.INTERNAL))
-        service = self._state.services.get(name)
-        if service is None or self._state.revisions.get(revision_name) is None:
-            return  # deleted meanwhile
-        self._record(service, revision, generation, failure)
+        await write_at_last(
+            revision_name, lambda: self._record(name, revision, generation, failure), self._clock
+        )
 
     async def _start(self, revision: Pb) -> None:
         """Start the first instance of a revision. Raises DeploymentFailed."""
@@ -172,9 +172,12 @@ class Deployments:
             ) from error
 
     def _record(
-        self, service: Pb, revision: Pb, generation: int, failure: DeploymentFailed | None
+        self, name: str, revision: Pb, generation: int, failure: DeploymentFailed | None
     ) -> None:
         """Store the end of a deployment, unless another one has begun meanwhile for the service."""
+        service = self._state.services.get(name)
+        if service is None or self._state.revisions.get(revision.name) is None:
+            return  # deleted meanwhile
         now, error = self._clock.now(), None
         revision.reconciling = False
         revision.observed_generation = revision.generation

@@ -6,6 +6,7 @@ See https://cloud.google.com/sql/docs/postgres/backup-recovery/backups.
 import asyncio
 import logging
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,15 +218,21 @@ class SqlBackups:
         return min(due.items()) if due else None
 
     def _try(self, name: str, at: float) -> bool:
-        """Begin an automated backup; return False while another operation is in progress."""
+        """Begin an automated backup; return False while another operation is in progress.
+
+        It is tried again also where it cannot be written.
+        """
         instance = self._records.instances().get(name)
         if instance is None or instance.state != RUNNABLE:
             return True
         try:
             self._operations.check_idle(name)
+            self._begin(instance, AUTOMATED, window=at)
         except Aborted:
             return False
-        self._begin(instance, AUTOMATED, window=at)
+        except sqlite3.Error as error:  # on a full disk, for example
+            log.warning("%s was not backed up yet: %s", name, error)
+            return False
         return True
 
     def _of(self, instance: str) -> list[Any]:

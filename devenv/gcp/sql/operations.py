@@ -14,7 +14,7 @@ from devenv.gcp.client_types import client_types
 from devenv.gcp.clock import Clock
 from devenv.gcp.errors import Aborted, CloudError, Internal
 from devenv.gcp.messages import set_moment
-from devenv.gcp.store import Store
+from devenv.gcp.store import Store, write_at_last
 
 sqladmin = client_types("google.cloud.sqladmin_v1")
 
@@ -102,8 +102,8 @@ class SqlOperations:
     async def _run(self, operation: Any, work: Work) -> None:
         operation.status = _RUNNING
         set_moment(operation.start_time, self._clock.now())
-        self._put(operation)
         try:
+            self._put(operation)
             await work()
         except CloudError as error:
             log.warning("An operation on %s failed: %s", operation.target_id, error)
@@ -114,7 +114,8 @@ class SqlOperations:
             _fail(operation, Internal("The operation failed; the log of the emulator tells why."))
         operation.status = _DONE
         set_moment(operation.end_time, self._clock.now())
-        self._put(operation)
+        what = f"an operation on {operation.target_id}"
+        await write_at_last(what, lambda: self._put(operation), self._clock)
 
     def _put(self, operation: Any) -> None:
         self._table.put(operation.name, operation.SerializeToString())

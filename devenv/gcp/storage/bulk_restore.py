@@ -15,6 +15,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Self
@@ -34,7 +35,7 @@ from devenv.gcp.storage.model import ObjectRecord
 from devenv.gcp.storage.objects import Objects
 from devenv.gcp.storage.parameters import Preconditions, number
 from devenv.gcp.storage.resources import timestamp
-from devenv.gcp.store import Store
+from devenv.gcp.store import Store, write_at_last
 
 _PIECE = 20  # names between two turns of other calls
 _MOST_KEPT = 1000  # operations of a bucket that are done
@@ -215,7 +216,9 @@ class BulkRestores:
             await self._run(operation, request, access)
         except Exception:
             log.exception("Objects of %s were not restored", operation.bucket)
-            self._end(self._load(operation.key) or operation, _INTERNAL, "Internal error.")
+            last = self._load(operation.key) or operation
+            end = partial(self._end, last, _INTERNAL, "Internal error.")
+            await write_at_last(operation.key, end, self._clock)
 
     async def _run(
         self, operation: BucketOperation, request: RestoreRequest, access: Access

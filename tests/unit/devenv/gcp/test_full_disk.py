@@ -3,6 +3,7 @@
 import errno
 import logging
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,17 +12,24 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from starlette.types import Receive, Scope, Send
 
 from devenv.gcp.clock import ManualClock
+from devenv.gcp.config import CloudConfig
 from devenv.gcp.delivery import DeliveryAnswer, DeliveryRequest
-from devenv.gcp.errors import ResourceExhausted, Unavailable, refuse_on_full_disk
+from devenv.gcp.errors import Aborted, ResourceExhausted, Unavailable, refuse_on_full_disk
 from devenv.gcp.fault_matchers import ANY
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.intercept.router import Router
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
+from devenv.gcp.run_services.deployments import Deployments
+from devenv.gcp.run_services.records import DECLARED_IMAGE, Revision, Service, ServicesState
+from devenv.gcp.run_services.routing import Routes
+from devenv.gcp.sql.operations import SqlOperations
 from devenv.gcp.store import Store
-from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, MemoryStore, no_faults
+from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, MemoryStore, no_faults, settle
 from tests.unit.devenv.gcp.rpc.grpc_client import EchoMethods, GrpcClient, data, echo
+from tests.unit.devenv.gcp.run_jobs.bench import PlayedRuntime
+from tests.unit.devenv.gcp.run_services.bench import instances
 from tests.unit.devenv.gcp.scheduler.test_scheduler import NAME, PARENT as JOBS, SchedulerBench
 from tests.unit.devenv.gcp.tasks.cloud import QUEUE, TasksBench, task
 from tests.unit.devenv.gcp.web import Web
@@ -164,6 +172,43 @@ async def test_scheduled_message_that_cannot_be_written_is_tried_again() -> None
         await cloud.clock.turn(60)
     assert [data for _, data, _ in cloud.topics.published] == [b"tick"]
     cloud.store.close()
+
+
+@pytest.mark.anyio
+async def test_deployment_ends_once_its_end_can_be_written() -> None:
+    store, clock = MemoryStore(), ManualClock()
+    state, context = ServicesState(store), instances(PlayedRuntime(), clock=clock)
+    routes = Routes(CloudConfig(), state, context, declared_timeout=1.0)
+    name = "projects/p/locations/r/services/s"
+    service = Service(name=name, uid=str(uuid.uuid4()), uri="https://s.run.app", generation=1)
+    containers = [{"image": f"{DECLARED_IMAGE}s"}]
+    revision = Revision(name=f"{name}/revisions/a", containers=containers)
+    Deployments(state, routes, context).change(service, revision)
+    with full_disk(store):
+        await settle()
+        await clock.turn(10)
+        assert [each.done for each in state.operations.below("projects")] == [False]
+    await clock.turn(1)
+    assert [each.HasField("response") for each in state.operations.below("projects")] == [True]
+    await routes.stop()
+
+
+@pytest.mark.anyio
+async def test_sql_operation_ends_once_its_end_can_be_written() -> None:
+    store, clock = MemoryStore(), ManualClock()
+    operations = SqlOperations("p", store, clock)
+
+    async def work() -> None:
+        store.connection.execute("PRAGMA query_only = ON")
+
+    operations.begin(None, "UPDATE", "main", work)
+    await settle()
+    await clock.turn(10)
+    with pytest.raises(Aborted):
+        operations.check_idle("main")
+    store.connection.execute("PRAGMA query_only = OFF")
+    await clock.turn(1)
+    operations.check_idle("main")
 
 
 @pytest.mark.anyio
