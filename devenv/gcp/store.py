@@ -264,14 +264,14 @@ class Store:
 
 
 async def write_at_last(what: str, write: Callable[[], None], clock: Clock) -> None:
-    """Write how something has ended, which nobody asks for again; while that fails, each second."""
+    """Write a change that no caller would repeat; while that fails, try again each second."""
     is_reported = False
     while True:
         try:
             return write()
         except sqlite3.Error as error:  # on a full disk, for example
             if not is_reported:
-                log.warning("The end of %s cannot be written yet: %s", what, error)
+                log.warning("%s cannot be written yet: %s", what, error)
             is_reported = True
         await clock.machine_sleep(_WRITE_AGAIN)
 

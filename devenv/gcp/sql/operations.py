@@ -102,8 +102,9 @@ class SqlOperations:
     async def _run(self, operation: Any, work: Work) -> None:
         operation.status = _RUNNING
         set_moment(operation.start_time, self._clock.now())
+        what = f"An operation on {operation.target_id}"
+        await write_at_last(what, lambda: self._put(operation), self._clock)
         try:
-            self._put(operation)
             await work()
         except CloudError as error:
             log.warning("An operation on %s failed: %s", operation.target_id, error)
@@ -114,7 +115,6 @@ class SqlOperations:
             _fail(operation, Internal("The operation failed; the log of the emulator tells why."))
         operation.status = _DONE
         set_moment(operation.end_time, self._clock.now())
-        what = f"an operation on {operation.target_id}"
         await write_at_last(what, lambda: self._put(operation), self._clock)
 
     def _put(self, operation: Any) -> None:

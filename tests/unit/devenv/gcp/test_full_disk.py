@@ -1,5 +1,6 @@
 """A full disk: a clear error for the caller, one line in the log, and memory as the database has it."""
 
+import asyncio
 import errno
 import logging
 import sqlite3
@@ -194,16 +195,23 @@ async def test_deployment_ends_once_its_end_can_be_written() -> None:
 
 
 @pytest.mark.anyio
-async def test_sql_operation_ends_once_its_end_can_be_written() -> None:
+async def test_sql_operation_waits_until_its_steps_can_be_written() -> None:
     store, clock = MemoryStore(), ManualClock()
     operations = SqlOperations("p", store, clock)
 
+    worked = asyncio.Event()
+
     async def work() -> None:
+        worked.set()
         store.connection.execute("PRAGMA query_only = ON")
 
     operations.begin(None, "UPDATE", "main", work)
-    await settle()
+    with full_disk(store):
+        await settle()
+        await clock.turn(10)
+        assert not worked.is_set()  # a change of an instance that nobody would end
     await clock.turn(10)
+    assert worked.is_set()
     with pytest.raises(Aborted):
         operations.check_idle("main")
     store.connection.execute("PRAGMA query_only = OFF")
