@@ -100,6 +100,8 @@ class SqlOperations:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, operation: Any, work: Work) -> None:
+        if self.get(operation.name) is None:
+            return  # the transaction in which it began was rolled back
         operation.status = _RUNNING
         set_moment(operation.start_time, self._clock.now())
         what = f"An operation on {operation.target_id}"

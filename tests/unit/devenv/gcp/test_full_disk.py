@@ -205,6 +205,16 @@ async def test_sql_operation_waits_until_its_steps_can_be_written() -> None:
         worked.set()
         store.connection.execute("PRAGMA query_only = ON")
 
+    def begin_and_fail() -> None:
+        with store.transaction():
+            operations.begin(None, "DELETE", "main", work)
+            raise SQLITE_FULL
+
+    with pytest.raises(sqlite3.Error):
+        begin_and_fail()
+    await settle()
+    assert not worked.is_set()
+
     operations.begin(None, "UPDATE", "main", work)
     with full_disk(store):
         await settle()
