@@ -229,7 +229,7 @@ class CloudServer:
         )
 
     def _web(self, app: Any, *, reuse: bool = True) -> AsgiServer:
-        web = AsgiServer(app, reuse=reuse)
+        web = AsgiServer(app, self._journal.add_refusal, reuse=reuse)
         self._webs.append(web)
         return web
 

@@ -1,22 +1,18 @@
 """The HTTP/1.1 server behind the doors: uvicorn's protocol, which takes few turns for a short call.
 
 A client on a busy machine waits for each turn that the server needs. So the application begins when
-the whole of a short request is there, runs on as far as it need not wait, and the head of its answer
-leaves with the beginning of the body in one write. Each answer gets a Date header, without which
-clients cannot cache it. Connections are kept longer than any client keeps them, so that none is
-closed under a request.
+the whole of a short request is there, and runs on as far as it need not wait. Connections are kept
+longer than any client keeps them, so that none is closed under a request. A request that cannot be
+read, or whose rest does not come, is answered with the reason and is in the journal.
 """
 
 import asyncio
-import re
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from email.utils import formatdate
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -29,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from devenv.gcp.rpc.rest import BREAK_OFF
+from devenv.gcp.intercept.http_exchange import HttpExchange
 from devenv.gcp.turns import begin
 
 _KEEP_ALIVE = 620
@@ -37,50 +33,14 @@ _HANDSHAKE = 10.0
 _GRACE = 0.2
 _SHORT = 64 * 1024  # bytes of a body that the application need not begin without
 _LONGEST_HEAD = 512 * 1024  # bytes of a head that does not end, and of what came with its beginning
-_COPIED = 64 * 1024  # bytes of a body that are copied behind the head
+_HEAD_SECONDS = 60.0  # in which a head must be whole
+_BODY_SECONDS = 300.0  # without any bytes of a body that is not whole
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 _CONGESTION = getattr(socket, "TCP_CONGESTION", None)  # likewise
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
-_FRAMING = frozenset((b"connection", b"content-length", b"date", b"transfer-encoding"))
 
-
-@lru_cache(maxsize=1024)
-def _line(name: bytes, value: bytes) -> bytes:
-    """Return the line of a header, most of which come again and again. Raises RuntimeError."""
-    if _CONTROL.search(value) or not _NAME.fullmatch(name):
-        raise RuntimeError(f"The header {name!r} has a name or value that HTTP forbids.")
-    return b"%b: %b\r\n" % (name, value)
-
-
-class _Head(NamedTuple):
-    """Headers of an answer as they are sent, and what they say about the rest of it."""
-
-    lines: bytes
-    length: int | None
-    is_chunked: bool
-    closes: bool
-    is_dated: bool
-
-
-def _head_of(headers: Iterable[tuple[bytes, bytes]]) -> _Head:
-    lines = []
-    length, is_chunked, closes, is_dated = None, False, False, False
-    for key, value in headers:
-        name = key.lower()
-        lines.append(_line(name, value))
-        if name not in _FRAMING:
-            continue
-        if name == b"content-length" and length is None:
-            length = int(value)
-        is_chunked = is_chunked or (name == b"transfer-encoding" and value.lower() == b"chunked")
-        closes = closes or (name == b"connection" and b"close" in value.lower())
-        is_dated = is_dated or name == b"date"
-    return _Head(b"".join(lines), length, is_chunked, closes, is_dated)
-
-
-_known_head_of = lru_cache(maxsize=1024)(_head_of)
+Refused: TypeAlias = Callable[[str, str, str, int], None]
+"""It is told verb, host, path and status of a request that is refused unread."""
 
 
 @lru_cache(maxsize=1024)
@@ -88,126 +48,6 @@ def _unquoted(path: bytes) -> str:
     """Return a path as text. Raises UnicodeDecodeError."""
     text = path.decode("ascii")
     return unquote_to_bytes(text).decode("utf-8", "replace") if "%" in text else text
-
-
-@lru_cache(maxsize=1)
-def _date_line(second: int) -> bytes:
-    return b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
-
-
-class _Exchange(RequestResponseCycle):
-    """A request and its answer. The head is held until the body begins, or the loop's next turn."""
-
-    _head = b""
-    _timer: asyncio.Handle | None = None
-    is_first_turn = False
-    access_log = disconnected = response_started = response_complete = False
-    more_body = True
-    chunked_encoding: bool | None = None
-    expected_content_length = 0
-
-    def __init__(self, connection: "_Connection", *, keep_alive: bool) -> None:
-        """Take what differs between exchanges from the connection; the rest is of the class."""
-        self.scope = connection.scope
-        self.transport, self.flow = connection.transport, connection.flow
-        self.logger = connection.logger
-        self.default_headers = connection.server_state.default_headers
-        self.message_event = asyncio.Event()
-        self.on_response = connection.on_response_complete
-        self.keep_alive = keep_alive
-        self.waiting_for_100_continue = connection.expect_100_continue
-        self.body = bytearray()
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == BREAK_OFF:
-            self._break_off()
-            return
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected or self.transport.is_closing():
-            await asyncio.sleep(0)  # others get their turns while an application goes on for nobody
-            return
-        kind = message["type"]
-        if kind == "http.response.start" and not self.response_started:
-            self._begin(message["status"], message.get("headers", ()))
-        elif kind == "http.response.body" and self.response_started and not self.response_complete:
-            self._continue(message.get("body", b""), more=message.get("more_body", False))
-        else:
-            raise RuntimeError(f"The message {kind!r} is not expected at this point of the answer.")
-
-    def _break_off(self) -> None:
-        """Close the connection without the rest of the answer, of which some may wait here."""
-        self.disconnected, self._head = True, b""
-        self.transport.abort()
-
-    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        # A client that was not told to continue sends its body or not (RFC 9110, section 10.1.1), so
-        # nobody could tell where its next request begins.
-        is_body_unsure = self.waiting_for_100_continue and self.more_body
-        self.keep_alive = self.keep_alive and not is_body_unsure
-        self.response_started, self.waiting_for_100_continue = True, False
-        if self.default_headers:
-            headers = (*self.default_headers, *headers)
-        # Applications keep a tuple of the headers that they send again.
-        head = _known_head_of(headers) if type(headers) is tuple else _head_of(headers)
-        self.keep_alive = self.keep_alive and not head.closes
-        parts = [STATUS_LINE[status], head.lines]
-        if not head.is_dated:
-            parts.append(_date_line(int(time.time())))
-        if not self.keep_alive and not head.closes:
-            parts.append(b"connection: close\r\n")
-        self.chunked_encoding = head.is_chunked
-        if head.length is not None and not head.is_chunked:
-            self.expected_content_length = head.length
-        elif self.scope["method"] != "HEAD" and status not in (204, 304) and not head.is_chunked:
-            self.chunked_encoding = True
-            parts.append(b"transfer-encoding: chunked\r\n")
-        parts.append(b"\r\n")
-        self._head = b"".join(parts)
-        if not self.is_first_turn:
-            self._timer = asyncio.get_running_loop().call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Send the head if it is still here."""
-        if self._head:
-            self.transport.write(self._head)
-            self._head = b""
-
-    def _continue(self, body: bytes, *, more: bool) -> None:
-        if self.scope["method"] == "HEAD":
-            body, self.expected_content_length = b"", 0
-        elif self.chunked_encoding:
-            end = b"" if more else b"0\r\n\r\n"
-            body = b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
-        elif len(body) > self.expected_content_length:
-            raise RuntimeError("The answer is longer than its Content-Length.")
-        else:
-            self.expected_content_length -= len(body)
-        self._write(body)
-        if not more:
-            self._end()
-
-    def _write(self, body: bytes) -> None:
-        """Write a part of the body, behind the head if that is still here."""
-        head, self._head = self._head, b""
-        if not head:
-            self.transport.write(body)
-            return
-        if self._timer:
-            self._timer.cancel()
-        if len(body) > _COPIED:
-            self.transport.writelines((head, body))
-        else:
-            self.transport.write(head + body)
-
-    def _end(self) -> None:
-        if self.expected_content_length != 0:
-            raise RuntimeError("The answer is shorter than its Content-Length.")
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
 
 
 class _Connection(HttpToolsProtocol):
@@ -221,10 +61,18 @@ class _Connection(HttpToolsProtocol):
     twentieth of the time of a large download, most of it from the client.
     """
 
-    _waiting: _Exchange | None = None
+    _waiting: HttpExchange | None = None
     _answered = 0.0
     _is_in_head = False
+    _is_in_message = False
     _head_size = 0
+    _begun = _heard = 0.0  # when the head began, and when the last bytes came
+    _rest_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, refused: Refused, **options: Any) -> None:
+        super().__init__(**options)
+        self._refused = refused
+        self.url, self.headers = b"", []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -238,12 +86,24 @@ class _Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.timeout_keep_alive_task:
             self.timeout_keep_alive_task.cancel()
+        if self._rest_timer:
+            self._rest_timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # answered as if it had asked for no other protocol
+            pass
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"The HTTP request cannot be read: {_problem(error)}.")
+            return
+        if self._is_in_message:
+            self._heard = self.loop.time()
+            if self._rest_timer is None:
+                self._wait_for_rest(_HEAD_SECONDS if self._is_in_head else _BODY_SECONDS)
         self._head_size = self._head_size + len(data) if self._is_in_head else 0
         if self._head_size > _LONGEST_HEAD and not self.transport.is_closing():
-            self.send_400_response(f"The head of the request is longer than {_LONGEST_HEAD} bytes.")
+            self._refuse(400, f"The head of the request is longer than {_LONGEST_HEAD} bytes.")
         # uvicorn has no cycle until the first head is whole, which its types do not say.
         if _QUICKACK is not None and getattr(self.cycle, "more_body", True):
             with suppress(OSError):
@@ -251,14 +111,14 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.url, self.headers = b"", []
-        self._is_in_head = True
+        self._is_in_head = self._is_in_message = True
+        self._begun = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:  # nobody reads the trailers behind a body
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
         if self.transport.is_closing():
             return  # its client gets no answer, and sends it again
         version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
@@ -281,7 +141,8 @@ class _Connection(HttpToolsProtocol):
         self.scope = scope
         before: RequestResponseCycle | None = self.cycle  # uvicorn types it without None
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        self.cycle = _Exchange(self, keep_alive=keep_alive)
+        self.cycle = HttpExchange(self, keep_alive=keep_alive)
+        self._is_in_head = False
         if before and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -291,6 +152,7 @@ class _Connection(HttpToolsProtocol):
             self._run(self.cycle)
 
     def on_message_complete(self) -> None:
+        self._is_in_message = False
         if self.cycle.response_complete:
             return
         self.cycle.more_body = False
@@ -299,7 +161,7 @@ class _Connection(HttpToolsProtocol):
             cycle, self._waiting = self._waiting, None
             self._run(cycle)
 
-    def _run(self, cycle: _Exchange) -> None:
+    def _run(self, cycle: HttpExchange) -> None:
         """Run the application at once, until it waits for something."""
         cycle.is_first_turn = True
         task = begin(cycle.run_asgi(self.app))
@@ -338,6 +200,41 @@ class _Connection(HttpToolsProtocol):
             seconds, self.timeout_keep_alive_handler
         )
 
+    def _wait_for_rest(self, seconds: float) -> None:
+        self._rest_timer = self.loop.call_later(seconds, self._check_rest)
+
+    def _check_rest(self) -> None:
+        """End the connection if the rest of a request has not come in time."""
+        self._rest_timer = None
+        if not self._is_in_message or self.transport.is_closing():
+            return
+        now, is_busy = self.loop.time(), self.flow.read_paused
+        begun, most = (
+            (self._begun, _HEAD_SECONDS) if self._is_in_head else (self._heard, _BODY_SECONDS)
+        )
+        left = most if is_busy else begun + most - now
+        if left > 0:
+            self._wait_for_rest(left)
+        else:
+            self._refuse(408, f"The rest of the request has not come within {most:.0f} seconds.")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Close the connection with the reason, and record a request that no application has."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn types it without None
+        if self._is_in_head or self._waiting or cycle is None:
+            verb = self.parser.get_method().decode("latin-1") if self.url else "-"
+            host = dict(self.headers).get(b"host", b"").decode("latin-1").partition(":")[0]
+            path = self.url.decode("latin-1").partition("?")[0]
+            self._refused(verb, host, path, status)
+            self._waiting = None
+        if self._is_in_head:
+            is_turn = cycle is None or cycle.response_complete
+        else:
+            is_turn = not self.pipeline and not (cycle and cycle.response_started)
+        if is_turn:
+            self.transport.write(_refusal(status, reason))
+        self.transport.close()
+
     def _unset_keepalive_if_required(self) -> None:
         """Keep the timer: it looks at the time of the last answer when it rings."""
 
@@ -347,6 +244,21 @@ class _Connection(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
         else:
             self._await_request(max(left, _GRACE))
+
+
+def _problem(error: httptools.HttpParserError) -> str:
+    """Return what is wrong with a request; what our own methods raise is in the error's context."""
+    is_ours = isinstance(error, httptools.HttpParserCallbackError)
+    return "its URL is not valid" if is_ours else str(error)
+
+
+def _refusal(status: int, reason: str) -> bytes:
+    """Return a whole answer, after which the connection is closed."""
+    body = f"{reason}\n".encode()
+    lines = (
+        b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n"
+    )
+    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines % len(body), body)
 
 
 async def adopt(
@@ -363,8 +275,9 @@ async def adopt(
 class AsgiServer:
     """The HTTP/1.1 server of one application."""
 
-    def __init__(self, app: ASGIApp, *, reuse: bool = True) -> None:
+    def __init__(self, app: ASGIApp, refused: Refused, *, reuse: bool = True) -> None:
         """Close each connection after one answer unless `reuse`."""
+        self._refused = refused
         self._config = uvicorn.Config(
             app,
             http=_Connection,
@@ -384,7 +297,9 @@ class AsgiServer:
 
     def protocol(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
-        return _Connection(config=self._config, server_state=self._state, app_state={})
+        return _Connection(
+            self._refused, config=self._config, server_state=self._state, app_state={}
+        )
 
     async def adopt(self, client: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve `client`. Raises OSError when the handshake fails."""

@@ -9,7 +9,10 @@ from unittest.mock import Mock
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from devenv.gcp.intercept import web
 from devenv.gcp.intercept.web import AsgiServer
+
+pytestmark = pytest.mark.anyio
 
 HEAD = b"POST /%d HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n"
 _START = {"type": "http.response.start", "status": 200}
@@ -63,21 +66,30 @@ async def forged(scope: Scope, receive: Receive, send: Send) -> None:
     await send(_START | {"headers": [(b"etag", b"1\r\nset-cookie: a=b")]})
 
 
+class Doorstep:
+    """A connection of a server, with what is written and what is recorded of refused requests."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self.transport = Transport()
+        self.refused: list[tuple[str, str, str, int]] = []
+        self.connection = AsgiServer(app, lambda *row: self.refused.append(row)).protocol()
+        self.connection.connection_made(self.transport)
+
+
 def answers(
     app: Callable[[Scope, Receive, Send], Awaitable[None]], *sent: bytes
 ) -> tuple[list[bytes], list[int]]:
     """Return what is written for requests, and how many writes there are after each part of them."""
 
     async def exchange() -> tuple[list[bytes], list[int]]:
-        transport, connection, counts = Transport(), AsgiServer(app).protocol(), []
-        connection.connection_made(transport)
+        door, counts = Doorstep(app), []
         for part in sent:
-            connection.data_received(part)
-            counts.append(len(transport.writes))
+            door.connection.data_received(part)
+            counts.append(len(door.transport.writes))
         for _ in range(5):
             await asyncio.sleep(0)
-        connection.connection_lost(None)
-        return transport.writes, counts
+        door.connection.connection_lost(None)
+        return door.transport.writes, counts
 
     return asyncio.run(exchange())
 
@@ -114,7 +126,7 @@ def test_answer_without_reader_lets_others_run() -> None:
         running.cancel()
 
     async def exchange() -> None:
-        connection = AsgiServer(long).protocol()
+        connection = AsgiServer(long, Mock()).protocol()
         connection.connection_made(transport)
         connection.data_received(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
         await asyncio.gather(
@@ -143,9 +155,77 @@ def test_trailers_are_no_headers() -> None:
     assert b"".join(writes).endswith(b"\r\n\r\nhost transfer-encoding")
 
 
-def test_endless_head_is_refused() -> None:
-    writes, _ = answers(echo, b"GET / HTTP/1.1\r\nhost: ", *9 * [b"h" * 65_536])
-    assert [part[:12] for part in writes] == [b"HTTP/1.1 400"]
+@pytest.mark.parametrize(
+    ("sent", "reason", "row"),
+    [
+        (b"G@T / HTTP/1.1\r\n\r\n", b"Invalid method encountered.", ("-", "", "")),
+        (b"GET /a HTTP/3.7\r\n\r\n", b"Invalid HTTP version.", ("GET", "", "/a")),
+        (
+            b"GET /a?b HTTP/1.1\r\nhost: h:80\r\naccept: x\r\nno header\r\n\r\n",
+            b"Invalid header token.",
+            ("GET", "h", "/a"),
+        ),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", b"its URL is not valid.", ("GET", "", "http://[")),
+        (
+            b"GET / HTTP/1.1\r\nhost: " + bytes(600_000).replace(b"\0", b"h"),
+            b"longer than 524288 bytes.",
+            ("GET", "", "/"),
+        ),
+    ],
+    ids=["method", "version", "header", "URL", "endless"],
+)
+@pytest.mark.parametrize("before", [b"", HEAD % 1 + b"\r\nbody"], ids=["first", "second"])
+async def test_request_that_cannot_be_read_is_refused_and_recorded(
+    sent: bytes, reason: bytes, row: tuple[str, str, str], before: bytes
+) -> None:
+    door = Doorstep(echo)
+    door.connection.data_received(before + sent)
+    assert door.transport.writes[-1].startswith(b"HTTP/1.1 400")
+    assert door.transport.writes[-1].endswith(reason + b"\n")
+    assert (door.refused, door.transport.closed) == ([(*row, 400)], True)
+
+
+async def test_broken_body_of_a_running_request_disconnects_its_client() -> None:
+    seen: list[str] = []
+
+    async def read(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while not seen or seen[-1] == "http.request":
+            seen.append((await receive())["type"])
+
+    door = Doorstep(read)
+    door.connection.data_received(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nx\r\n")
+    door.connection.connection_lost(None)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (door.refused, seen) == ([], ["http.disconnect"])
+
+
+@pytest.mark.parametrize("sent", [b"POST / HT", HEAD % 1 + b"\r\nbo"], ids=["head", "body"])
+async def test_request_whose_rest_does_not_come_is_refused(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    for name in ("_HEAD_SECONDS", "_BODY_SECONDS"):
+        monkeypatch.setattr(web, name, 0.0)
+    door = Doorstep(echo)
+    door.connection.data_received(sent)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [part[:12] for part in door.transport.writes] == [b"HTTP/1.1 408"]
+    assert [status for *_, status in door.refused] == [408]
+
+
+async def test_whole_request_and_silence_after_it_are_not_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_HEAD_SECONDS", "_BODY_SECONDS"):
+        monkeypatch.setattr(web, name, 0.0)
+    door = Doorstep(echo)
+    for part in (HEAD % 1 + b"\r\nbo", b"dy"):
+        door.connection.data_received(part)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (door.refused, door.transport.closed) == ([], False)
+    door.connection.connection_lost(None)
 
 
 def test_head_behind_a_long_body_is_read() -> None:
