@@ -21,10 +21,11 @@ from devenv.stack.statefile import Lock
 def run(
     context: Context, *, mode: str, runtime: str, jobs: str, detach: bool, background: bool
 ) -> int:
-    if _already_runs(context):
-        return 0
-    mode = mode or _default_mode(context)
+    asked = mode or _switched_mode(context)
+    mode = asked or context.config.about.profile
     layers = context.config.layers(mode, jobs=jobs)
+    if _already_runs(context, mode=asked, runtime=runtime, jobs=jobs):
+        return 0
     if not context.config.stacks[layers].services:
         raise UsageProblem(
             f"{context.config.file.name} describes no service: it has no table [services.NAME].",
@@ -47,24 +48,35 @@ def run(
         return asyncio.run(Foreground(context, stack, stream=not background).run())
 
 
-def _default_mode(context: Context) -> str:
-    """Return the profile whose switch is on in the shell, else that of devenv.toml."""
+def _switched_mode(context: Context) -> str:
+    """Return the profile whose switch is on in the shell, empty if none is."""
     profiles = context.config.profiles.items()
-    switched = [name for name, profile in profiles if is_switched_on(profile.switch)]
-    return switched[0] if switched else context.config.about.profile
+    return next((name for name, profile in profiles if is_switched_on(profile.switch)), "")
 
 
-def _already_runs(context: Context) -> bool:
-    """Print where the stack of this folder is, if it runs; return whether it does."""
-    if project := compose.find(context):
-        context.output.success("It already runs here, in containers: nothing to do.")
-        compose.tell(context, project)
-        return True
-    if not context.is_running():
+def _already_runs(context: Context, *, mode: str, runtime: str, jobs: str) -> bool:
+    """Print where the stack of this folder is, if it runs; return whether it does.
+
+    Raises UsageProblem if it runs in another way than is asked for; an empty `mode` and `process` are
+    content with any.
+    """
+    project = compose.find(context)
+    if not project and not context.is_running():
         return False
     state = context.state()
-    context.output.success(f"It already runs here (process {state.pid}): nothing to do.")
-    _print_facts(context, context.stack_of(state))
+    for name, wanted, runs in (
+        ("--mode", mode, state.mode or context.config.about.profile),
+        ("--runtime", runtime, compose.RUNTIME if project else "process"),
+        ("--jobs", jobs, state.jobs or "process"),
+    ):
+        if wanted not in ("", "process", runs):
+            raise UsageProblem(f"It already runs here with {name} {runs}.", hint="make down")
+    if project:
+        context.output.success("It already runs here, in containers: nothing to do.")
+        compose.tell(context, project)
+    else:
+        context.output.success(f"It already runs here (process {state.pid}): nothing to do.")
+        _print_facts(context, context.stack_of(state))
     return True
 
 

@@ -62,6 +62,23 @@ def test_second_up_shows_running_stack(up: CliProject) -> None:
     assert up.status()["urls"]["web"] in again.stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "runs"),
+    [
+        ("--mode", "local", "mock"),
+        ("--jobs", "docker", "process"),
+        ("--runtime", "docker", "process"),
+    ],
+)
+def test_up_in_another_way_than_the_running_stack_is_refused(
+    up: CliProject, option: str, value: str, runs: str
+) -> None:
+    again = up.devenv("up", option, value)
+
+    assert (again.returncode, again.stdout) == (2, "")
+    assert f"It already runs here with {option} {runs}.\n    Next: make down" in again.stderr
+
+
 def test_run_has_environment_of_web_and_returns_exit_code(up: CliProject) -> None:
     done = up.devenv("run", "--", "sh", "-c", "echo $APP_ROLE $VALIDIBOT_API_URL; exit 7")
 

@@ -35,14 +35,14 @@ def test_taken_port_is_reported_and_replaced(
     assert f"port {wanted['web']} is taken by nginx (12)" in err.getvalue()
 
 
-@pytest.mark.parametrize(("value", "mode"), [("1", "mock"), ("", "emulated"), ("0", "emulated")])
+@pytest.mark.parametrize(("value", "mode"), [("1", "mock"), ("", ""), ("0", "")])
 def test_switch_in_shell_selects_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, mode: str
 ) -> None:
     monkeypatch.setenv("MOCK_VALIDATORS", value)
     context = Context(config=config_in(tmp_path), output=CliOutput(out=StringIO(), err=StringIO()))
 
-    assert up._default_mode(context) == mode
+    assert up._switched_mode(context) == mode
 
 
 def test_service_that_fails_after_start_is_shown_with_its_last_lines(tmp_path: Path) -> None:
