@@ -68,8 +68,13 @@ class Policies:
         self._changes = 0
         with store.transaction():
             self._follow_file(DeclaredNames(store.table("iam_declared")))
-        for resource, value in self._table.scan():
-            self._granted[resource] = _granted(Policy.FromString(value))
+        self.load()
+
+    def load(self) -> None:
+        """Read the policies, for example after a transaction that was rolled back."""
+        stored = self._table.scan()
+        self._granted = {name: _granted(Policy.FromString(value)) for name, value in stored}
+        self._changes += 1
 
     @property
     def revision(self) -> int:

@@ -11,13 +11,13 @@ https://cloud.google.com/iam/docs/service-accounts-delete-undelete.
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from devenv.gcp.client_types import client_types
 from devenv.gcp.config import CloudConfig
-from devenv.gcp.store import DeclaredNames, Store
+from devenv.gcp.store import DeclaredNames, Store, Transaction
 
 admin = client_types("google.cloud.iam_admin_v1")
 
@@ -42,8 +42,8 @@ class Accounts:
         self._store = store
         self._table = store.table("iam_accounts")
         self._deleted = store.table("iam_deleted_accounts")
-        self._records = {key: AccountRecord.FromString(v) for key, v in self._table.scan()}
         self._found: dict[str, ServiceAccount] = {}
+        self._load()
         with store.transaction():
             self._follow_file(config, DeclaredNames(store.table("iam_declared_accounts")))
         self._index()
@@ -85,12 +85,20 @@ class Accounts:
         self._index()
         return record
 
+    def transaction(self, rolled_back: Callable[[], None]) -> Transaction:
+        """Write all changes inside, or none; then memory is read again, also that of `rolled_back`."""
+
+        def load() -> None:
+            self._load()
+            rolled_back()
+
+        return self._store.transaction(load)
+
     def delete(self, email: str) -> None:
-        """Delete an account, so that `restore` can bring it back."""
+        """Delete an account, so that `restore` can bring it back. Call it in a transaction."""
         record = self._records.pop(email)
-        with self._store.transaction():
-            self._deleted.put(record.unique_id, record.SerializeToString())
-            self._table.delete(email)
+        self._deleted.put(record.unique_id, record.SerializeToString())
+        self._table.delete(email)
         self._index()
 
     def deleted(self, unique_id: str) -> Any | None:
@@ -99,10 +107,16 @@ class Accounts:
         return None if value is None else AccountRecord.FromString(value)
 
     def restore(self, record: Any) -> Any:
-        """Bring a deleted account back under its address, which no other has, and return it."""
-        with self._store.transaction():
-            self._deleted.delete(record.unique_id)
-            return self.put(record)
+        """Bring a deleted account back under its address, which no other has, and return it.
+
+        Call it in a transaction.
+        """
+        self._deleted.delete(record.unique_id)
+        return self.put(record)
+
+    def _load(self) -> None:
+        self._records = {key: AccountRecord.FromString(v) for key, v in self._table.scan()}
+        self._index()
 
     def _follow_file(self, config: CloudConfig, declared: DeclaredNames) -> None:
         wanted = {config.email(name) for name in config.accounts} | {config.default_account}

@@ -48,6 +48,10 @@ class MemberNames(Protocol):
         """Put another member in a member's place, in all policies."""
         ...
 
+    def load(self) -> None:
+        """Read the policies again, after a transaction that was rolled back."""
+        ...
+
 
 class AccountsApi:
     """The methods for the accounts of one project.
@@ -155,8 +159,9 @@ class AccountsApi:
     async def delete(self, request: Any, call: ApiCall) -> Any:
         record = self._find(request.name, call, "delete")
         account = self._identity.account(record.email)
-        self._accounts.delete(record.email)
-        self._members.rename_member(_member(record), _deleted_member(record))
+        with self._accounts.transaction(self._members.load):
+            self._accounts.delete(record.email)
+            self._members.rename_member(_member(record), _deleted_member(record))
         self._closed(account)
         return empty_pb2.Empty()
 
@@ -169,8 +174,9 @@ class AccountsApi:
             raise NotFound(f"Service account {name[:100]} was not deleted, or does not exist.")
         if self._accounts.get(record.email):
             raise AlreadyExists(f"Another service account is {record.email}; delete it first.")
-        restored = self._accounts.restore(record)
-        self._members.rename_member(_deleted_member(record), _member(record))
+        with self._accounts.transaction(self._members.load):
+            restored = self._accounts.restore(record)
+            self._members.rename_member(_deleted_member(record), _member(record))
         return admin.UndeleteServiceAccountResponse.pb()(restored_account=self._come(restored))
 
     async def enable(self, request: Any, call: ApiCall) -> Any:

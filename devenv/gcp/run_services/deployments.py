@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from google.rpc.status_pb2 import Status
 
 from devenv.gcp.clock import Clock
-from devenv.gcp.errors import FailedPrecondition, NotFound, PermissionDenied
+from devenv.gcp.errors import FailedPrecondition, NotFound, PermissionDenied, Unavailable
 from devenv.gcp.run_jobs.containers import secret_files, secret_variables
 from devenv.gcp.run_jobs.resources import Pb, touch
 from devenv.gcp.run_jobs.runtimes.base import AttemptNotStarted
@@ -148,18 +148,11 @@ class Deployments:
         """Start the first instance of a revision. Raises DeploymentFailed."""
         if is_declared(revision):
             return
-        container, context = revision.containers[0], self._context
+        container, sources = revision.containers[0], self._context.sources
+        container.image = await self._pinned(container.image)
         try:
-            pinned = await context.runtime.pin(container.image)
-            if pinned is None:
-                raise DeploymentFailed(
-                    NotFound.code,
-                    f"Image '{container.image}' not found. {context.runtime.hint(container.image)}",
-                    CommonReason.CONTAINER_MISSING,
-                )
-            container.image = pinned
-            secret_variables(revision, context.sources.read_secret)
-            secret_files(revision, context.sources.read_secret)
+            secret_variables(revision, sources.read_secret)
+            secret_files(revision, sources.read_secret)
         except AttemptNotStarted as error:
             raise DeploymentFailed(
                 PermissionDenied.code, str(error), CommonReason.SECRETS_ACCESS_CHECK_FAILED
@@ -170,6 +163,19 @@ class Deployments:
             raise DeploymentFailed(
                 FailedPrecondition.code, str(error), RevisionReason.HEALTH_CHECK_CONTAINER_ERROR
             ) from error
+
+    async def _pinned(self, image: str) -> str:
+        """Return an image by its digest. Raises DeploymentFailed."""
+        runtime = self._context.runtime
+        try:
+            pinned = await runtime.pin(image)
+        except AttemptNotStarted as error:  # the engine is away
+            text = f"Image '{image}' could not be looked up: {error}"
+            raise DeploymentFailed(Unavailable.code, text, CommonReason.INTERNAL) from error
+        if pinned is None:
+            text = f"Image '{image}' not found. {runtime.hint(image)}"
+            raise DeploymentFailed(NotFound.code, text, CommonReason.CONTAINER_MISSING)
+        return pinned
 
     def _record(
         self, name: str, revision: Pb, generation: int, failure: DeploymentFailed | None

@@ -120,6 +120,11 @@ class RevisionInstances:
         """Start the first instance of a new revision. Raises InstanceNotStarted."""
         self._add(await self._launch())
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no instance lives, and none is being started."""
+        return not (self._instances or self._stopping or self.starting or self._tasks)
+
     def scale(self, *, least: int, most: int = 0) -> None:
         """Keep at least so many instances, and at most so many if the service has a limit too."""
         own = int(self._revision.scaling.max_instance_count)

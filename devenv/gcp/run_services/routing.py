@@ -24,6 +24,7 @@ from devenv.gcp.run_services.records import (
 )
 
 DECLARED_TIMEOUT = 300.0  # Cloud Run's default
+_MOST_OVER = 20  # deleted revisions whose ended instances are still shown
 
 
 class Backend(Protocol):
@@ -115,6 +116,9 @@ class Routes:
         if instances := self._instances.pop(name, None):
             instances.retire()
             self._retired.append(instances)
+            over = [each for each in self._retired if each.is_over]
+            for each in over[:-_MOST_OVER]:
+                self._retired.remove(each)
 
     def served(self, service: Pb) -> set[str]:
         """Return the full names of the revisions that get requests."""
@@ -128,7 +132,7 @@ class Routes:
         return self._instances[revision.name]
 
     def all_instances(self) -> Iterator[RevisionInstances]:
-        """Yield the instances of each revision that has or had some."""
+        """Yield the instances of each revision that has or had some; of those deleted, the last ones."""
         yield from (*self._retired, *self._instances.values())
 
     async def stop(self) -> None:

@@ -1,11 +1,14 @@
 """Service accounts: what devenv.toml declares, and the rules of the methods."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
+from google.iam.v1.policy_pb2 import Policy
 
 from devenv.gcp.clock import ManualClock
 from devenv.gcp.config import CloudConfig
+from devenv.gcp.iam.policies import Policies
 from devenv.gcp.identity.accounts import Accounts
 from devenv.gcp.identity.accounts_api import AccountsApi
 from devenv.gcp.identity.identity import Identity
@@ -19,17 +22,19 @@ BASE = "/v1/projects/p/serviceAccounts"
 TASKS = f"{BASE}/tasks@p.iam.gserviceaccount.com"
 
 
-class Members:
-    def __init__(self) -> None:
-        self.renamed: list[tuple[str, str]] = []
-
-    def rename_member(self, before: str, after: str) -> None:
-        self.renamed.append((before, after))
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
 
 
 @pytest.fixture
-def identity(keys: Path) -> Identity:
-    return Identity(config=CONFIG, folder=keys, clock=ManualClock(), store=MemoryStore())
+def identity(keys: Path, store: MemoryStore) -> Identity:
+    return Identity(config=CONFIG, folder=keys, clock=ManualClock(), store=store)
+
+
+@pytest.fixture
+def policies(store: MemoryStore) -> Policies:
+    return Policies(CONFIG, store, is_account=lambda _: True)
 
 
 @pytest.fixture
@@ -43,12 +48,12 @@ def events() -> list[str]:
 
 
 @pytest.fixture
-def client(identity: Identity, guard: FakeGuard, events: list[str]) -> Web:
+def client(identity: Identity, guard: FakeGuard, policies: Policies, events: list[str]) -> Web:
     api = AccountsApi(
         config=CONFIG,
         identity=identity,
         guard=guard,
-        members=Members(),
+        members=policies,
         opened=lambda account: events.append(f"+{account.name}"),
         closed=lambda account: events.append(f"-{account.name}"),
     )
@@ -109,6 +114,32 @@ def test_new_account_has_no_key_of_the_deleted_one(client: Web, identity: Identi
     client.post(BASE, json={"accountId": "reborn"})
 
     assert identity.user_keys.of(email) == []
+
+
+def test_deletion_that_fails_half_way_leaves_the_account_and_its_roles(
+    client: Web, policies: Policies, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, role = "serviceAccount:tasks@p.iam.gserviceaccount.com", "roles/viewer"
+    bindings = [{"role": role, "members": [member]}]
+    resources = ("projects/p", "projects/p/topics/t")
+    for resource in resources:
+        policies.write(resource, Policy(bindings=bindings))
+    save, saved = policies._save, list[str]()
+
+    def fail_at_second(resource: str, wanted: Policy) -> object:
+        saved.append(resource)
+        if len(saved) == 2:
+            raise sqlite3.OperationalError("database or disk is full")
+        return save(resource, wanted)
+
+    monkeypatch.setattr(policies, "_save", fail_at_second)
+    assert client.request("DELETE", TASKS).status_code == 500
+    assert client.get(TASKS).status_code == 200
+    for found in (policies, Policies(CONFIG, store, is_account=lambda _: True)):
+        assert found.roles_of(member) == [(role, resource, "") for resource in resources]
+    assert Accounts(CONFIG, store).get("tasks") is not None
+    assert client.request("DELETE", TASKS).status_code == 200
+    assert policies.roles_of(member) == []
 
 
 def test_patch_changes_only_texts_and_checks_the_etag(client: Web) -> None:

@@ -41,3 +41,19 @@ def test_targets_of_one_revision_add_up() -> None:
     picked: Counter[Backend | None] = Counter(pick() for _ in range(1000))
 
     assert sorted(round(count, -2) for count in picked.values()) == [500, 500]
+
+
+def test_deleted_revisions_without_instances_are_forgotten_in_the_end() -> None:
+    context = instances(PlayedRuntime())
+    routes = Routes(CloudConfig(), ServicesState(MemoryStore()), context, declared_timeout=1.0)
+    busy = run_v2.Revision.pb()(name=f"{NAME}/revisions/busy", containers=[{}])
+    for number in range(100):
+        made = run_v2.Revision.pb()(name=f"{NAME}/revisions/{number}", containers=[{}])
+        routes.instances(made)
+        routes.retire(made.name)
+        if not number:
+            routes.instances(busy).starting = 1
+            routes.retire(busy.name)
+    found = list(routes.all_instances())
+    assert len(found) == 21
+    assert sum(not each.is_over for each in found) == 1
