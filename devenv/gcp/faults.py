@@ -24,6 +24,7 @@ from devenv.gcp.errors import (
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
+    refuse_on_full_disk,
 )
 from devenv.gcp.fault_matchers import (
     ATTEMPT,
@@ -269,7 +270,8 @@ class Faults:
         return None
 
     def _save(self, fault: Fault) -> None:
-        self._table.put(f"{fault.id:09d}", json.dumps(asdict(fault)).encode())
+        with refuse_on_full_disk(f"Fault {fault.id}"):  # a strike that cannot be counted is none
+            self._table.put(f"{fault.id:09d}", json.dumps(asdict(fault)).encode())
         self._active[fault.id] = fault
 
     def _check(self, fault: Fault) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -19,6 +20,7 @@ from devenv.gcp.errors import Aborted, ResourceExhausted, Unavailable, refuse_on
 from devenv.gcp.fault_matchers import ANY
 from devenv.gcp.faults import Fault, Faults
 from devenv.gcp.intercept.router import Router
+from devenv.gcp.journal import JournalEntry
 from devenv.gcp.rpc import HttpMount, HttpRule, Rpc
 from devenv.gcp.rpc.calls import Calls
 from devenv.gcp.rpc.rest import RestApp
@@ -26,7 +28,7 @@ from devenv.gcp.run_services.deployments import Deployments
 from devenv.gcp.run_services.records import DECLARED_IMAGE, Revision, Service, ServicesState
 from devenv.gcp.run_services.routing import Routes
 from devenv.gcp.sql.operations import SqlOperations
-from devenv.gcp.store import Store
+from devenv.gcp.store import Store, Table
 from tests.unit.devenv.gcp.fakes import Everybody, MemoryJournal, MemoryStore, no_faults, settle
 from tests.unit.devenv.gcp.rpc.grpc_client import EchoMethods, GrpcClient, data, echo
 from tests.unit.devenv.gcp.run_jobs.bench import PlayedRuntime
@@ -133,6 +135,20 @@ async def test_fault_that_cannot_be_written_is_none() -> None:
         with pytest.raises(sqlite3.Error):
             faults.remove()
     assert faults.all() == before
+
+
+@pytest.mark.anyio
+async def test_call_whose_fault_cannot_be_counted_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = Faults(MemoryStore(), ManualClock())
+    faults.know({"t.T": ANY})
+    before = faults.add(Fault(method="t.T", status=503))
+    monkeypatch.setattr(Table, "put", Mock(side_effect=SQLITE_FULL))
+    with pytest.raises(ResourceExhausted):
+        faults.strike(JournalEntry(0.0, "t.T"))
+    assert faults.all() == [before]
+    assert is_reported(caplog)
 
 
 @pytest.mark.anyio
