@@ -28,6 +28,7 @@ _PREFACE = b"PRI "
 _HANDSHAKE = 22
 _IDLE = 60.0
 _PAUSE = 0.1
+_MOST_READ = 64  # times that unread bytes of a refused request are taken from the socket
 _BUFFER = 1 << 20
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _DROPPED = (b"proxy-", b"connection:", b"keep-alive:")
@@ -222,8 +223,13 @@ class ProxyDoor:
 
     async def handle(self, client: socket.socket) -> None:
         """Serve a new connection. Raises OSError or TimeoutError."""
-        async with asyncio.timeout(_IDLE):
-            head = await peek.head(client)
+        try:
+            async with asyncio.timeout(_IDLE):
+                head = await peek.head(client)
+        except TimeoutError:
+            if _has_sent(client):  # and not one that keeps a connection for later
+                await self._refuse(client, b"", 408, "The head of the request has not come in time")
+            raise
         verb, _, rest = head.partition(b" ")
         target = rest.partition(b" ")[0].decode("latin-1")
         try:
@@ -233,6 +239,8 @@ class ProxyDoor:
             host, port = "", None
         if not host:
             reason = "This is a proxy; it needs CONNECT or an absolute URL"
+            if not head:
+                reason += f" in a head of at most {peek.HEAD_LIMIT} bytes"
             await self._refuse(client, head, 400, reason)
         elif not self._hosts.emulated(host) and not self._hosts.passed(host):
             log.warning("Refused %s", host)
@@ -276,8 +284,8 @@ class ProxyDoor:
 
     async def _refuse(self, client: socket.socket, head: bytes, status: int, reason: str) -> None:
         """Answer a request with an error, and record it if there is one."""
-        if head:
-            self._journal.add_refusal(*_request_of(head), status)
+        if head or _has_sent(client):
+            self._journal.add_refusal(*_request_of(head or b"-"), status)
         await _answer(client, status, reason)
 
 
@@ -290,6 +298,13 @@ def _origin_form(head: bytes) -> bytes:
     kept = [header for header in headers if not header.lower().startswith(_DROPPED)]
     lines = [b" ".join((verb, path, version)), *kept, b"Connection: close"]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _has_sent(client: socket.socket) -> bool:
+    """Return whether a client has sent anything that was not taken from its socket."""
+    with suppress(OSError):
+        return bool(client.recv(1, socket.MSG_PEEK))
+    return False
 
 
 def _request_of(head: bytes) -> tuple[str, str, str]:
@@ -312,6 +327,8 @@ async def _answer(client: socket.socket, status: int, reason: str) -> None:
         b"connection: close\r\n\r\n%s"
     ) % (status, clean, len(body), body)
     with suppress(BlockingIOError):  # closing over unread bytes would take the answer back
-        client.recv(peek.HEAD_LIMIT)
+        for _ in range(_MOST_READ):
+            if not client.recv(peek.HEAD_LIMIT):
+                break
     await asyncio.get_running_loop().sock_sendall(client, answer)
     client.close()
