@@ -7,7 +7,7 @@ entry does not have differs from every value; all other comparisons with it are 
 import datetime as dt
 import operator as operators
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import Any
@@ -18,7 +18,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from devenv.gcp.logging.entry_view import (
     EntryTest,
-    EntryView,
     LogEntry,
     possible_test,
     text_of,
@@ -81,12 +80,12 @@ def field_test(path: list[str], comparison: FieldComparison) -> EntryTest:
     if comparison.operator == "=~":
         return _regex_test(names, comparison.text)
     if comparison.operator == ":" and comparison.text == "*" and not comparison.quoted:
-        return lambda view: any(True for _ in field_values(view, names))
+        return lambda view: any(True for _ in view.values(names))
     if len(names) == 1 and names[0] in _TYPED:
         return _TYPED[names[0]](comparison)
     may_hold = _possible(names, comparison)
     return lambda view: (
-        may_hold(view) and any(_holds(each, comparison) for each in field_values(view, names))
+        may_hold(view) and any(_holds(each, comparison) for each in view.values(names))
     )
 
 
@@ -98,14 +97,6 @@ def log_id_test(log_id: str) -> EntryTest:
 
 def nanoseconds(timestamp: Any) -> int:
     return int(timestamp.seconds) * 10**9 + int(timestamp.nanos)
-
-
-def field_values(view: EntryView, names: list[str]) -> Iterator[Any]:
-    """Yield what an entry has at a known path, of each element of a list; all of it at none."""
-    if not names:
-        return _found(view.fields, [])
-    value = view.field(names[0])
-    return iter(()) if value is None else _found(value, names[1:])
 
 
 def ordered(operator: str) -> Callable[[Any, Any], bool] | None:
@@ -130,28 +121,6 @@ def known_path(path: list[str]) -> list[str]:
 @cache
 def _json_names() -> frozenset[str]:
     return frozenset(each.json_name for each in LogEntry.DESCRIPTOR.fields)
-
-
-def _found(value: Any, names: list[str]) -> Iterator[Any]:
-    """Yield what is at a path, of each element of a list."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _found(each, names)
-    elif not names:
-        yield value
-    elif isinstance(value, dict):
-        key = names[0]
-        if key not in value:
-            key = _camel(key)
-        if key in value:
-            yield from _found(value[key], names[1:])
-        elif ".".join(names) in value:  # a key with dots, written without quotes
-            yield from _found(value[".".join(names)], [])
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(each.title() for each in rest)
 
 
 def _possible(names: list[str], wanted: FieldComparison) -> EntryTest:
@@ -244,5 +213,5 @@ def text_pattern(pattern: str) -> Callable[[str], bool]:
 def _regex_test(names: list[str], pattern: str) -> EntryTest:
     matches = text_pattern(pattern)
     return lambda view: any(
-        matches(text_of(each)) for each in field_values(view, names) if not isinstance(each, dict)
+        matches(text_of(each)) for each in view.values(names) if not isinstance(each, dict)
     )

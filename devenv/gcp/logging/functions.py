@@ -16,7 +16,6 @@ from devenv.gcp.logging.entry_view import EntryTest, EntryView, possible_test, t
 from devenv.gcp.logging.fields import (
     FieldComparison,
     FilterProblem,
-    field_values,
     known_path,
     moment_of,
     number_of,
@@ -48,7 +47,7 @@ def search_test(path: list[str] | None, query: str) -> EntryTest:
     return lambda view: (
         all(may(view) for may in may_have)
         and _has_all(
-            [_words(text) for value in field_values(view, names) for text in texts_in(value)],
+            [_words(text) for value in view.values(names) for text in texts_in(value)],
             wanted,
         )
     )
@@ -64,7 +63,7 @@ def sample_test(path: list[str], fraction: str) -> EntryTest:
         digest = hashlib.sha256(text_of(value).encode()).digest()
         return int.from_bytes(digest[:8]) >> 11 < share * _BUCKETS
 
-    return lambda view: any(chosen(value) for value in field_values(view, names))
+    return lambda view: any(chosen(value) for value in view.values(names))
 
 
 def network_test(path: list[str], network: str) -> EntryTest:
@@ -81,7 +80,7 @@ def network_test(path: list[str], network: str) -> EntryTest:
         except ValueError:
             return False
 
-    return lambda view: any(is_inside(value) for value in field_values(view, names))
+    return lambda view: any(is_inside(value) for value in view.values(names))
 
 
 def source_test(resource: str) -> EntryTest:
@@ -153,7 +152,7 @@ class Converted:
 def values_of(path: list[str]) -> Converted:
     """Return the values of a field as they are. Raises FilterProblem."""
     names = known_path(path)
-    return Converted(lambda view: field_values(view, names))
+    return Converted(lambda view: view.values(names))
 
 
 def _words(text: str) -> list[str]:

@@ -4,7 +4,8 @@ import contextlib
 
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
-from hypothesis import given, strategies as st
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import example, given, strategies as st
 
 from devenv.gcp.errors import InvalidArgument
 from devenv.gcp.logging.entry_view import (
@@ -209,9 +210,10 @@ def test_any_entry_filter_is_parsed_or_refused(words: list[str]) -> None:
 
 
 _TEXTS = st.text(alphabet="aKkßéÉ 12e\u017f.\0", max_size=6)
+_KEYS = st.sampled_from(["a", "b", "a.b", "b.a", "a_b", "aB", "A", ""])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 99) | st.floats(-1e9, 1e9) | _TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS | _KEYS, inner, max_size=3),
     max_leaves=8,
 )
 _ENTRIES = st.fixed_dictionaries(
@@ -224,14 +226,22 @@ _ENTRIES = st.fixed_dictionaries(
         "resource": st.fixed_dictionaries(
             {"type": _TEXTS}, optional={"labels": st.just({"k": "v"})}
         ),
-        "timestamp": st.sampled_from(["2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00Z"]),
+        "timestamp": st.builds(
+            lambda second, nanos: Timestamp(seconds=second, nanos=nanos).ToJsonString(),
+            st.integers(-(10**9), 10**10),
+            st.sampled_from([0, 1, 1_000, 12_000_000, 500_000_000, 999_999_999]),
+        ),
         "httpRequest": st.just({"status": 503, "latency": "1.5s", "cacheHit": True}),
         "operation": st.just({"id": "Ké", "first": True}),
     },
 )
 
 
-@given(_ENTRIES, st.dictionaries(_TEXTS, _JSON, max_size=3), st.booleans(), _TEXTS)
+def _of_keys(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4)
+
+
+@given(_ENTRIES, st.dictionaries(_TEXTS | _KEYS, _JSON, max_size=3), st.booleans(), _TEXTS)
 def test_view_reads_an_entry_as_its_json(
     fields: dict[str, object], payload: dict[str, object], with_json: bool, wanted: str
 ) -> None:
@@ -252,3 +262,41 @@ def test_view_reads_an_entry_as_its_json(
         if key:
             same = field_test(["labels", key], FieldComparison("=", text.upper(), quoted=True))
             assert same(EntryView(value=value)) is (text.upper().casefold() == text.casefold())
+
+
+def _values_at(value: object, names: list[str]) -> list[object]:
+    """Return what the JSON of a payload has at a path: the rules, said once more."""
+    if isinstance(value, list):
+        return [found for each in value for found in _values_at(each, names)]
+    if not names:
+        return [value]
+    if not isinstance(value, dict):
+        return []
+    camel = {"a_b": "aB"}.get(names[0], names[0])
+    for key, below in ((names[0], names[1:]), (camel, names[1:]), (".".join(names), [])):
+        if key in value:
+            return _values_at(value[key], below)
+    return []
+
+
+@given(
+    st.dictionaries(_KEYS, _JSON | st.recursive(_JSON, _of_keys, max_leaves=12), max_size=6),
+    st.lists(_KEYS, min_size=1, max_size=3),
+)
+@example({"a": [{"b": 1}, [{"b": None}], {"aB": 2}], "a.b": 3}, ["a", "b"])
+@example({"a": {"b": {"c": True}}, "a.b": 3}, ["a", "b"])
+@example({"aB": [1, "x", False, None, {"a": 1.5}, []]}, ["a_b"])
+@example({"a_b": 0, "aB": 1}, ["a_b"])
+@example({"a.b": {"a": 1}}, ["a", "b"])
+@example({"a": "text", "a.b": 3}, ["a", "b"])
+def test_path_below_a_payload_finds_what_its_json_has(
+    payload: dict[str, object], names: list[str]
+) -> None:
+    value = ParseDict({"jsonPayload": payload}, LogEntry()).SerializeToString()
+    plain = MessageToDict(LogEntry.FromString(value))
+    wanted = repr(_values_at(plain["jsonPayload"], names))
+
+    assert repr(list(EntryView(value=value).values(["jsonPayload", *names]))) == wanted
+    view = EntryView(value=value)
+    assert view.fields == plain
+    assert repr(list(view.values(["jsonPayload", *names]))) == wanted
