@@ -128,12 +128,15 @@ def _found_in_value(value: Any, names: list[str]) -> Iterator[Any]:
 def _step(fields: Mapping[str, Any], names: list[str]) -> tuple[Any, list[str]] | None:
     """Return what the first name of a path leads to, and the names below it."""
     first = names[0]
-    if first in fields:
-        return fields[first], names[1:]
-    if (camel := _camel(first)) in fields:
-        return fields[camel], names[1:]
-    dotted = ".".join(names)  # a key with dots, written without quotes
-    return (fields[dotted], []) if dotted in fields else None
+    try:
+        if first in fields:
+            return fields[first], names[1:]
+        if (camel := _camel(first)) in fields:
+            return fields[camel], names[1:]
+        dotted = ".".join(names)  # a key with dots, written without quotes
+        return (fields[dotted], []) if dotted in fields else None
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no key has
+        return None
 
 
 def _camel(name: str) -> str:
@@ -153,7 +156,7 @@ def _add_texts(fields: Mapping[Any, Any], found: list[str], *, only_strings: boo
             items = dict(enumerate(value.list_value.values))
             _add_texts(items, found, only_strings=only_strings)
         elif not only_strings:
-            found.append(text_of(_plain(value)))
+            found.append(text_of(None if kind in ("null_value", None) else getattr(value, kind)))
 
 
 def _time_text(time: Any) -> str:

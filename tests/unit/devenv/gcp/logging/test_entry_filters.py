@@ -289,6 +289,7 @@ def _values_at(value: object, names: list[str]) -> list[object]:
 @example({"a_b": 0, "aB": 1}, ["a_b"])
 @example({"a.b": {"a": 1}}, ["a", "b"])
 @example({"a": "text", "a.b": 3}, ["a", "b"])
+@example({"a": {"b": 1}}, ["a", "\ud800"])
 def test_path_below_a_payload_finds_what_its_json_has(
     payload: dict[str, object], names: list[str]
 ) -> None:
