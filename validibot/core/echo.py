@@ -4,7 +4,6 @@ import reprlib
 from typing import Any
 
 _MOST_CHARACTERS = 80
-_repr = reprlib.Repr(maxstring=_MOST_CHARACTERS, maxother=_MOST_CHARACTERS, fillvalue="…")
 
 
 class WrittenNumber(str):
@@ -16,9 +15,9 @@ class WrittenNumber(str):
         return str(self)
 
 
-def echo(value: Any) -> str:
-    """Return a value as Python writes it, shortened in the middle."""
-    return _repr.repr(value)
+def echo(value: Any, *, most: int = _MOST_CHARACTERS) -> str:
+    """Return a value as Python writes it, shortened in the middle; `most` is for what must be read whole."""
+    return reprlib.Repr(maxstring=most, maxother=most, fillvalue="…").repr(value)
 
 
 def shortened(name: str) -> str:

@@ -59,8 +59,8 @@ def fetch(url: str, metadata: dict[str, str]) -> Incoming:
 def _receive(answer: requests.Response, content: BinaryIO) -> str:
     """Write the body of an answer; return its media type. Raises FetchFailed."""
     if answer.is_redirect:
-        target = answer.headers.get("Location", "")[:200]
-        raise FetchFailed(f"The address redirects to {echo(target)}. Use that address.")
+        target = echo(answer.headers.get("Location", ""), most=200)
+        raise FetchFailed(f"The address redirects to {target}. Use that address.")
     if answer.status_code != requests.codes.ok:
         raise FetchFailed(f"The address answered {answer.status_code}.")
     size = 0

@@ -153,9 +153,9 @@ class EndpointModel:
         self._count(completion.usage)
         choice = completion.choices[0]
         if choice.message.content is None:
+            reason = echo(choice.message.refusal or "no reason given", most=200)
             raise EngineError(
-                f"The model {self._endpoint.model} refused to answer:"
-                f" {echo((choice.message.refusal or 'no reason given')[:200])}. Change the criteria."
+                f"The model {self._endpoint.model} refused to answer: {reason}. Change the criteria."
             )
         if choice.finish_reason == "length":
             raise EngineError(

@@ -122,8 +122,8 @@ def test_file_is_fetched_from_its_address(workflow: Workflow, site: Any) -> None
     [
         ({"status": 503}, "The address answered 503."),
         (
-            {"status": 302, "headers": {"Location": "http://10.0.0.1/"}},
-            "The address redirects to 'http://10.0.0.1/'. Use that address.",
+            {"status": 302, "headers": {"Location": f"http://10.0.0.1/{'a' * 100}"}},
+            f"The address redirects to 'http://10.0.0.1/{'a' * 100}'. Use that address.",
         ),
         ({"body": b""}, "The file is empty."),
         ({"body": b"x" * 30}, "The file is larger than 20 bytes."),

@@ -139,7 +139,7 @@ def test_no_repetition_begins_after_the_time_limit(
         ({"status": 302, "headers": {"Location": "http://10.0.0.1/"}}, "answered 302"),
         ({"body": "<html>"}, "does not answer as OpenAI's protocol says"),
         ({"json": {"choices": []}}, "choices"),
-        ({"json": completion(None, refusal="I cannot.")}, "refused to answer: 'I cannot.'"),
+        ({"json": completion(None, refusal="No" * 90)}, f"refused to answer: '{'No' * 90}'"),
         ({"json": completion("{", finish="length")}, "cut off at 4,000 tokens"),
         ({"body": b" " * (ai.MAX_ANSWER_BYTES + 1)}, "more than 4,194,304 bytes"),
     ],
