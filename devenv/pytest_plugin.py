@@ -151,7 +151,8 @@ def service(cloud: Cloud) -> MakeService:
 def fault(cloud: Cloud) -> AddFault:
     """Make calls fail: `fault("storage.objects.insert", status=503, times=3)` returns its id.
 
-    The effects are those of `devenv fault add`: status, delay, reset, lose_answer, duplicate, outcome.
+    The effects are those of `devenv fault add`: status, delay, reset, lose_answer, duplicate, reorder,
+    outcome.
     """
 
     def add(method: str, **fields: Any) -> int:

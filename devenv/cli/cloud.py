@@ -97,7 +97,7 @@ class EmulatedAccount:
         return ask(url, headers={"Metadata-Flavor": "Google"})
 
 
-_EFFECTS = ("status", "delay", "reset", "lose_answer", "duplicate", "outcome")
+_EFFECTS = ("status", "delay", "reset", "lose_answer", "duplicate", "reorder", "outcome")
 
 
 def journal(context: Context, *, lines: int, **wanted: str) -> int:

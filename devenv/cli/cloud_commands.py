@@ -57,6 +57,9 @@ def fault_add(  # noqa: PLR0913, PLR0917 - options
     duplicate: Annotated[
         bool, typer.Option("--duplicate", help="Deliver twice; for the method deliver.")
     ] = False,
+    reorder: Annotated[
+        bool, typer.Option("--reorder", help="Deliver after the next one; for the method deliver.")
+    ] = False,
     outcome: Annotated[
         str, typer.Option(help="crash, out_of_memory or hang; for the method run.attempt.")
     ] = "",
@@ -77,6 +80,7 @@ def fault_add(  # noqa: PLR0913, PLR0917 - options
         reset=reset,
         lose_answer=lose_answer,
         duplicate=duplicate,
+        reorder=reorder,
         outcome=outcome,
         times=times,
         seconds=seconds,

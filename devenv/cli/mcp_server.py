@@ -236,6 +236,7 @@ class StackTools:
         reset: bool = False,
         lose_answer: bool = False,
         duplicate: bool = False,
+        reorder: bool = False,
         outcome: Literal["", "crash", "out_of_memory", "hang"] = "",
         times: int = 1,
         resource: str = "*",
@@ -243,8 +244,8 @@ class StackTools:
     ) -> Any:
         """Make the next `times` calls of a method fail: with a status, late, cut, or unanswered.
 
-        `method` is named as in the journal: `storage.objects.insert`, `deliver`. `duplicate` is for
-        `deliver`, and `outcome` for the attempts of jobs, `run.attempt`.
+        `method` is named as in the journal: `storage.objects.insert`, `deliver`. `duplicate` and
+        `reorder` are for `deliver`, and `outcome` for the attempts of jobs, `run.attempt`.
         """
         fields = {
             "method": method,
@@ -256,6 +257,7 @@ class StackTools:
             "reset": reset,
             "lose_answer": lose_answer,
             "duplicate": duplicate,
+            "reorder": reorder,
             "outcome": outcome,
         }
         body = {name: value for name, value in fields.items() if value}

@@ -65,7 +65,7 @@ class FaultPages:
         }
         if effect.isdecimal():
             fault["status"] = int(effect)
-        elif effect in ("reset", "lose_answer", "duplicate"):
+        elif effect in ("reset", "lose_answer", "duplicate", "reorder"):
             fault[effect] = True
         elif effect:
             fault["outcome"] = effect

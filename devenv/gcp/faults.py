@@ -33,6 +33,7 @@ from devenv.gcp.fault_matchers import (
     check_method,
     check_resource,
 )
+from devenv.gcp.held import HeldDeliveries
 from devenv.gcp.journal import OPERATOR, JournalEntry
 from devenv.gcp.store import Store
 from devenv.gcp.turns import begin
@@ -66,8 +67,8 @@ class Fault:
 
     A struck call waits `delay` seconds. Then it is answered with the HTTP `status`, if one is set;
     its connection breaks before it is handled (`reset`); or it is handled and its answer is lost
-    (`lose_answer`). A delivery may be made twice (`duplicate`), and an attempt of a job have an
-    `outcome` of OUTCOMES instead of running. `times` is how often it strikes yet, and `until` the
+    (`lose_answer`). A delivery may be made twice (`duplicate`), or after the next one to the
+    same target (`reorder`), and an attempt of a job have an `outcome` of OUTCOMES instead of running. `times` is how often it strikes yet, and `until` the
     moment in Unix seconds, by the machine's clock, at which it ends, 0 for never. `struck` counts.
     """
 
@@ -79,6 +80,7 @@ class Fault:
     reset: bool = False
     lose_answer: bool = False
     duplicate: bool = False
+    reorder: bool = False
     outcome: str = ""
     times: int = 1
     until: float = 0.0
@@ -195,6 +197,7 @@ class Faults:
         self._table = store.table("faults")
         self._last_id = store.table("fault_ids")
         self._clock = clock
+        self.held = HeldDeliveries(clock)
         self._forms: Mapping[str, Sequence[str]] = {}
         self._callers: Callable[[], Iterable[str]] = lambda: ("*",)
         self._streams: set[OpenStream] = set()
@@ -240,6 +243,7 @@ class Faults:
         for each in numbers:
             self._table.delete(f"{each:09d}")
             del self._active[each]
+            self.held.release_fault(each)
         return len(numbers)
 
     def strike(self, entry: JournalEntry) -> "_Strike":
@@ -302,11 +306,16 @@ class Faults:
             raise InvalidArgument(f"outcome is for the method {ATTEMPT}, not for {method[:200]}.")
         if method == ATTEMPT and (fault.reset or fault.lose_answer):
             raise InvalidArgument(f"{ATTEMPT} has no connection; give outcome, status or delay.")
-        if fault.duplicate and method != DELIVER:
-            raise InvalidArgument(f"duplicate is for the method {DELIVER}, not for {method[:200]}.")
-        effects = [fault.status, fault.reset, fault.lose_answer, fault.duplicate, fault.outcome]
-        chosen = sum(map(bool, effects))
+        of_delivery = {"duplicate": fault.duplicate, "reorder": fault.reorder}
+        for effect, wanted in of_delivery.items():
+            if wanted and method != DELIVER:
+                raise InvalidArgument(
+                    f"{effect} is for the method {DELIVER}, not for {method[:200]}."
+                )
+        effects = (fault.status, fault.reset, fault.lose_answer, fault.outcome)
+        chosen = sum(map(bool, (*effects, *of_delivery.values())))
         if chosen > 1 or not (chosen or fault.delay):
             raise InvalidArgument(
-                "A fault needs a delay, or one of status, reset, lose_answer, duplicate and outcome."
+                "A fault needs a delay, or one of status, reset, lose_answer, duplicate, reorder "
+                "and outcome."
             )

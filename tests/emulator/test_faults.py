@@ -324,3 +324,26 @@ def test_duplicate_delivers_a_task_twice(act_as: ActAs, control: httpx.Client) -
         client.delete_queue(name=queue)
 
     assert len({arrival.headers["x-cloudtasks-taskname"] for arrival in arrivals}) == 1
+
+
+def test_reorder_delivers_a_task_after_the_next(act_as: ActAs, control: httpx.Client) -> None:
+    act_as("admin")
+    place = JOB.rpartition("/jobs/")[0]
+    queue = f"{place}/queues/reordered-{uuid4().hex}"
+    with working() as worker, tasks_v2.CloudTasksClient() as client:
+        client.create_queue(parent=place, queue=tasks_v2.Queue(name=queue))
+        add(control, method="deliver", resource=f"{worker.url}/*", reorder=True)
+
+        def create(name: str) -> None:
+            request = tasks_v2.HttpRequest(url=f"{worker.url}/reordered")
+            task = tasks_v2.Task(name=f"{queue}/tasks/{name}", http_request=request)
+            client.create_task(parent=queue, task=task)
+
+        create("first")
+        until(lambda: str(control.get("faults").json()["faults"][-1]["struck"]) == "1")
+        create("second")
+        arrivals = [worker.next() for _ in range(2)]
+        client.delete_queue(name=queue)
+
+    names = [arrival.headers["x-cloudtasks-taskname"] for arrival in arrivals]
+    assert names == ["second", "first"]

@@ -40,6 +40,7 @@ class OutgoingRequests:
         if host.endswith(".googleapis.com"):  # a schedule that runs a job, say
             here = parts._replace(scheme="http", netloc=self.here)
             request = replace(request, url=here.geturl())
+        target = request.url.partition("?")[0]
         with self.journal.entry(DELIVER, request.url[:500]) as entry:
             headers = {name.lower(): value for name, value in request.headers.items()}
             entry.caller = self.who(headers.get("authorization", ""))
@@ -48,7 +49,12 @@ class OutgoingRequests:
                 async with self.faults.strike(entry) as fault:
                     if fault and fault.duplicate:
                         await self.send(request)
-                    answer = await self.send(request)
+                    if fault and fault.reorder:
+                        await self.faults.held.hold(target, fault.id, request.deadline)
+                    try:
+                        answer = await self.send(request)
+                    finally:
+                        self.faults.held.release_target(target)
             except CloudError as error:
                 entry.status = str(error.http)
                 if isinstance(error, AnswerLost):

@@ -192,6 +192,7 @@ def test_impossible_fault_is_refused(bench: FaultBench, fields: dict[str, Any], 
         ({"method": INSERT, "outcome": "crash"}, "outcome is for the method run.attempt"),
         ({"method": ATTEMPT, "reset": True}, "run.attempt has no connection"),
         ({"method": INSERT, "duplicate": True}, "duplicate is for the method deliver"),
+        ({"method": INSERT, "reorder": True}, "reorder is for the method deliver"),
         ({"method": ATTEMPT, "outcome": "hang", "status": 503}, "one of status, reset"),
     ],
 )
