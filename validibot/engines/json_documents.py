@@ -154,6 +154,6 @@ def _missing(uri: str, schemas: Schemas) -> str:
         return f"The schema refers to {echo(uri)}; drafts 4 to 2020-12 are supported."
     known = ", ".join(repr(name) for name, _ in schemas.documents) or "none"
     return (
-        f"The schema refers to {echo(uri.removeprefix(_BASE))}, which is not given. Add it to"
+        f"The schema refers to {echo(uri.removeprefix(_BASE), most=200)}, which is not given. Add it to"
         f" `documents` by that name; the documents of the step are: {known}."
     )

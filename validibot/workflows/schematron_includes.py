@@ -69,7 +69,7 @@ class _Includes:
         if name not in self._documents:
             known = ", ".join(map(repr, self._documents)) or "none"
             raise ValueError(
-                f"The rules refer to {echo(href)}, which is not given. Add {echo(name)} to"
+                f"The rules refer to {echo(href, most=200)}, which is not given. Add {echo(name, most=200)} to"
                 f" `documents`; the documents of the step are: {known[:500]}"
             )
         text = self._documents[name]

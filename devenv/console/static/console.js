@@ -9,7 +9,8 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.dataset.ask && !window.confirm(form.dataset.ask)) return event.preventDefault();
   if (form.getAttribute("method") !== "post") return; // a field may be called "method"
-  const typed = [...new FormData(form)].filter(([, value]) => typeof value === "string");
+  const typed = [...new FormData(form)].filter(
+    ([name, value]) => typeof value === "string" && form.elements[name]?.type !== "hidden");
   const { id } = event.submitter ?? {};
   const action = form.getAttribute("action");
   sessionStorage.setItem(LAST_FORM, JSON.stringify({ action, id, typed, page: location.pathname, top: scrollY }));
@@ -30,7 +31,7 @@ function comeBack(notice, { action, id, typed, page, top }) {
   const isError = notice.classList.contains("error");
   for (const [name, value] of isError && form ? typed : []) {
     const field = form.elements[name];
-    if (field && field.type !== "hidden") field.value = value;
+    if (field) field.value = value;
   }
   if (page === location.pathname) scrollTo(0, top);
   const button = id ? document.getElementById(id) ?? counterpart(action) : form?.querySelector("button");
@@ -158,8 +159,8 @@ function focusAndScrollKept() {
 let giveBack = [];
 document.addEventListener("htmx:before:swap", ({ detail: { tasks } }) => {
   giveBack = [focusAndScrollKept(), selectionKept(), placeKept()];
-  if (document.getElementById("live")) giveNames(document.getElementById("live"));
-  for (const task of tasks) giveNames(task.fragment);
+  const followed = document.getElementById("live");
+  if (followed) [followed, ...tasks.map((task) => task.fragment)].forEach((root) => giveNames(root));
 });
 // Lists that grow while they follow forget their last entries.
 document.addEventListener("htmx:after:swap", () => {
