@@ -67,9 +67,10 @@ class Fault:
 
     A struck call waits `delay` seconds. Then it is answered with the HTTP `status`, if one is set;
     its connection breaks before it is handled (`reset`); or it is handled and its answer is lost
-    (`lose_answer`). A delivery may be made twice (`duplicate`), or after the next one to the
-    same target (`reorder`), and an attempt of a job have an `outcome` of OUTCOMES instead of running. `times` is how often it strikes yet, and `until` the
-    moment in Unix seconds, by the machine's clock, at which it ends, 0 for never. `struck` counts.
+    (`lose_answer`). A delivery may be made twice (`duplicate`), or after the next one to the same
+    target (`reorder`), and an attempt of a job have an `outcome` of OUTCOMES instead of running.
+    `times` is how often it strikes yet, and `until` the moment in Unix seconds, by the machine's
+    clock, at which it ends, 0 for never. `struck` counts.
     """
 
     method: str
