@@ -26,7 +26,13 @@ class HeldDeliveries:
         self._held: set[_Held] = set()
 
     async def hold(self, target: str, fault: int, seconds: float) -> None:
-        """Return after the next delivery to the target, or `seconds`, or the end of the fault."""
+        """Return after the next delivery to the target, or `seconds`, or the end of the fault.
+
+        One that finds another held is the next delivery itself, and is not held: a fault that strikes
+        all of them would hold them all.
+        """
+        if any(each.target == target for each in self._held):
+            return
         held = _Held(target, fault)
         self._held.add(held)
         expiry = begin(held.expire(self._clock, seconds))

@@ -7,7 +7,6 @@ on. Headers and counts follow a recording of the real service.
 import asyncio
 import email.utils
 import logging
-import sqlite3
 from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from devenv.gcp.delivery import (
 )
 from devenv.gcp.errors import CloudError, full_disk
 from devenv.gcp.messages import moment, seconds, set_moment
+from devenv.gcp.store import write_at_last
 from devenv.gcp.tasks.rules import RETENTION, backoff_of, exhausted, queue_of, short
 from devenv.gcp.tasks.state import LiveQueue, QueuedEntry, QueueHistory, TasksStore
 from devenv.gcp.tasks.targets import overridden
@@ -293,13 +293,10 @@ class Dispatcher:
 
     async def _delete(self, queue: LiveQueue, entry: QueuedEntry) -> None:
         """Delete a task that is done. One that cannot be written keeps its place, and is not sent again."""
-        is_reported = False
-        while not entry.gone:
-            try:
+
+        def delete() -> None:
+            if not entry.gone:
                 self._saved.delete([entry.name])
                 queue.drop(entry)
-            except (OSError, sqlite3.Error) as error:
-                if not is_reported:
-                    log.error("The end of task %s could not be written: %s", entry.name, error)  # noqa: TRY400
-                is_reported = True
-                await self._clock.sleep(_REWRITE_SECONDS)
+
+        await write_at_last(f"The end of task {entry.name}", delete, self._clock)

@@ -39,3 +39,18 @@ def test_hold_ends_with_its_target_or_its_fault(
         return done
 
     assert asyncio.run(held_until_released()) is over
+
+
+def test_delivery_behind_a_held_one_is_not_held() -> None:
+    async def next_of_same_fault() -> tuple[bool, bool]:
+        held = HeldDeliveries(ManualClock())
+        first = asyncio.create_task(held.hold(TARGET, 7, 30.0))
+        await asyncio.sleep(0)
+        following = asyncio.create_task(held.hold(TARGET, 7, 30.0))
+        await asyncio.sleep(0)
+        done = first.done(), following.done()
+        held.release_target(TARGET)
+        await asyncio.gather(first, following)
+        return done
+
+    assert asyncio.run(next_of_same_fault()) == (False, True)
